@@ -1,0 +1,70 @@
+/**
+ * Builds dist/: the library's modules and types (tsc), the command in one file (esbuild), and the BPF
+ * objects for both byte orders (clang, through src/clang.ts). Stamped, for setup.mjs.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { buildStamp } from './setup.mjs';
+
+process.chdir(fileURLToPath(new URL('.', import.meta.url)));
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+/** execa and yargs are partly CommonJS: their `require` of Node's modules has to exist in the bundle. */
+const banner = `import { createRequire as xdpwhoRequire } from 'node:module';
+const require = xdpwhoRequire(import.meta.url);`;
+
+/** @type {import('esbuild').BuildOptions} */
+const bundle = {
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node18.19',
+  banner: { js: banner },
+  define: { XDPWHO_VERSION: JSON.stringify(version) },
+  logLevel: 'silent',
+};
+
+// Of what is read now: a file that changes from here on asks for another build.
+const stamp = buildStamp();
+rmSync('dist', { recursive: true, force: true });
+
+await step('types and library: dist/*.js, dist/*.d.ts', () => {
+  const tsc = spawnSync(
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'],
+    { encoding: 'utf8' },
+  );
+  if (tsc.status !== 0) throw new Error(tsc.error?.message ?? `tsc:\n${tsc.stdout}${tsc.stderr}`);
+});
+
+await step('command: dist/cli.mjs', () =>
+  build({ ...bundle, entryPoints: ['src/cli.ts'], outfile: 'dist/cli.mjs' }),
+);
+
+await step('BPF objects: dist/bpf/{el,eb}', async () => {
+  // Beside the other modules, so that paths relative to import.meta.url hold.
+  const file = 'dist/clang-for-build.mjs';
+  await build({ ...bundle, entryPoints: ['src/clang.ts'], outfile: file });
+  try {
+    const { compileObjects } = await import(new URL(file, import.meta.url).href);
+    await compileObjects({ outputDirectory: 'dist/bpf' });
+  } finally {
+    rmSync(file);
+  }
+});
+
+writeFileSync('dist/.stamp', stamp);
+
+/** One line with its time; a failure is one line, what the tool said, and exit 1. */
+async function step(name, run) {
+  const startedAt = Date.now();
+  try {
+    await run();
+  } catch (error) {
+    console.error(`build: ${name}: failed: ${error.message.trimEnd()}`);
+    process.exit(1);
+  }
+  console.error(`build: ${name} ... ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+}
