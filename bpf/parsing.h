@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Each parser checks the bounds of one header before it reads it. It returns a negative number if
+ * the header is cut short or contradicts itself.
+ */
+#ifndef PARSING_H
+#define PARSING_H
+
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "xdpwho.h"
+
+#define MAX_VLAN_TAGS 2
+
+/* linux/if_ether.h packs its own, and clang then reads the type byte by byte. */
+struct ethernet_header {
+	__u8 destination[ETH_ALEN];
+	__u8 source[ETH_ALEN];
+	__be16 type;
+};
+
+struct vlan_tag {
+	__be16 control;
+	__be16 type;
+};
+
+static __always_inline int is_vlan(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+/* Returns the type (__be16) behind the VLAN tags, and moves the cursor there. */
+static __always_inline int parse_ethernet(void **cursor, void *end)
+{
+	struct ethernet_header *header = *cursor;
+	struct vlan_tag *tag = (void *)(header + 1);
+	__be16 type;
+
+	if ((void *)(header + 1) > end)
+		return -1;
+	type = header->type;
+
+#pragma unroll
+	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+		if (!is_vlan(type))
+			break;
+		if ((void *)(tag + 1) > end)
+			return -1;
+		type = tag->type;
+		tag++;
+	}
+
+	*cursor = tag;
+	return type;
+}
+
+static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key *key)
+{
+	struct iphdr *header = cursor;
+
+	if ((void *)(header + 1) > end)
+		return -1;
+	if (header->version != 4 || header->ihl < 5)
+		return -1;
+	if (header->ihl > 5 && cursor + header->ihl * 4 > end)
+		return -1;
+
+	key->address[0] = 0;
+	key->address[1] = 0;
+	key->address[2] = bpf_htonl(0xffff);
+	key->address[3] = header->saddr;
+	return 0;
+}
+
+static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key *key)
+{
+	struct ipv6hdr *header = cursor;
+
+	if ((void *)(header + 1) > end)
+		return -1;
+	if (header->version != 6)
+		return -1;
+
+	__builtin_memcpy(key->address, &header->saddr, sizeof(key->address));
+	return 0;
+}
+
+#endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Sends the frame that `bpftool prog run ... repeat N` gives it N times out of an interface of the
+ * namespace that bpftool runs in: traffic for the demo and the tests, without a program of our own
+ * in user space. One run at a time: the counts are not kept per CPU.
+ *
+ * The kernel marks what it sends as redirected, and its generic XDP hook skips such packets, so
+ * they reach a program in generic mode only by way of a bridge, where the mark is taken off.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stddef.h>
+#include <bpf/bpf_helpers.h>
+#include "parsing.h"
+#include "xdpwho.h"
+
+/* The interface to send from. */
+const volatile __u32 ifindex = 1;
+/* With n > 1, the source's low 32 bits are the frame's own plus 0 to n-1 in turn. */
+const volatile __u32 source_count = 1;
+/*
+ * The length to send, at least 14, or 0 for the frame's own. `prog run` itself takes no frame that
+ * is longer than about a page, and newer kernels none without the whole IP header that it
+ * announces.
+ */
+const volatile __u32 frame_length = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sender_counts));
+	__uint(max_entries, 1);
+} sender_counts SEC(".maps");
+
+/*
+ * An error is an errno, or NET_XMIT_DROP: the device has dropped the frame. Not inlined: it keeps
+ * the record in the object's BTF.
+ */
+static __noinline void count(struct sender_counts *counts, long error)
+{
+	if (error)
+		counts->failed++;
+	else
+		counts->sent++;
+}
+
+/* The low 32 bits of the source address in the frame, or NULL where there are none. */
+static __always_inline __be32 *find_source(struct __sk_buff *skb)
+{
+	void *cursor = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct source_key key;
+	int type = parse_ethernet(&cursor, end);
+
+	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key) == 0)
+		return &((struct iphdr *)cursor)->saddr;
+	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key) == 0)
+		return &((struct ipv6hdr *)cursor)->saddr.s6_addr32[3];
+	return NULL;
+}
+
+SEC("tc")
+int sender(struct __sk_buff *skb)
+{
+	struct sender_counts *counts;
+	__be32 *source = NULL;
+	__be32 original = 0;
+	__u32 zero = 0;
+
+	counts = bpf_map_lookup_elem(&sender_counts, &zero);
+	if (!counts)
+		return TC_ACT_SHOT;
+	if (frame_length) {
+		long error = bpf_skb_change_tail(skb, frame_length, 0);
+
+		if (error) {
+			count(counts, error);
+			return TC_ACT_SHOT;
+		}
+	}
+
+	if (source_count > 1)
+		source = find_source(skb);
+	if (source) {
+		__u64 run = counts->sent + counts->failed;
+
+		original = *source;
+		*source = bpf_htonl(bpf_ntohl(original) + run % source_count);
+	}
+
+	count(counts, bpf_clone_redirect(skb, ifindex, 0));
+
+	/* The next run gets this same buffer. Found anew, since the helper may have moved it. */
+	if (source)
+		source = find_source(skb);
+	if (source)
+		*source = original;
+	return TC_ACT_OK;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

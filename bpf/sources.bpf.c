@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Prints each source in the table as one `source` record in JSON. */
+#include <bpf/bpf_endian.h>
+#include "iterator.h"
+#include "xdpwho.h"
+
+const volatile __u32 jiffies_per_second = 100;
+
+/* 39 characters: eight groups of four digits, and seven colons. */
+#define ADDRESS_WORDS 5
+
+/* Text under construction from its end, eight characters a word, as text_bytes takes them. */
+struct text {
+	__u64 word[ADDRESS_WORDS];
+	__u64 length;
+};
+
+/* 1 to 7 characters. */
+static __always_inline void prepend(struct text *text, __u64 characters, __u64 length)
+{
+#pragma unroll
+	for (int i = ADDRESS_WORDS - 1; i > 0; i--)
+		text->word[i] =
+			text->word[i] << 8 * length | text->word[i - 1] >> (64 - 8 * length);
+	text->word[0] = text->word[0] << 8 * length | characters;
+	text->length += length;
+}
+
+/* Comparisons are sums here: each branch would double the paths that the verifier has to walk. */
+static __always_inline void prepend_octet(struct text *text, __u64 octet, int last)
+{
+	__u64 hundreds = octet * 41 >> 12;
+	__u64 rest = octet - hundreds * 100;
+	__u64 tens = rest * 103 >> 10;
+	__u64 digits = hundreds | tens << 8 | (rest - tens * 10) << 16 | 0x303030;
+	__u64 skipped = 2 - ((octet + 246) >> 8) - ((octet + 156) >> 8);
+
+	if (!last)
+		digits |= '.' << 24;
+	prepend(text, digits >> 8 * skipped, (last ? 3 : 4) - skipped);
+}
+
+static __always_inline void prepend_group(struct text *text, __u64 group, int last)
+{
+	__u64 digits =
+		group >> 12 | (group & 0x0f00) | (group & 0x00f0) << 12 | (group & 0x000f) << 24;
+	__u64 letters = (digits + 0x06060606) >> 4 & 0x01010101;
+	__u64 skipped =
+		3 - ((group + 0xfff0) >> 16) - ((group + 0xff00) >> 16) - ((group + 0xf000) >> 16);
+
+	digits += 0x30303030 + letters * ('a' - '0' - 10);
+	if (!last)
+		digits |= (__u64)':' << 32;
+	prepend(text, digits >> 8 * skipped, (last ? 4 : 5) - skipped);
+}
+
+/* RFC 5952: the longest run of at least two zero groups, the first of equals. One bit a group. */
+static __always_inline __u64 compressed_groups(const __u64 *groups)
+{
+	__u64 runs = 0, first;
+	int length = 1;
+
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		runs |= (1 ^ (groups[i] + 0xffff) >> 16) << i;
+
+		/* The groups where a run of so many zeros starts. */
+#pragma unroll
+	for (int i = 0; i < 7; i++) {
+		__u64 longer = runs & runs >> 1;
+
+		if (!longer)
+			break;
+		runs = longer;
+		length++;
+	}
+	if (length == 1)
+		return 0;
+	first = runs & -runs;
+	return (first << length) - first;
+}
+
+static __always_inline void ipv4_text(struct text *text, const struct source_key *key)
+{
+	__u32 address = bpf_ntohl(key->address[3]);
+
+	prepend_octet(text, address & 0xff, 1);
+	prepend_octet(text, address >> 8 & 0xff, 0);
+	prepend_octet(text, address >> 16 & 0xff, 0);
+	prepend_octet(text, address >> 24, 0);
+}
+
+static __always_inline void ipv6_text(struct text *text, const struct source_key *key)
+{
+	__u64 groups[8], compressed;
+
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		groups[i] = bpf_ntohl(key->address[i / 2]) >> (i % 2 ? 0 : 16) & 0xffff;
+	compressed = compressed_groups(groups);
+
+#pragma unroll
+	for (int i = 7; i >= 0; i--) {
+		if (!(compressed >> i & 1))
+			prepend_group(text, groups[i], i == 7);
+		else if (i == 0)
+			prepend(text, ':' | ':' << 8, 2);
+		else if (!(compressed >> (i - 1) & 1))
+			prepend(text, ':', 1);
+	}
+}
+
+static __always_inline void write_address(struct seq_file *seq, const struct source_key *key)
+{
+	struct {
+		char label[LABEL_SIZE];
+		/* As many as the mask below lets the verifier expect. */
+		__u64 word[8];
+	} line = {.label = "    \",\"source\":\""};
+	struct text text = {};
+
+	if (!key->address[0] && !key->address[1] && key->address[2] == bpf_htonl(0xffff))
+		ipv4_text(&text, key);
+	else
+		ipv6_text(&text, key);
+
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++)
+		line.word[i] = text_bytes(text.word[i]);
+	bpf_seq_write(seq, line.label + 4, 12 + (text.length & 63));
+}
+
+SEC("iter/bpf_map_elem")
+int sources(struct bpf_iter__bpf_map_elem *ctx)
+{
+	/* Read once: the verifier does not connect a test of ctx->key with a second read of it. */
+	struct source_key *key = ctx->key;
+	struct source_value *values = ctx->value;
+	struct seq_file *seq = ctx->meta->seq;
+	__u64 packets = 0, bytes = 0, last_seen = 0, idle;
+	__u32 cpus = possible_cpus;
+
+	if (!key || !values)
+		return 0;
+
+#pragma clang loop unroll(disable)
+	for (__u32 cpu = 0; cpu < MAX_CPUS; cpu++) {
+		if (cpu >= cpus)
+			break;
+		packets += values[cpu].packets;
+		bytes += values[cpu].bytes;
+		if (values[cpu].last_seen > last_seen)
+			last_seen = values[cpu].last_seen;
+	}
+
+	/* Another CPU's packet may have come after this CPU's last look at the clock. */
+	idle = bpf_jiffies64() - last_seen;
+	if ((__s64)idle < 0)
+		idle = 0;
+
+	write_text(seq, "{\"type\":\"source\",\"interface\":\"");
+	write_interface(seq);
+	write_address(seq, key);
+	write_number(seq, "\",\"packets\":", packets);
+	write_number(seq, ",\"bytes\":", bytes);
+	write_number(seq, ",\"idle_ms\":", idle * 1000 / jiffies_per_second);
+	write_text(seq, "}\n");
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

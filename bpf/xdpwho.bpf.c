@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Counts every packet's source address and passes the packet on, whatever it is.
+ *
+ * Compiled twice. With XDPWHO_FRAGS the program also takes packets that span several buffers
+ * (jumbo frames, kernel 5.18 and newer); without it, it loads on older kernels.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "parsing.h"
+#include "xdpwho.h"
+
+/*
+ * Sizes, not types: with a type, the map would name its BTF, and reading that takes CAP_SYS_ADMIN
+ * where the rest of a dump does not.
+ *
+ * User space writes max_entries into the object's BTF, where equal numbers share one array type.
+ * So the default must be a number that no other __uint here uses.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	__uint(key_size, sizeof(struct source_key));
+	__uint(value_size, sizeof(struct source_value));
+	__uint(max_entries, 65536);
+} sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct totals));
+	__uint(max_entries, 1);
+} totals SEC(".maps");
+
+static __always_inline __u64 packet_length(struct xdp_md *ctx)
+{
+#ifdef XDPWHO_FRAGS
+	return bpf_xdp_get_buff_len(ctx);
+#else
+	return ctx->data_end - ctx->data;
+#endif
+}
+
+/* XDP runs in softirq, and these are this CPU's own counters: no atomics. */
+static __always_inline void count(struct source_value *value, __u64 bytes, __u64 now)
+{
+	value->packets++;
+	value->bytes += bytes;
+	value->last_seen = now;
+}
+
+/* Not inlined: it keeps the way of a known source short, and both records in the object's BTF. */
+static __noinline void add_source(const struct source_key *key, const struct source_value *first)
+{
+	struct source_value *value;
+
+	if (!bpf_map_update_elem(&sources, key, first, BPF_NOEXIST))
+		return;
+
+	/* Another CPU was first, or the table has no room: then the packet stays untracked. */
+	value = bpf_map_lookup_elem(&sources, key);
+	if (value)
+		count(value, first->bytes, first->last_seen);
+}
+
+#ifdef XDPWHO_FRAGS
+SEC("xdp.frags")
+#else
+SEC("xdp")
+#endif
+int xdpwho(struct xdp_md *ctx)
+{
+	void *cursor = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u64 bytes = packet_length(ctx);
+	struct source_value *value;
+	struct source_key key;
+	struct totals *total;
+	__u32 zero = 0;
+	__u64 now;
+	int type;
+
+	total = bpf_map_lookup_elem(&totals, &zero);
+	if (!total)
+		return XDP_PASS;
+	total->bytes += bytes;
+
+	/*
+	 * The totals come before the source: whoever reads the sources first and the totals second
+	 * never finds more packets in the sources than in the totals.
+	 */
+	type = parse_ethernet(&cursor, end);
+	if (type == bpf_htons(ETH_P_IP)) {
+		if (parse_ipv4(cursor, end, &key) < 0)
+			goto malformed;
+		total->ipv4++;
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		if (parse_ipv6(cursor, end, &key) < 0)
+			goto malformed;
+		total->ipv6++;
+	} else if (type < 0) {
+		goto malformed;
+	} else {
+		total->other++;
+		return XDP_PASS;
+	}
+
+	now = bpf_jiffies64();
+	value = bpf_map_lookup_elem(&sources, &key);
+	if (value) {
+		count(value, bytes, now);
+	} else {
+		struct source_value first = {.packets = 1, .bytes = bytes, .last_seen = now};
+
+		add_source(&key, &first);
+	}
+	return XDP_PASS;
+
+malformed:
+	total->malformed++;
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

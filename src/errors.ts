@@ -1,0 +1,70 @@
+/**
+ * The stable words for what can go wrong, and the exit code of each. They are part of the
+ * interface: scripts match on them (`-o json` prints them in an `error` record).
+ */
+export const EXIT_CODES = {
+  failed: 1,
+  usage: 2,
+  'not-attached': 3,
+  'not-ours': 4,
+  'interface-busy': 4,
+  held: 1,
+  'options-differ': 1,
+  'tool-missing': 5,
+  'mode-unsupported': 5,
+  'bpffs-missing': 5,
+  'kernel-too-old': 5,
+  'not-permitted': 77,
+  'no-such-interface': 1,
+  'interface-gone': 1,
+  'mtu-too-large': 1,
+  'verifier-rejected': 1,
+  'bad-object': 1,
+  'bad-output': 1,
+  'tool-failed': 1,
+  timeout: 1,
+} as const satisfies Record<string, number>;
+
+/** A stable kebab-case word for one kind of failure. */
+export type ErrorCode = keyof typeof EXIT_CODES;
+
+export interface XdpwhoErrorOptions {
+  /** The command that mends it, or the next thing to look at. One line. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/**
+ * A failure that a user can reach. `message` is one line, `what: why`, without the program's name.
+ * Anything else that is thrown is a bug of ours.
+ */
+export class XdpwhoError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: XdpwhoErrorOptions = {}) {
+    super(oneLine(message), options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'XdpwhoError';
+    this.code = code;
+    this.hint = options.hint;
+  }
+
+  get exitCode(): number {
+    return EXIT_CODES[this.code];
+  }
+}
+
+/** Whether `error` is an XdpwhoError with this code. */
+export function hasErrorCode(error: unknown, code: ErrorCode): error is XdpwhoError {
+  return error instanceof XdpwhoError && error.code === code;
+}
+
+/** The `code` of a Node system error ("ENOENT"), or undefined. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, '; ').trim();
+}
