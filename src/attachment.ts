@@ -1,0 +1,182 @@
+/** One attachment: how it stands, and how it ends. */
+import { type Bpftool, BpftoolError, type XdpAttachment } from './bpftool.js';
+import { hasErrorCode, XdpwhoError } from './errors.js';
+import type { Guard } from './guard.js';
+import {
+  findNetnsPath,
+  listInterfaces,
+  type Netns,
+  otherNetnsPaths,
+  printable,
+} from './interfaces.js';
+import { type AttachmentState, type Pins, readState, removePins, writeState } from './pins.js';
+import type { AttachedRecord, Mode, Reader } from './records.js';
+
+/** How an attachment stands in the kernel now. */
+export type Standing =
+  | { readonly kind: 'attached'; readonly device: string; readonly mode: Mode }
+  /** Another program has taken its place. */
+  | { readonly kind: 'replaced'; readonly programId: number }
+  /** The interface has no program. */
+  | { readonly kind: 'detached' }
+  /** The interface, or its namespace, is not there any more. */
+  | { readonly kind: 'gone' };
+
+/** An attachment that is there: made by us just now, or found. */
+export class Attachment {
+  readonly pins: Pins;
+  readonly netns: Netns;
+  readonly state: AttachmentState;
+  readonly programId: number;
+  readonly mode: Mode;
+  readonly reader: Reader;
+  /** What the user should know of how it came about, one line each. */
+  readonly notes: readonly string[];
+  readonly #bpftool: Bpftool;
+  readonly #guard: Guard | undefined;
+
+  constructor(
+    bpftool: Bpftool,
+    parts: {
+      pins: Pins;
+      netns: Netns;
+      state: AttachmentState & { programId: number; mode: Mode; reader: Reader };
+      notes?: readonly string[];
+      guard?: Guard | undefined;
+    },
+  ) {
+    this.#bpftool = bpftool;
+    this.#guard = parts.guard;
+    this.pins = parts.pins;
+    this.netns = parts.netns;
+    this.state = parts.state;
+    this.programId = parts.state.programId;
+    this.mode = parts.state.mode;
+    this.reader = parts.state.reader;
+    this.notes = parts.notes ?? [];
+  }
+
+  get interface(): string {
+    return this.state.interface;
+  }
+
+  get record(): AttachedRecord {
+    return {
+      type: 'attached',
+      interface: this.interface,
+      netns: this.netns.name,
+      mode: this.mode,
+      program_id: this.programId,
+      reader: this.reader,
+      file: this.reader === 'iterator' ? this.pins.sourcesFile : null,
+    };
+  }
+
+  /** Whether the program is still where it was attached. One bpftool. */
+  async standing(): Promise<Standing> {
+    let shown: readonly XdpAttachment[];
+    let names: readonly string[];
+    try {
+      shown = await this.#bpftool.showNet(this.netns.path);
+      names = await listInterfaces(this.netns);
+    } catch (error) {
+      if (findNetnsPath(this.netns.inode) === null) return { kind: 'gone' };
+      throw error;
+    }
+    const ours = shown.find((each) => each.programId === this.programId);
+    if (ours !== undefined) return { kind: 'attached', device: ours.device, mode: ours.mode };
+    const other = shown.find((each) => each.device === this.interface);
+    if (other !== undefined) return { kind: 'replaced', programId: other.programId };
+    return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
+  }
+
+  /** Detaches the program wherever it is attached. False when it already was not. */
+  async detach(): Promise<boolean> {
+    return detachProgram(this.#bpftool, this.programId, this.netns.inode);
+  }
+
+  /** Removes the pins, and with them the program and its table; ends the guard. After `detach`. */
+  async unpin(): Promise<void> {
+    if (ownsDirectory(this.pins, this.state.token)) removePins(this.pins);
+    await this.#guard?.release();
+  }
+
+  /** Lets the attachment stay when this process ends. */
+  async keep(): Promise<void> {
+    writeState(this.pins, { ...this.state, holder: null });
+    await this.#guard?.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.detach();
+    await this.unpin();
+  }
+}
+
+/**
+ * Detaches the program with this id, and no other one, from every interface that has it: in the
+ * namespace that it was attached in, and if it is not there, in all that can be found, since an
+ * interface takes its program along. False when it is attached nowhere.
+ */
+export async function detachProgram(
+  bpftool: Bpftool,
+  programId: number,
+  netnsInode: number,
+): Promise<boolean> {
+  const home = findNetnsPath(netnsInode);
+  if (home !== null && (await detachWithin(bpftool, programId, home))) return true;
+  for (const path of [undefined, ...otherNetnsPaths()]) {
+    if (path !== home && (await detachWithin(bpftool, programId, path))) return true;
+  }
+  return false;
+}
+
+async function detachWithin(
+  bpftool: Bpftool,
+  programId: number,
+  netnsPath: string | undefined,
+): Promise<boolean> {
+  const attached = await attachedWithin(bpftool, programId, netnsPath);
+  if (attached.length === 0) return false;
+  for (const { mode, device } of attached) {
+    try {
+      await bpftool.detach(mode, device, netnsPath);
+    } catch (error) {
+      // The interface may go at any moment, and its program with it: the look below decides.
+      if (!hasErrorCode(error, 'no-such-interface')) throw error;
+    }
+  }
+  const left = await attachedWithin(bpftool, programId, netnsPath);
+  if (left.length > 0) {
+    const where = left.map((each) => printable(each.device)).join(', ');
+    throw new XdpwhoError('tool-failed', `${where}: program ${programId} is still attached`, {
+      hint: 'bpftool net show',
+    });
+  }
+  return true;
+}
+
+/** Where the program is attached within one namespace; nowhere when that has gone. */
+export async function attachedWithin(
+  bpftool: Bpftool,
+  programId: number,
+  netnsPath: string | undefined,
+): Promise<XdpAttachment[]> {
+  try {
+    const shown = await bpftool.showNet(netnsPath);
+    return shown.filter((each) => each.programId === programId);
+  } catch (error) {
+    // A namespace that has gone since it was listed holds nothing.
+    if (netnsPath !== undefined && error instanceof BpftoolError) return [];
+    throw error;
+  }
+}
+
+/** Whether the directory is still the one of the attachment with this token. */
+export function ownsDirectory(pins: Pins, token: string): boolean {
+  try {
+    return readState(pins)?.token === token;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,462 @@
+/**
+ * The only speaker of bpftool: one pure function per argument vector, one typed function per verb.
+ *
+ * What bpftool forces on every caller, and this module hides:
+ * - with `-j` a failure is `{"error":...}` on stdout and a status that differs by verb (bpftool
+ *   src/common.c p_err, src/main.c), so status and output are both looked at;
+ * - without `-n` it mounts a bpffs over any directory that it is told to pin in;
+ * - `net detach` succeeds when it did nothing, and removes a stranger's program as well
+ *   (src/net.c do_detach passes no expected program), so whoever detaches looks before and after.
+ */
+import type { Readable } from 'node:stream';
+import { type ErrorCode, XdpwhoError } from './errors.js';
+import {
+  type CommandListener,
+  type RunOptions,
+  type RunResult,
+  requireTool,
+  run,
+  runStreaming,
+} from './exec.js';
+import type { Mode } from './records.js';
+
+const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const;
+const SHOWN_MODES: Readonly<Record<string, Mode>> = {
+  driver: 'native',
+  generic: 'generic',
+  offload: 'offload',
+};
+
+/** The argument vectors, apart from running them: `--dry-run` and `script` print the same ones. */
+export const bpftoolArguments = {
+  version: () => ['-j', 'version'],
+  loadProgram: (object: string, pin: string, mapsDirectory?: string) => [
+    ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
+    ...(mapsDirectory === undefined ? [] : ['pinmaps', mapsDirectory]),
+  ],
+  loadClassifier: (object: string, pin: string, mapsDirectory: string) => [
+    '-j',
+    '-n',
+    'prog',
+    'load',
+    object,
+    pin,
+    'type',
+    'classifier',
+    'pinmaps',
+    mapsDirectory,
+  ],
+  showProgram: (pin: string) => ['-j', '-n', 'prog', 'show', 'pinned', pin],
+  showProgramById: (id: number) => ['-j', '-n', 'prog', 'show', 'id', String(id)],
+  runProgram: (pin: string, input: string, repeat: number) => [
+    ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input],
+    ...['repeat', String(repeat)],
+  ],
+  showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
+  dumpMap: (pin: string) => ['-j', '-n', 'map', 'dump', 'pinned', pin],
+  pinIterator: (object: string, pin: string, map: string) => [
+    '-j',
+    '-n',
+    'iter',
+    'pin',
+    object,
+    pin,
+    'map',
+    'pinned',
+    map,
+  ],
+  attach: (mode: Mode, pin: string, device: string) => [
+    '-j',
+    '-n',
+    'net',
+    'attach',
+    ATTACH_TYPES[mode],
+    'pinned',
+    pin,
+    'dev',
+    device,
+  ],
+  detach: (mode: Mode, device: string) => [
+    '-j',
+    '-n',
+    'net',
+    'detach',
+    ATTACH_TYPES[mode],
+    'dev',
+    device,
+  ],
+  showNet: () => ['-j', '-n', 'net', 'show'],
+};
+
+/** A command as it is run: bpftool itself, or nsenter in front of it. */
+export interface CommandLine {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+/** `command` run in the network namespace at `netnsPath`; bpffs stays in sight, which `ip netns exec` hides. */
+export function inNetns(netnsPath: string | undefined, command: CommandLine): CommandLine {
+  if (netnsPath === undefined) return command;
+  const nsenter = requireTool('nsenter', 'install util-linux');
+  return { file: nsenter, args: [`--net=${netnsPath}`, '--', command.file, ...command.args] };
+}
+
+export interface ProgramInfo {
+  readonly id: number;
+  readonly name: string | undefined;
+  readonly type: string | undefined;
+  readonly mapIds: readonly number[];
+}
+
+export interface MapInfo {
+  readonly id: number;
+  readonly type: string | undefined;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly memoryBytes: number;
+}
+
+/** One XDP program on one interface, as `net show` lists it. */
+export interface XdpAttachment {
+  readonly device: string;
+  readonly ifindex: number;
+  readonly mode: Mode;
+  readonly programId: number;
+}
+
+export interface ProgramRun {
+  /** What the program returned, 32 bits. */
+  readonly returned: number;
+  /** Mean nanoseconds of one run. */
+  readonly durationNs: number;
+}
+
+/** What bpftool says when it fails. `errno` is its word ("EBUSY") where it is known. */
+export class BpftoolError extends XdpwhoError {
+  readonly errno: string | undefined;
+
+  constructor(verb: string, result: RunResult) {
+    const reported = reportedError(result.stdout);
+    const detail = lastLine(result.stderr);
+    const errno = errnoOf(result, `${reported ?? ''}\n${result.stderr}`, verb);
+    const why = [reported, detail].filter((text) => text !== undefined && text !== '').join(': ');
+    const status =
+      result.signal === undefined
+        ? `status ${result.exitCode ?? '?'}`
+        : `ended by ${result.signal}`;
+    super(codeOf(errno, result), `bpftool ${verb}: ${why === '' ? status : why}`, {
+      hint: hintOf(errno),
+    });
+    this.name = 'BpftoolError';
+    this.errno = errno;
+  }
+}
+
+export interface BpftoolOptions {
+  /** Absolute path of bpftool. */
+  readonly path: string;
+  readonly onCommand?: CommandListener | undefined;
+  /** Time limit of one command; default 30 s. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** What a caller may add to one call. */
+export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen'>;
+
+/** bpftool's verbs. Every method rejects with a BpftoolError, or an XdpwhoError of another code. */
+export class Bpftool {
+  readonly path: string;
+  readonly #options: BpftoolOptions;
+
+  constructor(options: BpftoolOptions) {
+    this.path = options.path;
+    this.#options = options;
+  }
+
+  /** bpftool's version, "7.1.0". */
+  async version(): Promise<string> {
+    const value = await this.#json('version', bpftoolArguments.version());
+    return stringIn(value, 'version') ?? this.#unexpected('version', value);
+  }
+
+  /** Loads the XDP program of an object, pins it at `pin` and its maps in `mapsDirectory`. */
+  async loadProgram(
+    object: string,
+    pin: string,
+    mapsDirectory?: string,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#json(
+      'prog load',
+      bpftoolArguments.loadProgram(object, pin, mapsDirectory),
+      options,
+    );
+  }
+
+  /** Loads a traffic classifier (`SEC("tc")`) likewise. */
+  async loadClassifier(object: string, pin: string, mapsDirectory: string): Promise<void> {
+    await this.#json('prog load', bpftoolArguments.loadClassifier(object, pin, mapsDirectory));
+  }
+
+  async showProgram(pin: string): Promise<ProgramInfo> {
+    return this.#programInfo(await this.#json('prog show', bpftoolArguments.showProgram(pin)));
+  }
+
+  /** Needs CAP_SYS_ADMIN, which a pinned path does not. */
+  async showProgramById(id: number): Promise<ProgramInfo> {
+    return this.#programInfo(await this.#json('prog show', bpftoolArguments.showProgramById(id)));
+  }
+
+  /** Runs a pinned program `repeat` times on the frame in the file `input`, in `netnsPath` where given. */
+  async runProgram(
+    pin: string,
+    input: string,
+    repeat: number,
+    netnsPath?: string,
+  ): Promise<ProgramRun> {
+    const args = bpftoolArguments.runProgram(pin, input, repeat);
+    const value = await this.#json('prog run', args, {}, netnsPath);
+    const returned = numberIn(value, 'retval');
+    const durationNs = numberIn(value, 'duration');
+    if (returned === undefined || durationNs === undefined) {
+      return this.#unexpected('prog run', value);
+    }
+    return { returned, durationNs };
+  }
+
+  async showMap(pin: string): Promise<MapInfo> {
+    const value = await this.#json('map show', bpftoolArguments.showMap(pin));
+    const id = numberIn(value, 'id');
+    const keySize = numberIn(value, 'bytes_key');
+    const valueSize = numberIn(value, 'bytes_value');
+    const maxEntries = numberIn(value, 'max_entries');
+    if (
+      id === undefined ||
+      keySize === undefined ||
+      valueSize === undefined ||
+      maxEntries === undefined
+    ) {
+      return this.#unexpected('map show', value);
+    }
+    const memoryBytes = numberIn(value, 'bytes_memlock') ?? 0;
+    return { id, type: stringIn(value, 'type'), keySize, valueSize, maxEntries, memoryBytes };
+  }
+
+  /** A small map as bpftool prints it: an array of entries with hexadecimal bytes. */
+  async dumpMap(pin: string): Promise<readonly unknown[]> {
+    const value = await this.#json('map dump', bpftoolArguments.dumpMap(pin));
+    return Array.isArray(value) ? value : this.#unexpected('map dump', value);
+  }
+
+  /**
+   * The raw text of `map dump -j`, for maps of any size. The caller reads `stdout` to its end, or
+   * aborts `signal`; then `finish` rejects if bpftool failed or ran into the time limit.
+   */
+  dumpMapStream(
+    pin: string,
+    signal: AbortSignal,
+    timeoutMs: number,
+  ): { stdout: Readable; finish: () => Promise<void> } {
+    const { onCommand } = this.#options;
+    const args = bpftoolArguments.dumpMap(pin);
+    const { stdout, ended } = runStreaming(this.path, args, { signal, timeoutMs, onCommand });
+    const finish = async () => {
+      const result = await ended;
+      if (result.failed) throw this.#failure('map dump', result);
+    };
+    return { stdout, finish };
+  }
+
+  /** Loads the iterator of an object over the map pinned at `map`, and pins it at `pin`, a file to be read. */
+  async pinIterator(
+    object: string,
+    pin: string,
+    map: string,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#json('iter pin', bpftoolArguments.pinIterator(object, pin, map), options);
+  }
+
+  /** Fails with errno EBUSY or EEXIST when the interface holds a program. */
+  async attach(
+    mode: Mode,
+    pin: string,
+    device: string,
+    netnsPath: string | undefined,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const args = bpftoolArguments.attach(mode, pin, device);
+    await this.#json('net attach', args, options, netnsPath);
+  }
+
+  /** Its success says nothing (see above): compare `showNet` before and after. */
+  async detach(mode: Mode, device: string, netnsPath: string | undefined): Promise<void> {
+    await this.#json('net detach', bpftoolArguments.detach(mode, device), {}, netnsPath);
+  }
+
+  /** Every XDP program attached in the namespace. */
+  async showNet(netnsPath: string | undefined): Promise<readonly XdpAttachment[]> {
+    const value = await this.#json('net show', bpftoolArguments.showNet(), {}, netnsPath);
+    const first: unknown = Array.isArray(value) ? value[0] : undefined;
+    const list = propertyOf(first, 'xdp');
+    if (!Array.isArray(list)) return this.#unexpected('net show', value);
+    return list.flatMap(attachmentsOf);
+  }
+
+  async #json(
+    verb: string,
+    args: readonly string[],
+    options: CallOptions = {},
+    netnsPath?: string,
+  ): Promise<unknown> {
+    const { onCommand, timeoutMs } = this.#options;
+    const command = inNetns(netnsPath, { file: this.path, args });
+    const result = await run(command.file, command.args, { onCommand, timeoutMs, ...options });
+    if (result.failed) throw this.#failure(verb, result);
+    if (result.stdout.trim() === '') return null;
+    let value: unknown;
+    try {
+      value = JSON.parse(result.stdout);
+    } catch (cause) {
+      throw new XdpwhoError('bad-output', `bpftool ${verb}: not JSON: ${shown(result.stdout)}`, {
+        hint: 'xdpwho doctor',
+        cause,
+      });
+    }
+    if (stringIn(value, 'error') !== undefined) throw new BpftoolError(verb, result);
+    return value;
+  }
+
+  #failure(verb: string, result: RunResult): XdpwhoError {
+    if (result.missing) {
+      return new XdpwhoError('tool-missing', `${this.path}: not there or not executable`, {
+        hint: 'xdpwho doctor',
+      });
+    }
+    if (result.timedOut) {
+      return new XdpwhoError('timeout', `bpftool ${verb}: no answer within the time limit`, {
+        hint: `xdpwho doctor, or try ${this.path} version`,
+      });
+    }
+    return new BpftoolError(verb, result);
+  }
+
+  #programInfo(value: unknown): ProgramInfo {
+    const id = numberIn(value, 'id');
+    if (id === undefined) return this.#unexpected('prog show', value);
+    const ids = propertyOf(value, 'map_ids');
+    return {
+      id,
+      name: stringIn(value, 'name'),
+      type: stringIn(value, 'type'),
+      mapIds: Array.isArray(ids) ? ids.filter((each) => typeof each === 'number') : [],
+    };
+  }
+
+  #unexpected(verb: string, value: unknown): never {
+    throw new XdpwhoError(
+      'bad-output',
+      `bpftool ${verb}: unexpected output: ${shown(JSON.stringify(value))}`,
+      { hint: 'xdpwho doctor' },
+    );
+  }
+}
+
+function attachmentsOf(entry: unknown): XdpAttachment[] {
+  const device = stringIn(entry, 'devname');
+  const ifindex = numberIn(entry, 'ifindex');
+  if (device === undefined || ifindex === undefined) return [];
+  // A card may hold a driver's and an offloaded program at once (bpftool src/netlink_dumper.c).
+  const several = propertyOf(entry, 'multi_attachments');
+  const parts: readonly unknown[] = Array.isArray(several) ? several : [entry];
+  return parts.flatMap((part) => {
+    const mode = SHOWN_MODES[stringIn(part, 'mode') ?? ''];
+    const programId = numberIn(part, 'id');
+    return mode === undefined || programId === undefined
+      ? []
+      : [{ device, ifindex, mode, programId }];
+  });
+}
+
+const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  13: 'EACCES',
+  16: 'EBUSY',
+  17: 'EEXIST',
+  19: 'ENODEV',
+  22: 'EINVAL',
+  34: 'ERANGE',
+  95: 'EOPNOTSUPP',
+};
+
+const ERRNO_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/invalid devname|No such device/, 'ENODEV'],
+  [/Operation not permitted|-EPERM\b/, 'EPERM'],
+  [/Permission denied|-EACCES\b/, 'EACCES'],
+  [/Device or resource busy|-EBUSY\b/, 'EBUSY'],
+  [/File exists|already exists|-EEXIST\b/, 'EEXIST'],
+  [/Numerical result out of range|-ERANGE\b/, 'ERANGE'],
+  [/Operation not supported|-EOPNOTSUPP\b/, 'EOPNOTSUPP'],
+  [/Read-only file system|-EROFS\b/, 'EROFS'],
+  [/No such file or directory|-ENOENT\b/, 'ENOENT'],
+  [/Invalid argument|-EINVAL\b/, 'EINVAL'],
+  [/Cannot allocate memory|-ENOMEM\b/, 'ENOMEM'],
+  [/Argument list too long|-E2BIG\b/, 'E2BIG'],
+];
+
+/** The words decide; where there are none, `net` verbs exit with 256 - errno (src/net.c, src/main.c). */
+function errnoOf(result: RunResult, text: string, verb: string): string | undefined {
+  const byWords = ERRNO_WORDS.find(([pattern]) => pattern.test(text))?.[1];
+  if (byWords !== undefined || !verb.startsWith('net ')) return byWords;
+  return ERRNO_NUMBERS[256 - (result.exitCode ?? 0)];
+}
+
+function codeOf(errno: string | undefined, result: RunResult): ErrorCode {
+  if (errno === 'EPERM') return 'not-permitted';
+  if (errno === 'ENODEV') return 'no-such-interface';
+  if (/BPF program is too large|processed \d+ insns|R\d+ .*(invalid|pointer)/.test(result.stderr)) {
+    return 'verifier-rejected';
+  }
+  return 'tool-failed';
+}
+
+function hintOf(errno: string | undefined): string | undefined {
+  return errno === 'EPERM' ? 'run it as root: sudo xdpwho ...' : undefined;
+}
+
+/** p_err may have printed two objects in a row (src/common.c), so this does not parse the whole. */
+function reportedError(stdout: string): string | undefined {
+  const match = /\{"error":("(?:[^"\\]|\\.)*")/.exec(stdout);
+  if (match?.[1] === undefined) return undefined;
+  const text: unknown = JSON.parse(match[1]);
+  return typeof text === 'string' ? text : undefined;
+}
+
+function lastLine(stderr: string): string | undefined {
+  const lines = stderr.split('\n').filter((line) => line.trim() !== '');
+  const useful = lines.filter((line) => /error|failed|denied|permitted|large/i.test(line));
+  const line = useful.find((each) => each.includes('Kernel error message')) ?? useful.at(0);
+  return (line ?? lines.at(-1))?.replace(/^libbpf: (Kernel error message: )?/, '').slice(0, 200);
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
+}
+
+/** A property of an unknown value, or undefined where there is none. */
+export function propertyOf(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+  return Reflect.get(value, name);
+}
+
+function stringIn(value: unknown, name: string): string | undefined {
+  const property = propertyOf(value, name);
+  return typeof property === 'string' ? property : undefined;
+}
+
+function numberIn(value: unknown, name: string): number | undefined {
+  const property = propertyOf(value, name);
+  return typeof property === 'number' ? property : undefined;
+}

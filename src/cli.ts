@@ -1,0 +1,203 @@
+/**
+ * The command line: runs one command, and turns signals, a closed output and errors into an exit
+ * code. The only place that prints errors, handles signals or sets the exit code.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Bpftool, propertyOf } from './bpftool.js';
+import { attachCommand } from './commands/attach.js';
+import { buildCommand } from './commands/build.js';
+import { cleanCommand } from './commands/clean.js';
+import {
+  type AnyCommand,
+  type CommandInvocation,
+  parseCommandLine,
+} from './commands/command-line.js';
+import { type CommandContext, Interruption } from './commands/context.js';
+import { demoCommand } from './commands/demo.js';
+import { detachCommand } from './commands/detach.js';
+import { doctorCommand } from './commands/doctor.js';
+import { dumpCommand } from './commands/dump.js';
+import { statusCommand } from './commands/status.js';
+import { Talk } from './commands/talk.js';
+import { watchCommand } from './commands/watch.js';
+import { systemErrorCode, XdpwhoError } from './errors.js';
+import { nearNames } from './interfaces.js';
+import { findBpftool } from './probes.js';
+import type { ErrorRecord } from './records.js';
+import { usesColor } from './render/color.js';
+import { renderDocument, stringifyRecord } from './render/json.js';
+import { printable } from './render/text.js';
+
+const COMMANDS: readonly AnyCommand[] = [
+  watchCommand,
+  attachCommand,
+  dumpCommand,
+  statusCommand,
+  detachCommand,
+  cleanCommand,
+  doctorCommand,
+  buildCommand,
+  demoCommand,
+];
+
+/** build.mjs writes it in. */
+declare const XDPWHO_VERSION: string;
+
+const words = process.argv.slice(2);
+const listener = listen();
+let exitCode: number;
+try {
+  exitCode = await main(words, listener.signal);
+} catch (error) {
+  exitCode = report(error, words);
+}
+listener.stop();
+// Not process.exit, which would cut off what a pipe has not taken yet.
+process.exitCode = exitCode;
+
+async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
+  const invocation = parseCommandLine(words, {
+    commands: COMMANDS,
+    defaultCommand: watchCommand,
+    version: packageVersion(),
+  });
+  if (invocation.kind === 'text') {
+    process.stdout.write(invocation.text);
+    return 0;
+  }
+  let exitCode = 0;
+  try {
+    exitCode = await invocation.run(contextFor(invocation, signal));
+  } catch (error) {
+    if (!signal.aborted || !isAbort(error, signal)) throw explained(error, invocation);
+  }
+  if (!signal.aborted) return exitCode;
+  const reason: unknown = signal.reason;
+  if (reason instanceof Interruption) return reason.exitCode;
+  throw reason;
+}
+
+function contextFor({ options }: CommandInvocation, signal: AbortSignal): CommandContext {
+  const { stdout, stderr } = process;
+  const talk = new Talk((text) => stderr.write(text), options);
+  let bpftool: Promise<Bpftool> | undefined;
+  return {
+    stdout,
+    stderr,
+    signal,
+    talk,
+    color: usesColor(options.noColor === true ? 'never' : options.color, stdout.isTTY, process.env),
+    onCommand: talk.onCommand,
+    bpftool: async () => {
+      bpftool ??= findBpftool({ path: options.bpftool, onCommand: talk.onCommand });
+      return bpftool;
+    },
+    version: packageVersion(),
+    objectsDirectory: options.objects ?? fileURLToPath(new URL('../dist/bpf', import.meta.url)),
+  };
+}
+
+/**
+ * Aborts a signal when the run is to end. Later reasons are ignored, a second Ctrl-C among them:
+ * nothing that a command does on its way out takes longer than the time limit of one tool.
+ */
+function listen(): { signal: AbortSignal; stop: () => void } {
+  const controller = new AbortController();
+  const abort = (reason: Error) => controller.abort(reason);
+  const onSignal = (name: NodeJS.Signals) => {
+    if (name === 'SIGHUP' || name === 'SIGINT' || name === 'SIGTERM') {
+      abort(new Interruption(name));
+    }
+  };
+  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
+  for (const name of signals) process.on(name, onSignal);
+  // What is thrown outside of the command's own promise is a bug, and no reason to stay attached.
+  process.on('uncaughtException', abort);
+  process.stdout.on('error', (error) => {
+    const isClosed = systemErrorCode(error) === 'EPIPE';
+    abort(isClosed ? new Interruption('closed output') : outputFailure(error));
+  });
+  // There is nobody left to tell.
+  process.stderr.on('error', () => {});
+  const stop = () => {
+    for (const name of signals) process.off(name, onSignal);
+  };
+  return { signal: controller.signal, stop };
+}
+
+function outputFailure(cause: Error): XdpwhoError {
+  return new XdpwhoError('failed', `standard output: ${cause.message}`, { cause });
+}
+
+/** Whether an error only says that the run was ended, as Node and our own code put it. */
+function isAbort(error: unknown, signal: AbortSignal): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === 'AbortError');
+}
+
+/** Adds the hint that only the command line can give. */
+function explained(error: unknown, invocation: CommandInvocation): unknown {
+  if (!(error instanceof XdpwhoError)) return error;
+  const hint = hintFor(error, invocation);
+  return new XdpwhoError(error.code, error.message, { hint, cause: error });
+}
+
+function hintFor(
+  { code, message, hint }: XdpwhoError,
+  { named, words, help }: CommandInvocation,
+): string | undefined {
+  if (code === 'usage') return hint ?? help;
+  const [word, ...rest] = words;
+  if (named || word === undefined || code !== 'no-such-interface') return hint;
+  // A misspelt verb has been taken for an interface.
+  if (!message.startsWith(`${printable(word)}: `)) return hint;
+  const verbs = COMMANDS.map((command) => command.verb);
+  const [verb] = nearNames(word, verbs);
+  return verb === undefined ? hint : `did you mean: ${['xdpwho', verb, ...rest].join(' ')}`;
+}
+
+/** Prints an error for people, and as a record where records were asked for. Gives the exit code. */
+function report(error: unknown, words: readonly string[]): number {
+  if (!(error instanceof XdpwhoError)) return reportBug(error, words);
+  const { code, message, hint, exitCode } = error;
+  process.stderr.write(`xdpwho: ${printable(message)}\n`);
+  if (hint !== undefined) process.stderr.write(`  hint: ${printable(hint)}\n`);
+  printErrorRecord({ type: 'error', code, message, hint: hint ?? null }, words);
+  return exitCode;
+}
+
+function reportBug(error: unknown, words: readonly string[]): number {
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const message = `internal error: ${what.replace(/\s+/g, ' ')}, please report`;
+  process.stderr.write(`xdpwho: ${printable(message)}\n`);
+  if (error instanceof Error && words.some((word) => /^(-[a-z]*v[a-z]*|--verbose)$/.test(word))) {
+    process.stderr.write(`${error.stack}\n`);
+  }
+  printErrorRecord({ type: 'error', code: 'internal', message, hint: null }, words);
+  return 1;
+}
+
+function printErrorRecord(record: ErrorRecord, words: readonly string[]): void {
+  const format = requestedFormat(words);
+  if (format === 'json') process.stdout.write(`${renderDocument(record)}\n`);
+  if (format === 'ndjson') process.stdout.write(`${stringifyRecord(record)}\n`);
+}
+
+/** The words themselves are asked, since those that are wrong have no options. */
+function requestedFormat(words: readonly string[]): string | undefined {
+  const own = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
+  return own
+    .flatMap((word, index) => {
+      if (word === '-o' || word === '--output') return own[index + 1] ?? [];
+      return /^--(?:output=)?(json|ndjson)$/.exec(word)?.[1] ?? [];
+    })
+    .at(-1);
+}
+
+function packageVersion(): string {
+  if (typeof XDPWHO_VERSION === 'string') return XDPWHO_VERSION;
+  const value: unknown = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  );
+  return String(propertyOf(value, 'version'));
+}

@@ -1,0 +1,55 @@
+/** `demo`: the main job on traffic of its own, and the counts checked. */
+import { demo } from '../demo.js';
+import { renderCounts } from '../render/counts.js';
+import { renderDocument } from '../render/json.js';
+import { defineCommand } from './command-line.js';
+import { attachOptions, outputOption } from './options.js';
+import { write } from './printing.js';
+import { sessionContext } from './session-context.js';
+import { tell, viewOf } from './watch.js';
+
+export const demoCommand = defineCommand({
+  command: 'demo',
+  describe: 'the main job on made-up traffic, in namespaces of its own',
+  builder: (parser) =>
+    parser.options({
+      mode: attachOptions.mode,
+      reader: attachOptions.reader,
+      ...outputOption<'table' | 'ndjson' | 'json'>(['table', 'ndjson', 'json']),
+    }),
+  examples: [
+    ['xdpwho demo', 'nothing of it touches your network'],
+    ['xdpwho demo --mode generic --reader dump', 'the slow ways, for comparison'],
+  ],
+  handler: async (options, context) => {
+    const { mode, reader, output } = options;
+    const session = await sessionContext(context);
+    const view = viewOf(output === 'json' ? 'none' : output, context);
+    context.talk.say('two network namespaces, one veth between them, no frame leaves them');
+    let exact = false;
+    try {
+      for await (const event of demo(session, { mode, reader, signal: context.signal })) {
+        if (event.kind === 'sending') {
+          context.talk.say(`sending ${event.frames} frames from ${event.sources} addresses`);
+        } else if (event.kind === 'result') {
+          exact = event.exact;
+          if (output === 'json') {
+            const { counts } = event;
+            await write(context, `${renderDocument({ changed: false, exact, counts })}\n`);
+          } else if (output === 'table') {
+            await write(context, `\n${renderCounts(event.counts, context.color).join('\n')}\n`);
+          }
+        } else {
+          tell(event, context);
+          await view.show(event);
+        }
+      }
+    } finally {
+      await view.end();
+    }
+    if (!context.signal.aborted) {
+      context.talk.say(exact ? 'every count is exact' : 'the counts differ from what was sent');
+    }
+    return exact ? 0 : 1;
+  },
+});

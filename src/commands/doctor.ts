@@ -1,0 +1,61 @@
+/** `xdpwho doctor`: what this host has and lacks, and what mends it. */
+import { DEFAULT_BPFFS } from '../pins.js';
+import { checkHost, checkInterface } from '../probes.js';
+import { renderChecks } from '../render/checks.js';
+import { renderDocument } from '../render/json.js';
+import { defineCommand } from './command-line.js';
+import {
+  bpffsOption,
+  interfaceOption,
+  interfacePositional,
+  interfacesIn,
+  netnsOption,
+  outputOption,
+} from './options.js';
+import { write } from './printing.js';
+
+const DEFAULT_COLUMNS = 80;
+
+export const doctorCommand = defineCommand({
+  command: 'doctor [interface..]',
+  describe: 'what this host has and lacks, and what mends it',
+  about: [
+    'Says what this host, and an interface, has and lacks, and the command that mends',
+    'it. Changes nothing. Exit code 1 when something that is needed is missing.',
+  ],
+  builder: (parser) =>
+    parser.positional('interface', interfacePositional).options({
+      ...interfaceOption,
+      ...outputOption<'table' | 'json'>(['table', 'json']),
+      ...netnsOption,
+      ...bpffsOption,
+    }),
+  examples: [
+    ['xdpwho doctor', 'the host'],
+    ['xdpwho doctor eth0 --json', 'and an interface, for scripts'],
+  ],
+  handler: async (options, context) => {
+    const { objectsDirectory, onCommand } = context;
+    const { netns, bpffs = DEFAULT_BPFFS } = options;
+    const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory, onCommand });
+    const names = interfacesIn(options);
+    // Without one, what is attached stays unknown, and the host's checks have said why.
+    const bpftool =
+      names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
+    for (const name of names) {
+      const about = { interface: name, netns, bpffs, bpftool, onCommand };
+      checks.push(...(await checkInterface(about)));
+    }
+    const failed = checks.some((check) => check.status === 'fail');
+    const width = context.stdout.columns || DEFAULT_COLUMNS;
+    const text =
+      options.output === 'json'
+        ? renderDocument({
+            ok: !failed,
+            checks: checks.map((check) => ({ ...check, fix: check.fix ?? null })),
+          })
+        : renderChecks(checks, { width, color: context.color }).join('\n');
+    await write(context, `${text}\n`);
+    return failed ? 1 : 0;
+  },
+});

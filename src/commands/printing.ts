@@ -1,0 +1,26 @@
+/** Writing data to standard output, no faster than it is read. */
+import { once } from 'node:events';
+import type { AnyRecord } from '../records.js';
+import { stringifyRecord } from '../render/json.js';
+import type { CommandContext } from './context.js';
+
+/** Lines that are written at once. */
+const BATCH = 1000;
+
+/** Resolves when the stream takes more, or nobody reads it any longer. */
+export async function write(context: CommandContext, text: string): Promise<void> {
+  const { stdout } = context;
+  if (stdout.destroyed || stdout.write(text)) return;
+  await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => {});
+}
+
+/** One line of JSON each. */
+export async function writeRecords(
+  context: CommandContext,
+  records: readonly AnyRecord[],
+): Promise<void> {
+  for (let start = 0; start < records.length; start += BATCH) {
+    const lines = records.slice(start, start + BATCH).map((each) => `${stringifyRecord(each)}\n`);
+    await write(context, lines.join(''));
+  }
+}

@@ -1,0 +1,37 @@
+/** What the command tells its user, apart from the data: lines on standard error. */
+import type { CommandListener } from '../exec.js';
+import { renderCommand } from '../render/command.js';
+import { printable } from '../render/text.js';
+
+export interface TalkOptions {
+  /** `-q`: only errors. */
+  readonly quiet?: boolean | undefined;
+  /** `-v`: also each command, just before it runs. */
+  readonly verbose?: boolean | undefined;
+}
+
+export class Talk {
+  readonly verbose: boolean;
+  /** For whatever runs commands: undefined without `-v`. */
+  readonly onCommand: CommandListener | undefined;
+  readonly #write: (text: string) => void;
+  readonly #quiet: boolean;
+
+  constructor(write: (text: string) => void, options: TalkOptions) {
+    this.#write = write;
+    this.#quiet = options.quiet === true;
+    this.verbose = options.verbose === true;
+    this.onCommand = this.verbose
+      ? (file, args) => this.#line(`+ ${renderCommand(file, args)}`)
+      : undefined;
+  }
+
+  /** One line, `what: what about it`, unless the user asked for quiet. */
+  say(text: string): void {
+    if (!this.#quiet) this.#line(`xdpwho: ${text}`);
+  }
+
+  #line(text: string): void {
+    this.#write(`${printable(text)}\n`);
+  }
+}

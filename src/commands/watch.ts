@@ -1,0 +1,240 @@
+/** `watch`: attach, show sources live, detach. */
+import type { Attachment } from '../attachment.js';
+import { countPossibleCpus } from '../kernel.js';
+import { planAttachment } from '../plan.js';
+import type { AttachedRecord } from '../records.js';
+import { renderCommand } from '../render/command.js';
+import { formatCount } from '../render/figures.js';
+import { renderDocument } from '../render/json.js';
+import { drawsInPlace, Screen } from '../render/screen.js';
+import { renderSourcesTable } from '../render/sources-table.js';
+import { printable } from '../render/text.js';
+import { estimatedSourceBytes } from '../session.js';
+import { type Reading, type WatchEvent, type WatchOptions, watch } from '../watch.js';
+import { defineCommand } from './command-line.js';
+import { type CommandContext, Interruption } from './context.js';
+import {
+  attachOptions,
+  bpffsOption,
+  dryRunOption,
+  interfaceOption,
+  interfacePositional,
+  interfacesOf,
+  netnsOption,
+  outputOption,
+  rankingOptions,
+  timingOptions,
+} from './options.js';
+import { write, writeRecords } from './printing.js';
+import { sessionContext } from './session-context.js';
+
+type Format = 'table' | 'ndjson' | 'json';
+
+/** Sources in a table, unless asked otherwise. */
+const DEFAULT_TOP = 20;
+
+export const watchCommand = defineCommand({
+  command: 'watch [interface..]',
+  describe: 'attach, show sources live until Ctrl-C, detach',
+  builder: (parser) =>
+    parser.positional('interface', interfacePositional).options({
+      ...interfaceOption,
+      ...outputOption<Format>(['table', 'ndjson', 'json']),
+      ...timingOptions,
+      ...rankingOptions,
+      ...netnsOption,
+      ...attachOptions,
+      ...bpffsOption,
+      ...dryRunOption,
+    }),
+  examples: [
+    ['xdpwho eth0', 'who is sending, once a second'],
+    ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'a minute of two interfaces, for jq'],
+  ],
+  handler: async (options, context) => {
+    const session = await sessionContext(context);
+    const interfaces = interfacesOf(options);
+    const { mode, reader, maxSources, netns, bpffs } = options;
+    const shared = { mode, reader, maxSources, netns, bpffs };
+    if (options.dryRun) {
+      for (const name of interfaces) {
+        const plan = await planAttachment(session, {
+          ...shared,
+          interface: name,
+          command: 'watch',
+        });
+        const lines = plan.map(({ file, args }) => `${renderCommand(file, args)}\n`);
+        await write(context, lines.join(''));
+      }
+      return 0;
+    }
+    const view = viewOf(options.output, context);
+    const watching: WatchOptions = {
+      ...shared,
+      interfaces,
+      command: 'watch',
+      signal: context.signal,
+      intervalMs: options.interval,
+      durationMs: options.duration,
+      count: options.count,
+      top: options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0),
+      sort: options.sort ?? 'packets',
+    };
+    try {
+      for await (const event of watch(session, watching)) {
+        // Nobody reads any more: leaving the loop detaches.
+        if (isOutputClosed(context.signal)) break;
+        tell(event, context);
+        await view.show(event);
+      }
+    } finally {
+      await view.end();
+    }
+    return 0;
+  },
+});
+
+/** Shows events in one of the formats. */
+export interface WatchView {
+  show(event: WatchEvent): Promise<void>;
+  /** However it ended. */
+  end(): Promise<void>;
+}
+
+/** `none`: for those who show the outcome in a way of their own. */
+export function viewOf(format: Format | 'none', context: CommandContext): WatchView {
+  switch (format) {
+    case 'none':
+      return { show: async () => {}, end: async () => {} };
+    case 'ndjson':
+      return new NdjsonView(context);
+    case 'json':
+      return new DocumentView(context);
+    case 'table':
+      return new TableView(context);
+  }
+}
+
+/** Says on standard error what is not data. */
+export function tell(event: WatchEvent, context: CommandContext): void {
+  if (event.kind === 'attached') {
+    for (const line of describeAttachment(event.attachment)) context.talk.say(line);
+  } else if (event.kind === 'joined') {
+    const { interface: name, programId, state } = event.attachment;
+    context.talk.say(
+      `${name}: reading what is attached since ${state.since}, program ${programId}`,
+    );
+  } else if (event.kind === 'note') {
+    context.talk.say(`${event.interface}: ${event.text}`);
+  } else if (event.kind === 'detached') {
+    context.talk.say(`${event.record.interface}: detached`);
+  }
+}
+
+/** What was made, and every restriction that came with it. */
+export function describeAttachment(attachment: Attachment): string[] {
+  const { interface: name, mode, programId, reader, state, notes } = attachment;
+  const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
+  const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B)`;
+  return [
+    ...notes.map((note) => `${name}: ${note}`),
+    `${name}: attached in ${mode} mode, program ${programId}, ${table}, read by ${reader}`,
+  ];
+}
+
+function isOutputClosed(signal: AbortSignal): boolean {
+  return signal.reason instanceof Interruption && signal.reason.exitCode === 0;
+}
+
+class NdjsonView implements WatchView {
+  readonly #context: CommandContext;
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    switch (event.kind) {
+      case 'attached':
+      case 'joined':
+        await writeRecords(this.#context, [event.attachment.record]);
+        break;
+      case 'readings':
+        for (const { sources, totals } of event.readings) {
+          await writeRecords(this.#context, [...sources, totals]);
+        }
+        break;
+      case 'detached':
+        await writeRecords(this.#context, [event.record]);
+        break;
+      case 'note':
+        break;
+    }
+  }
+
+  async end(): Promise<void> {}
+}
+
+/** One document when it ends: what was attached, and the last reading of each interface. */
+class DocumentView implements WatchView {
+  readonly #context: CommandContext;
+  readonly #attached: AttachedRecord[] = [];
+  readonly #readings = new Map<string, Reading>();
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    if (event.kind === 'attached' || event.kind === 'joined')
+      this.#attached.push(event.attachment.record);
+    if (event.kind !== 'readings') return;
+    for (const reading of event.readings) this.#readings.set(reading.interface, reading);
+  }
+
+  async end(): Promise<void> {
+    if (this.#attached.length === 0) return;
+    const interfaces = this.#attached.map(({ type: _, ...attached }) => {
+      const { sources = [], totals = null } = this.#readings.get(attached.interface) ?? {};
+      return { ...attached, sources, totals };
+    });
+    await write(this.#context, `${renderDocument({ interfaces })}\n`);
+  }
+}
+
+class TableView implements WatchView {
+  readonly #context: CommandContext;
+  readonly #screen: Screen;
+
+  constructor(context: CommandContext) {
+    const { stdout } = context;
+    this.#context = context;
+    this.#screen = new Screen(stdout, drawsInPlace(stdout.isTTY === true, process.env['TERM']));
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    // What standard error says may land in the middle of what is drawn.
+    if (event.kind !== 'readings') this.#screen.interrupt();
+    else this.#draw(event.readings, event.final);
+  }
+
+  async end(): Promise<void> {
+    this.#screen.close();
+  }
+
+  #draw(readings: readonly Reading[], final: boolean): void {
+    const height = this.#screen.height;
+    const each = height === undefined ? undefined : Math.floor(height / readings.length);
+    const blocks = readings.map(({ interface: name, sources, totals }) => [
+      ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
+      ...renderSourcesTable(sources, totals, {
+        width: this.#screen.width,
+        color: this.#context.color,
+        hidden: totals.sources - sources.length,
+        rates: !final,
+        maxLines: each === undefined ? undefined : each - 2,
+      }),
+    ]);
+    this.#screen.draw(blocks.flatMap((block, index) => (index === 0 ? block : ['', ...block])));
+  }
+}

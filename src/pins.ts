@@ -1,0 +1,370 @@
+/**
+ * What we keep in bpffs, and nowhere else: one directory per (network namespace, interface), gone
+ * with the kernel's other state at a reboot. bpffs holds pins, directories and symbolic links
+ * (kernel/bpf/inode.c); the record of an attachment is the target of a link.
+ */
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
+import { propertyOf } from './bpftool.js';
+import { systemErrorCode, XdpwhoError } from './errors.js';
+import { requireTool, run } from './exec.js';
+import type { Mode, Reader } from './records.js';
+
+export const DEFAULT_BPFFS = '/sys/fs/bpf';
+
+/** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
+const BPF_FS_MAGIC = 0xcafe4a11;
+
+/** The version of the pins and of the record; another one is not touched but by `clean` and `detach`. */
+export const STATE_VERSION = 1;
+
+/** The paths of one attachment. */
+export interface Pins {
+  readonly directory: string;
+  /** The XDP program. */
+  readonly program: string;
+  readonly mapsDirectory: string;
+  readonly sourcesMap: string;
+  readonly totalsMap: string;
+  /** Iterators: files that print `source` records and the `totals` record. */
+  readonly sourcesFile: string;
+  readonly totalsFile: string;
+  /** The program that tells the jiffies, there only while it is run. */
+  readonly clock: string;
+  /** The link whose target is the record. */
+  readonly state: string;
+}
+
+/** Pure: the directory that holds every attachment of this bpffs. */
+export function pinsRoot(bpffs: string): string {
+  return `${bpffs.replace(/\/+$/, '')}/xdpwho`;
+}
+
+/** Pure: the paths for the pin directory of this name. */
+export function pinsAt(bpffs: string, directoryName: string): Pins {
+  const directory = `${pinsRoot(bpffs)}/${directoryName}`;
+  const mapsDirectory = `${directory}/maps`;
+  return {
+    directory,
+    program: `${directory}/program`,
+    mapsDirectory,
+    sourcesMap: `${mapsDirectory}/sources`,
+    totalsMap: `${mapsDirectory}/totals`,
+    sourcesFile: `${directory}/sources`,
+    totalsFile: `${directory}/totals`,
+    clock: `${directory}/clock`,
+    state: `${directory}/state`,
+  };
+}
+
+/**
+ * Pure: the pin directory's name for an interface. bpffs refuses names with a dot, and two
+ * namespaces may share one bpffs: letters, digits, `_` and `-` stand for themselves, every other
+ * byte is `%XX`, and an interface outside the host's own namespace gets `@INODE`.
+ */
+export function pinName(interfaceName: string, netnsInode: number | null): string {
+  const encoded = [...Buffer.from(interfaceName)]
+    .map((byte) => {
+      const character = String.fromCharCode(byte);
+      return /[\w-]/.test(character) ? character : `%${byte.toString(16).padStart(2, '0')}`;
+    })
+    .join('');
+  return netnsInode === null ? encoded : `${encoded}@${netnsInode}`;
+}
+
+/** Pure: the inverse of pinName, or undefined for a name that it never gives. */
+export function parsePinName(
+  name: string,
+): { interface: string; netnsInode: number | null } | undefined {
+  const match = /^((?:[\w-]|%[0-9a-f]{2})+)(?:@(\d+))?$/.exec(name);
+  if (match?.[1] === undefined) return undefined;
+  const bytes = match[1].match(/%[0-9a-f]{2}|[\w-]/g) ?? [];
+  const decoded = Buffer.from(
+    bytes.map((part) =>
+      part.length === 3 ? Number.parseInt(part.slice(1), 16) : part.charCodeAt(0),
+    ),
+  );
+  return {
+    interface: decoded.toString(),
+    netnsInode: match[2] === undefined ? null : Number(match[2]),
+  };
+}
+
+/** A process that holds an attachment in the foreground, or is in the middle of making one. */
+export interface Holder {
+  readonly pid: number;
+  /** Start time in clock ticks since boot (/proc/PID/stat field 22): a pid alone is used again. */
+  readonly startTicks: string;
+  /** Inode of its pid namespace: a pid means nothing in another. */
+  readonly pidNamespace: string;
+  readonly command: string;
+}
+
+/** What is recorded of an attachment. */
+export interface AttachmentState {
+  readonly version: number;
+  /** Tells this attachment from a later one of the same interface. */
+  readonly token: string;
+  readonly interface: string;
+  /** As the user named the namespace; null for the one that attached ran in. */
+  readonly netns: string | null;
+  readonly netnsInode: number;
+  /** Null while it is being made. */
+  readonly mode: Mode | null;
+  readonly programId: number | null;
+  readonly reader: Reader | null;
+  /** Why there is no iterator, or null. */
+  readonly readerNote: string | null;
+  readonly maxSources: number;
+  /** The mode that was asked for. */
+  readonly modeAsked: string;
+  readonly readerAsked: string;
+  /** Permissions of the iterators' files. */
+  readonly fileMode: number;
+  /** ISO 8601, UTC. */
+  readonly since: string;
+  /** Null for an attachment that stays by itself. */
+  readonly holder: Holder | null;
+}
+
+/** The record in a pin directory: undefined where there is none, and an error where it is not ours to read. */
+export function readState(pins: Pins): AttachmentState | undefined {
+  let text: string;
+  try {
+    text = readlinkSync(pins.state);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') {
+      return undefined;
+    }
+    if (systemErrorCode(error) === 'EACCES') {
+      throw new XdpwhoError('not-permitted', `${pins.directory}: permission denied`, {
+        hint: 'run it as root: sudo xdpwho ...',
+        cause: error,
+      });
+    }
+    throw badState(pins, 'its state is not a link', error);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw badState(pins, 'its state is not JSON', error);
+  }
+  if (!isState(value)) throw badState(pins, 'its state is of another version or shape');
+  return value;
+}
+
+/** Puts a record in place of the one that is there, in one step. */
+export function writeState(pins: Pins, state: AttachmentState): void {
+  const next = `${pins.directory}/state~`;
+  rmSync(next, { force: true });
+  symlinkSync(JSON.stringify(state), next);
+  renameSync(next, pins.state);
+}
+
+/**
+ * Takes the directory for an attachment that is about to be made. False when somebody else has it.
+ * The record is in it an instant later; a directory without one is in the middle of this.
+ */
+export function claim(pins: Pins, state: AttachmentState): boolean {
+  try {
+    mkdirSync(pins.directory, { mode: 0o700 });
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false;
+    throw bpffsFailure(pins.directory, error);
+  }
+  symlinkSync(JSON.stringify(state), pins.state);
+  mkdirSync(pins.mapsDirectory, { mode: 0o700 });
+  return true;
+}
+
+/**
+ * Removes the files that an attachment has in its directory, and then the directory. The record
+ * goes last but one, so that a directory that could not be emptied still says whose it is. Files
+ * that we do not make are left, and then so is the directory.
+ */
+export function removePins(pins: Pins): void {
+  // A link in the directory's place is nobody's attachment: only the link goes.
+  if (lstatSync(pins.directory, { throwIfNoEntry: false })?.isSymbolicLink() === true) {
+    rmSync(pins.directory, { force: true });
+    return;
+  }
+  for (const path of [pins.sourcesFile, pins.totalsFile, pins.program, pins.clock]) {
+    rmSync(path, { force: true });
+  }
+  for (const entry of entriesOf(pins.mapsDirectory)) {
+    rmSync(`${pins.mapsDirectory}/${entry}`, { force: true });
+  }
+  removeDirectory(pins.mapsDirectory);
+  rmSync(`${pins.directory}/state~`, { force: true });
+  rmSync(pins.state, { force: true });
+  removeDirectory(pins.directory);
+}
+
+/** The names of all pin directories of this bpffs. */
+export function listPinNames(bpffs: string): string[] {
+  return entriesOf(pinsRoot(bpffs));
+}
+
+/** Whether a directory is there, whatever is in it. */
+export function pinsExist(pins: Pins): boolean {
+  return lstatSync(pins.directory, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Whether `path` lies on a bpffs. */
+export function isBpffs(path: string): boolean {
+  try {
+    return statfsSync(path).type === BPF_FS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+/** The first directory above `file` that users other than its owner cannot pass, or undefined. */
+export function unreachableDirectory(file: string): string | undefined {
+  const parts = file.split('/').slice(1, -1);
+  return parts
+    .map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)
+    .find((directory) => (statSync(directory).mode & 0o001) === 0);
+}
+
+/** The command that mounts a bpffs. */
+export function mountCommand(bpffs: string): { file: string; args: string[] } {
+  // One of our own is to be passed by those who may read a file in it; its directories are closed.
+  const mode = bpffs === DEFAULT_BPFFS ? '0700' : '0711';
+  const args = ['-t', 'bpf', '-o', `mode=${mode},nosuid,nodev,noexec`, 'bpf', bpffs];
+  return { file: requireTool('mount', 'install util-linux'), args };
+}
+
+/** Mounts the bpffs where there is none yet, and makes our directory in it. */
+export async function prepareBpffs(bpffs: string): Promise<void> {
+  if (!isBpffs(bpffs)) await mountBpffs(bpffs);
+  try {
+    mkdirSync(pinsRoot(bpffs), { mode: 0o700 });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw bpffsFailure(pinsRoot(bpffs), error);
+  }
+  if (lstatSync(pinsRoot(bpffs)).isSymbolicLink() || !isBpffs(pinsRoot(bpffs))) {
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: not a directory of a bpffs`, {
+      hint: `remove it: rm ${pinsRoot(bpffs)}`,
+    });
+  }
+}
+
+async function mountBpffs(bpffs: string): Promise<void> {
+  if (isHiddenByIpNetns(bpffs)) {
+    throw new XdpwhoError('bpffs-missing', `${bpffs}: hidden by \`ip netns exec\``, {
+      hint: 'leave `ip netns exec` and name the namespace: xdpwho --netns NAME ...',
+    });
+  }
+  try {
+    if (bpffs !== DEFAULT_BPFFS) mkdirSync(bpffs, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw bpffsFailure(bpffs, error);
+  }
+  const command = mountCommand(bpffs);
+  const result = await run(command.file, command.args);
+  if (result.failed) {
+    throw new XdpwhoError('bpffs-missing', `${bpffs}: no bpffs there: ${result.stderr}`, {
+      hint: `mount -t bpf bpf ${bpffs}`,
+    });
+  }
+}
+
+/** `ip netns exec` mounts a sysfs of its own over /sys, with the namespace's name as its device. */
+export function isHiddenByIpNetns(bpffs: string): boolean {
+  if (!bpffs.startsWith('/sys/')) return false;
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').trim().split('\n');
+  const sys = mounts.map((line) => line.split(' ')).filter((fields) => fields[1] === '/sys');
+  return sys.at(-1)?.[2] === 'sysfs' && sys.at(-1)?.[0] !== 'sysfs' && sys.at(-1)?.[0] !== 'none';
+}
+
+function bpffsFailure(path: string, error: unknown): XdpwhoError {
+  const code = systemErrorCode(error);
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new XdpwhoError('not-permitted', `${path}: permission denied`, {
+      hint: 'run it as root: sudo xdpwho ...',
+      cause: error,
+    });
+  }
+  if (code === 'EROFS') {
+    return new XdpwhoError('bpffs-missing', `${path}: the bpffs is mounted read-only`, {
+      hint: 'mount -o remount,rw /sys/fs/bpf',
+      cause: error,
+    });
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return new XdpwhoError('bpffs-missing', `${path}: ${why}`, {
+    hint: 'xdpwho doctor',
+    cause: error,
+  });
+}
+
+function badState(pins: Pins, why: string, cause?: unknown): XdpwhoError {
+  return new XdpwhoError('bad-object', `${pins.directory}: ${why}`, {
+    hint: 'xdpwho clean',
+    cause,
+  });
+}
+
+function isState(value: unknown): value is AttachmentState {
+  const is = (name: string, ...types: string[]) => {
+    const property = propertyOf(value, name);
+    return types.includes(property === null ? 'null' : typeof property);
+  };
+  return (
+    propertyOf(value, 'version') === STATE_VERSION &&
+    is('token', 'string') &&
+    is('interface', 'string') &&
+    is('netns', 'string', 'null') &&
+    is('netnsInode', 'number') &&
+    is('mode', 'string', 'null') &&
+    is('programId', 'number', 'null') &&
+    is('reader', 'string', 'null') &&
+    is('readerNote', 'string', 'null') &&
+    is('maxSources', 'number') &&
+    is('modeAsked', 'string') &&
+    is('readerAsked', 'string') &&
+    is('fileMode', 'number') &&
+    is('since', 'string') &&
+    isHolder(propertyOf(value, 'holder'))
+  );
+}
+
+function isHolder(value: unknown): boolean {
+  return (
+    value === null ||
+    (typeof propertyOf(value, 'pid') === 'number' &&
+      typeof propertyOf(value, 'startTicks') === 'string' &&
+      typeof propertyOf(value, 'pidNamespace') === 'string' &&
+      typeof propertyOf(value, 'command') === 'string')
+  );
+}
+
+function removeDirectory(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'ENOTDIR') throw error;
+  }
+}
+
+function entriesOf(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * A place for tests on the real kernel: two network namespaces with a veth between them, a bpffs of
+ * its own, a sender that gives exact numbers of frames, and the command as a user runs it. Everything
+ * goes at `close`, and also when the test's process dies.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { Bpftool, propertyOf } from '../../src/bpftool.js';
+import { requireTool, startCompanion } from '../../src/exec.js';
+import { resolveNetns, showLinks } from '../../src/interfaces.js';
+import { ObjectFiles } from '../../src/object-files.js';
+import type { SessionContext } from '../../src/session.js';
+
+export const OBJECTS_DIRECTORY = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url));
+
+/** Why tests on the kernel cannot run here, or undefined. For test/suite.ts. */
+export const WHY_NOT = process.getuid?.() === 0 ? undefined : 'needs root';
+
+/** A veth's receive ring holds 256 frames, and nothing drains it during one `prog run`. */
+const MAX_BURST = 128;
+
+const TAKE_DOWN = `
+trap '' HUP INT QUIT TERM PIPE
+while read -r _; do :; done
+ip netns del "$1-tx"
+ip netns del "$1-rx"
+umount "$2"
+rmdir "$2"
+rm -rf "$3"
+`;
+
+export interface LabOptions {
+  /** Of both ends; default 1500. */
+  readonly mtu?: number;
+  /** Name of the receiving interface; default eth0. */
+  readonly device?: string;
+}
+
+let labs = 0;
+
+export class Lab {
+  /** Names of the sending and the receiving namespace. */
+  readonly sender: string;
+  readonly netns: string;
+  /** The interface in the receiving namespace. */
+  readonly device: string;
+  readonly bpffs: string;
+  readonly scratch: string;
+  readonly bpftool: Bpftool;
+  readonly context: SessionContext;
+  readonly #remover: ReturnType<typeof startCompanion>;
+  #ifindex = 0;
+  #loaded = new Map<string, string>();
+  readonly #started: Started[] = [];
+
+  private constructor(device: string) {
+    const name = `xw${process.pid}-${++labs}`;
+    this.sender = `${name}-tx`;
+    this.netns = `${name}-rx`;
+    this.device = device;
+    this.bpffs = mkdtempSync('/tmp/xdpwho-bpffs-');
+    this.scratch = mkdtempSync('/tmp/xdpwho-test-');
+    this.bpftool = new Bpftool({ path: requireTool('bpftool') });
+    this.context = { bpftool: this.bpftool, objectsDirectory: OBJECTS_DIRECTORY };
+    const args = ['-c', TAKE_DOWN, 'xdpwho-test', name, this.bpffs, this.scratch];
+    this.#remover = startCompanion(requireTool('sh'), args);
+  }
+
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(options.device ?? 'eth0');
+    try {
+      await lab.#build(options.mtu ?? 1500);
+      return lab;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  async #build(mtu: number): Promise<void> {
+    await execa('mount', ['-t', 'bpf', 'bpf', this.bpffs]);
+    for (const netns of [this.sender, this.netns]) await execa('ip', ['netns', 'add', netns]);
+    await this.addVeth('eth0', this.device, mtu);
+    this.#ifindex = await this.ifindex('eth0');
+  }
+
+  /** A veth with its ends in the two namespaces, up, without addresses, so that the kernel itself sends nothing. */
+  async addVeth(senderDevice: string, device: string, mtu = 1500): Promise<void> {
+    const ends = ['name', senderDevice, 'netns', this.sender, 'mtu', String(mtu), 'type', 'veth'];
+    const peer = ['peer', 'name', device, 'netns', this.netns, 'mtu', String(mtu)];
+    await execa('ip', ['link', 'add', ...ends, ...peer]);
+    for (const [netns, name] of [
+      [this.sender, senderDevice],
+      [this.netns, device],
+    ] as const) {
+      await this.ip(netns, ['link', 'set', 'dev', name, 'arp', 'off', 'addrgenmode', 'none']);
+      await this.ip(netns, ['link', 'set', 'dev', name, 'up']);
+    }
+  }
+
+  async ip(netns: string, args: readonly string[]): Promise<string> {
+    return (await execa('ip', ['-n', netns, ...args])).stdout;
+  }
+
+  /** Index of an interface of the sending namespace. */
+  async ifindex(device: string): Promise<number> {
+    const [link] = await showLinks(resolveNetns(this.sender), device);
+    if (link === undefined) throw new Error(`${device}: not in ${this.sender}`);
+    return link.ifindex;
+  }
+
+  /**
+   * Sends `count` copies of a frame. With `sources`, the low 32 bits of the source take `sources`
+   * consecutive values in turn. `length` is for what `prog run` itself does not take: frames of less
+   * than 15 bytes or more than a page.
+   */
+  async send(
+    frame: Uint8Array,
+    count: number,
+    options: { sources?: number; length?: number; ifindex?: number } = {},
+  ): Promise<void> {
+    const pin = await this.#loadSender(options);
+    const file = `${this.scratch}/frame`;
+    writeFileSync(file, frame);
+    for (let left = count; left > 0; left -= MAX_BURST) {
+      const burst = Math.min(left, MAX_BURST);
+      await this.bpftool.runProgram(pin, file, burst, resolveNetns(this.sender).path);
+    }
+  }
+
+  async #loadSender(options: { sources?: number; length?: number; ifindex?: number }) {
+    const { sources = 1, length = 0, ifindex = this.#ifindex } = options;
+    const key = `${sources}-${length}-${ifindex}`;
+    const known = this.#loaded.get(key);
+    if (known !== undefined) return known;
+    const constants = { ifindex, source_count: sources, frame_length: length };
+    const files = new ObjectFiles(OBJECTS_DIRECTORY);
+    const object = files.writePatched('sender', { constants }, this.scratch);
+    const pin = `${this.bpffs}/sender-${key}`;
+    mkdirSync(`${pin}-maps`);
+    await this.bpftool.loadClassifier(object, pin, `${pin}-maps`);
+    this.#loaded.set(key, pin);
+    return pin;
+  }
+
+  /** Runs the command to its end, in this lab's namespace and bpffs. Never rejects. */
+  run(args: readonly string[], options: RunCliOptions = {}) {
+    return execa(process.execPath, [CLI, ...args, ...this.#own(options)], {
+      reject: false,
+      timeout: 120_000,
+      maxBuffer: 1e9,
+      ...(options.env === undefined ? {} : { env: options.env }),
+    });
+  }
+
+  /** Starts the command; it is killed at `close` if it still runs. */
+  start(args: readonly string[], options: RunCliOptions = {}): Started {
+    const child = spawn(process.execPath, [CLI, ...args, ...this.#own(options)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: options.ownGroup ?? false,
+      env: { ...process.env, ...options.env },
+    });
+    const started = new Started(child);
+    this.#started.push(started);
+    return started;
+  }
+
+  #own(options: RunCliOptions): string[] {
+    return options.bare === true ? [] : ['--netns', this.netns, '--bpffs', this.bpffs];
+  }
+
+  /** XDP programs in the receiving namespace. */
+  async attached() {
+    return this.bpftool.showNet(resolveNetns(this.netns).path);
+  }
+
+  /** What is left of attachments in this lab's bpffs; empty when all is gone. */
+  pins(): string[] {
+    return readdirSync(this.bpffs).includes('xdpwho')
+      ? readdirSync(`${this.bpffs}/xdpwho`).map(String)
+      : [];
+  }
+
+  /** Guards of attachments in this lab. */
+  async guards(): Promise<string[]> {
+    const { stdout } = await execa('ps', ['-eo', 'pid,args'], { maxBuffer: 1e8 });
+    return stdout
+      .split('\n')
+      .filter((line) => line.includes(`xdpwho-guard `) && line.includes(`${this.bpffs}/xdpwho/`));
+  }
+
+  /** Waits until `condition` holds; fails after `limitMs`, which is generous and no measurement. */
+  async until(condition: () => Promise<boolean> | boolean, what: string, limitMs = 15_000) {
+    const endMs = Date.now() + limitMs;
+    while (!(await condition())) {
+      if (Date.now() > endMs) throw new Error(`not within ${limitMs} ms: ${what}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+
+  /** Waits until nothing of ours is attached, pinned or running in this lab. */
+  async untilNothingLeft(): Promise<void> {
+    await this.until(async () => (await this.attached()).length === 0, 'detached');
+    await this.until(() => this.pins().length === 0, 'unpinned');
+    await this.until(async () => (await this.guards()).length === 0, 'no guard left');
+  }
+
+  async close(): Promise<void> {
+    for (const started of this.#started) started.child.kill('SIGKILL');
+    await Promise.all(this.#started.map((started) => started.ended()));
+    this.#remover.stdin.end();
+    await this.#remover.ended;
+    rmSync(this.scratch, { recursive: true, force: true });
+  }
+}
+
+export interface RunCliOptions {
+  /** Without `--netns` and `--bpffs` of the lab. */
+  readonly bare?: boolean;
+  readonly env?: Record<string, string>;
+  /** In a process group of its own. */
+  readonly ownGroup?: boolean;
+}
+
+/** A command that is running: what it has printed so far, and how it ended. */
+export class Started {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly #closed: Promise<unknown>;
+  #hasEnded = false;
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout?.on('data', (chunk) => {
+      this.stdout += String(chunk);
+    });
+    child.stderr?.on('data', (chunk) => {
+      this.stderr += String(chunk);
+    });
+    this.#closed = once(child, 'close').then(() => {
+      this.#hasEnded = true;
+    });
+  }
+
+  get pid(): number {
+    if (this.child.pid === undefined) throw new Error('it did not start');
+    return this.child.pid;
+  }
+
+  /** Waits for a text on standard error; fails when the command ends first. */
+  async says(pattern: RegExp): Promise<void> {
+    const endMs = Date.now() + 30_000;
+    while (!pattern.test(this.stderr)) {
+      if (this.#hasEnded) throw new Error(`it ended without saying ${pattern}: ${this.stderr}`);
+      if (Date.now() > endMs) throw new Error(`it did not say ${pattern}: ${this.stderr}`);
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  }
+
+  /** Waits for its end and the end of what it printed. */
+  async ended(): Promise<{ exitCode: number | null; signal: string | null }> {
+    await this.#closed;
+    return { exitCode: this.child.exitCode, signal: this.child.signalCode };
+  }
+}
+
+export interface JsonRecord {
+  readonly type: string;
+  readonly [name: string]: unknown;
+}
+
+/** The lines of ndjson output. */
+export function recordsIn(stdout: string): JsonRecord[] {
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const value: unknown = JSON.parse(line);
+      const type = propertyOf(value, 'type');
+      if (typeof value !== 'object' || value === null || typeof type !== 'string') {
+        throw new Error(`not a record: ${line}`);
+      }
+      return { ...value, type };
+    });
+}
+
+/** Packets by source in the last reading among records, and its totals. */
+export function lastReading(records: readonly JsonRecord[]) {
+  const end = records.map((record) => record.type).lastIndexOf('totals');
+  const before = records.slice(0, end).map((record) => record.type);
+  const begin = Math.max(before.lastIndexOf('totals'), before.lastIndexOf('attached')) + 1;
+  const sources = records.slice(begin, end);
+  return {
+    totals: records[end],
+    packets: Object.fromEntries(sources.map((each) => [String(each['source']), each['packets']])),
+    bytes: Object.fromEntries(sources.map((each) => [String(each['source']), each['bytes']])),
+  };
+}
