@@ -11,6 +11,7 @@ import { cleanCommand } from './commands/clean.js';
 import {
   type AnyCommand,
   type CommandInvocation,
+  type Invocation,
   parseCommandLine,
 } from './commands/command-line.js';
 import { type CommandContext, Interruption } from './commands/context.js';
@@ -62,16 +63,14 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     defaultCommand: watchCommand,
     version: packageVersion(),
   });
-  if (invocation.kind === 'text') {
-    process.stdout.write(invocation.text);
-    return 0;
-  }
   let exitCode = 0;
   try {
-    exitCode = await invocation.run(contextFor(invocation, signal));
+    if (invocation.kind === 'text') process.stdout.write(invocation.text);
+    else exitCode = await invocation.run(contextFor(invocation, signal));
   } catch (error) {
     if (!signal.aborted || !isAbort(error, signal)) throw explained(error, invocation);
   }
+  await flushOutput();
   if (!signal.aborted) return exitCode;
   const reason: unknown = signal.reason;
   if (reason instanceof Interruption) return reason.exitCode;
@@ -126,6 +125,13 @@ function listen(): { signal: AbortSignal; stop: () => void } {
   return { signal: controller.signal, stop };
 }
 
+/** Waits until what was written has been taken or refused: a full disk says so only then. */
+function flushOutput(): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.write('', () => setImmediate(resolve));
+  });
+}
+
 function outputFailure(cause: Error): XdpwhoError {
   return new XdpwhoError('failed', `standard output: ${cause.message}`, { cause });
 }
@@ -136,8 +142,8 @@ function isAbort(error: unknown, signal: AbortSignal): boolean {
 }
 
 /** Adds the hint that only the command line can give. */
-function explained(error: unknown, invocation: CommandInvocation): unknown {
-  if (!(error instanceof XdpwhoError)) return error;
+function explained(error: unknown, invocation: Invocation): unknown {
+  if (!(error instanceof XdpwhoError) || invocation.kind !== 'command') return error;
   const hint = hintFor(error, invocation);
   return new XdpwhoError(error.code, error.message, { hint, cause: error });
 }

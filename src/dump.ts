@@ -41,6 +41,7 @@ export async function dump(
     selected.bytes += record.bytes;
     ranking.add(record);
   };
+  const before = await reader.totals();
   for await (const batch of reader.sources()) {
     for (const record of batch) {
       table.sources++;
@@ -51,7 +52,7 @@ export async function dump(
     }
   }
   for (const record of groups.values()) select(record);
-  const totals = completeTotals(attachment.interface, await reader.totals(), table);
+  const totals = completeTotals(attachment.interface, before, await reader.totals(), table);
   const sources = ranking.result();
   for (const record of sources) {
     selected.sources--;
@@ -71,13 +72,14 @@ export async function* dumpLines(
 ): AsyncGenerator<string, TotalsRecord, void> {
   const reader = new SourceReader(context, attachment);
   const table = { sources: 0, packets: 0n };
+  const before = await reader.totals();
   for await (const lines of reader.lines()) {
     yield lines;
     const sum = sumPackets(lines);
     table.sources += sum.sources;
     table.packets += sum.packets;
   }
-  return completeTotals(attachment.interface, await reader.totals(), table);
+  return completeTotals(attachment.interface, before, await reader.totals(), table);
 }
 
 const PACKETS = /,"packets":(\d+),"bytes":/g;

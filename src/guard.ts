@@ -55,7 +55,7 @@ case $(readlink "$directory/state") in
     rm -f "$directory/maps/"*
     rmdir "$directory/maps"
     rm -f "$directory/state~" "$directory/state"
-    rmdir "$directory"
+    rmdir "$directory" "\${directory%/*}"
     ;;
 esac
 `;

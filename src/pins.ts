@@ -16,6 +16,7 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { propertyOf } from './bpftool.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { requireTool, run } from './exec.js';
@@ -179,9 +180,12 @@ export function writeState(pins: Pins, state: AttachmentState): void {
  */
 export function claim(pins: Pins, state: AttachmentState): boolean {
   try {
+    // Whoever removes the last attachment removes the directory of all, perhaps at this moment.
+    mkdirSync(dirname(pins.directory), { recursive: true, mode: 0o700 });
     mkdirSync(pins.directory, { mode: 0o700 });
   } catch (error) {
-    if (systemErrorCode(error) === 'EEXIST') return false;
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST' || code === 'ENOENT') return false;
     throw bpffsFailure(pins.directory, error);
   }
   symlinkSync(JSON.stringify(state), pins.state);
@@ -210,6 +214,7 @@ export function removePins(pins: Pins): void {
   rmSync(`${pins.directory}/state~`, { force: true });
   rmSync(pins.state, { force: true });
   removeDirectory(pins.directory);
+  removeDirectory(dirname(pins.directory));
 }
 
 /** The names of all pin directories of this bpffs. */

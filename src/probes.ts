@@ -62,16 +62,18 @@ async function examineBpftool(options: FindBpftoolOptions): Promise<ExaminedBpft
   }
   try {
     return await examine(path, options, undefined);
-  } catch (error) {
-    if (options.path !== undefined || !(error instanceof BpftoolError) || !isScript(path))
-      throw error;
-    const other = newestUbuntuBpftool();
+  } catch (cause) {
+    if (!(cause instanceof BpftoolError)) throw cause;
+    const isWrapper = options.path === undefined && isScript(path);
+    const other = isWrapper ? newestUbuntuBpftool() : undefined;
     if (other !== undefined) return examine(other, options, path);
-    throw new XdpwhoError(
-      'tool-missing',
-      `bpftool: ${path} is a wrapper, and there is no bpftool for kernel ${release()}`,
-      { hint: installCommand('bpftool'), cause: error },
-    );
+    const message = isWrapper
+      ? `bpftool: ${path} is a wrapper, and there is no bpftool for kernel ${release()}`
+      : `${path}: not a bpftool that works: ${cause.message}`;
+    throw new XdpwhoError(isWrapper ? 'tool-missing' : cause.code, message, {
+      hint: installCommand('bpftool'),
+      cause,
+    });
   }
 }
 

@@ -51,7 +51,10 @@ export interface TotalsRecord {
   readonly other: bigint;
   /** Shorter than the header that it announces, or a header that contradicts itself. */
   readonly malformed: bigint;
-  /** Packets of sources that the full table has evicted: ipv4 + ipv6 - the sum over the sources. */
+  /**
+   * Packets of sources that the full table has evicted: with the sum over the sources, ipv4 + ipv6.
+   * Exactly, once packets have stopped; those that come while the table is read are not in it.
+   */
   readonly untracked: bigint;
   readonly packets_per_second?: number;
   readonly bytes_per_second?: number;

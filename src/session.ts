@@ -290,8 +290,13 @@ async function establish(work: Establishing): Promise<Attachment> {
   if (readerNote !== null) notes.push(readerNote);
   const mode = await attachProgram(work, notes);
   const whole = { ...state, programId, mode, reader, readerNote };
-  writeState(pins, whole);
-  options.signal?.throwIfAborted();
+  try {
+    writeState(pins, whole);
+    options.signal?.throwIfAborted();
+  } catch (error) {
+    await detachProgram(context.bpftool, programId, netns.inode);
+    throw error;
+  }
   return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
 }
 

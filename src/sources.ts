@@ -1,7 +1,8 @@
 /**
- * Reading the table of sources, by the iterator or by `bpftool map dump`. Sources are read first and
- * totals second: the program counts in the other order, so no reading ever finds more packets in
- * the sources than in the totals.
+ * Reading the table of sources, by the iterator or by `bpftool map dump`. The program counts a packet
+ * in the totals first and in its source second; the totals are read before the sources, to know what
+ * the sources must hold at least, and after them, so that no reading finds more packets in the
+ * sources than in the totals.
  */
 import { createReadStream, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -80,7 +81,7 @@ export class SourceReader {
     if (rest !== '') yield `${rest}\n`;
   }
 
-  /** What the kernel counted of every packet. To be read after the sources. */
+  /** What the kernel counted of every packet. To be read before the sources and after them. */
   async totals(): Promise<KernelTotals> {
     const { pins, reader } = this.#attachment;
     if (reader === 'dump') {
@@ -185,13 +186,19 @@ export class SourceReader {
   }
 }
 
-/** Adds what the sum over the table tells: how many sources, and what it does not hold any more. */
+/**
+ * Adds what the sum over the table tells: how many sources, and how many packets it does not hold
+ * any more. While packets come, those of the time of reading are in the totals and perhaps not in
+ * the sources; they are no loss, and so only what had been counted `before` can be untracked.
+ */
 export function completeTotals(
   interfaceName: string,
-  totals: KernelTotals,
+  before: KernelTotals,
+  after: KernelTotals,
   table: { readonly sources: number; readonly packets: bigint },
 ): TotalsRecord {
-  const { bytes, ipv4, ipv6, other, malformed } = totals;
+  const { bytes, ipv4, ipv6, other, malformed } = after;
+  const missing = before.ipv4 + before.ipv6 - table.packets;
   return {
     type: 'totals',
     interface: interfaceName,
@@ -202,7 +209,7 @@ export function completeTotals(
     ipv6,
     other,
     malformed,
-    untracked: ipv4 + ipv6 - table.packets,
+    untracked: missing > 0n ? missing : 0n,
   };
 }
 
@@ -221,7 +228,8 @@ export class EntrySplitter extends Transform {
       this.#begun = true;
     }
     const split = text.replaceAll(BOUNDARY, NEW_LINE);
-    const keep = Math.max(split.lastIndexOf('\n') + 1, split.length - BOUNDARY.length);
+    // The beginning of a boundary may be at the end, and so is what follows the last entry.
+    const keep = Math.max(split.length - BOUNDARY.length, 0);
     this.#rest = split.slice(keep);
     this.push(split.slice(0, keep));
     done();

@@ -72,26 +72,24 @@ export async function* watch(
     }
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
-    for (let tick = 1; watched.length > 0 && tick !== (options.count ?? -1) + 1; ) {
-      const dueMs = Math.min(startMs + tick * options.intervalMs, endMs);
-      await pause(dueMs - performance.now(), ending.signal);
-      if (ending.signal.aborted || performance.now() >= endMs) break;
+    let dueMs = startMs;
+    for (let reading = 1; watched.length > 0; reading++) {
+      // A reading may take longer than an interval: the moments that it missed are left out.
+      const missed = Math.max(0, Math.floor((performance.now() - dueMs) / options.intervalMs));
+      dueMs += (missed + 1) * options.intervalMs;
+      await pause(Math.min(dueMs, endMs) - performance.now(), ending.signal);
+      if (ending.signal.aborted || dueMs >= endMs) break;
       for (const each of [...watched]) {
         const news = await each.news();
-        if (news?.note !== undefined) {
-          yield { kind: 'note', interface: each.name, text: news.note };
-        }
+        if (news?.note !== undefined) yield { kind: 'note', interface: each.name, text: news.note };
         if (news?.failure === undefined) continue;
         failure = news.failure;
         yield* finish(watched, [each]);
         if (watched.length > 0) yield { kind: 'note', interface: each.name, text: failure.message };
       }
       // The last of `count` readings is the final one, after detaching.
-      if (tick === options.count || watched.length === 0) break;
+      if (reading === options.count || watched.length === 0) break;
       yield { kind: 'readings', readings: await readAll(watched), final: false };
-      // A reading may take longer than an interval: the ticks that it missed are left out.
-      const elapsed = Math.floor((performance.now() - startMs) / options.intervalMs);
-      tick = options.count === undefined ? Math.max(tick, elapsed) + 1 : tick + 1;
     }
     yield* finish(watched, [...watched]);
   } catch (error) {
@@ -231,6 +229,7 @@ class Watched {
     const seconds = Number(nowNs - this.#previousNs) / 1e9;
     const previous = this.#previous;
     let packets = 0n;
+    const before = await this.#reader.totals();
     for await (const batch of this.#reader.sources()) {
       for (const record of batch) {
         packets += record.packets;
@@ -243,7 +242,7 @@ class Watched {
       }
     }
     const table = { sources: current.size, packets };
-    const totals = completeTotals(this.name, await this.#reader.totals(), table);
+    const totals = completeTotals(this.name, before, await this.#reader.totals(), table);
     const reading = {
       interface: this.name,
       sources: ranking.result(),

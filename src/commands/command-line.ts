@@ -87,7 +87,7 @@ export function parseCommandLine(
 ): Invocation {
   let run: Run | undefined;
   // The help of the whole is about the verbs, not about the options of the default one.
-  const helpOfAll = words.length === 1 && ['-h', '--help'].includes(words[0] ?? '');
+  const helpOfAll = words.length === 1 && ['-h', '--help', 'help'].includes(words[0] ?? '');
   const verb = commands.find((each) => words.includes(each.verb)) ?? defaultCommand;
   const help = words.length === 0 ? 'xdpwho --help' : `xdpwho ${verb.verb} --help`;
 
