@@ -62,6 +62,21 @@ static __noinline void add_source(const struct source_key *key, const struct sou
 		count(value, first->bytes, first->last_seen);
 }
 
+enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
+
+static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *key)
+{
+	void *cursor = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	int type = parse_ethernet(&cursor, end);
+
+	if (type == bpf_htons(ETH_P_IP))
+		return parse_ipv4(cursor, end, key) < 0 ? MALFORMED : IPV4;
+	if (type == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(cursor, end, key) < 0 ? MALFORMED : IPV6;
+	return type < 0 ? MALFORMED : OTHER;
+}
+
 #ifdef XDPWHO_FRAGS
 SEC("xdp.frags")
 #else
@@ -69,38 +84,33 @@ SEC("xdp")
 #endif
 int xdpwho(struct xdp_md *ctx)
 {
-	void *cursor = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	__u64 bytes = packet_length(ctx);
 	struct source_value *value;
-	struct source_key key;
+	struct source_key key = {};
 	struct totals *total;
 	__u32 zero = 0;
+	__u64 bytes;
 	__u64 now;
-	int type;
-
-	total = bpf_map_lookup_elem(&totals, &zero);
-	if (!total)
-		return XDP_PASS;
-	total->bytes += bytes;
+	/* Before any helper is called: so there is little to keep across the calls. */
+	enum packet_class class = parse_packet(ctx, &key);
 
 	/*
 	 * The totals come before the source: whoever reads the sources first and the totals second
 	 * never finds more packets in the sources than in the totals.
 	 */
-	type = parse_ethernet(&cursor, end);
-	if (type == bpf_htons(ETH_P_IP)) {
-		if (parse_ipv4(cursor, end, &key) < 0)
-			goto malformed;
+	total = bpf_map_lookup_elem(&totals, &zero);
+	if (!total)
+		return XDP_PASS;
+	bytes = packet_length(ctx);
+	total->bytes += bytes;
+	if (class == IPV4) {
 		total->ipv4++;
-	} else if (type == bpf_htons(ETH_P_IPV6)) {
-		if (parse_ipv6(cursor, end, &key) < 0)
-			goto malformed;
+	} else if (class == IPV6) {
 		total->ipv6++;
-	} else if (type < 0) {
-		goto malformed;
 	} else {
-		total->other++;
+		if (class == OTHER)
+			total->other++;
+		else
+			total->malformed++;
 		return XDP_PASS;
 	}
 
@@ -113,10 +123,6 @@ int xdpwho(struct xdp_md *ctx)
 
 		add_source(&key, &first);
 	}
-	return XDP_PASS;
-
-malformed:
-	total->malformed++;
 	return XDP_PASS;
 }
 

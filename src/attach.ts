@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from './attachment.js';
 import { hasErrorCode, XdpwhoError } from './errors.js';
-import { printable, resolveInterface } from './interfaces.js';
+import { resolveInterface } from './interfaces.js';
 import { findEntry, type InventoryEntry } from './inventory.js';
 import type { AttachmentState } from './pins.js';
+import { printable } from './render/text.js';
 import {
   type AttachOptions,
   collect,

@@ -2,15 +2,10 @@
 import { type Bpftool, BpftoolError, type XdpAttachment } from './bpftool.js';
 import { hasErrorCode, XdpwhoError } from './errors.js';
 import type { Guard } from './guard.js';
-import {
-  findNetnsPath,
-  listInterfaces,
-  type Netns,
-  otherNetnsPaths,
-  printable,
-} from './interfaces.js';
+import { findNetnsPath, listInterfaces, type Netns, otherNetnsPaths } from './interfaces.js';
 import { type AttachmentState, type Pins, readState, removePins, writeState } from './pins.js';
 import type { AttachedRecord, Mode, Reader } from './records.js';
+import { printable } from './render/text.js';
 
 /** How an attachment stands in the kernel now. */
 export type Standing =

@@ -10,15 +10,9 @@
  */
 import type { Readable } from 'node:stream';
 import { type ErrorCode, XdpwhoError } from './errors.js';
-import {
-  type CommandListener,
-  type RunOptions,
-  type RunResult,
-  requireTool,
-  run,
-  runStreaming,
-} from './exec.js';
+import { type RunOptions, type RunResult, requireTool, run, runStreaming } from './exec.js';
 import type { Mode } from './records.js';
+import { numberIn, propertyOf, stringIn } from './unknown.js';
 
 const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const;
 const SHOWN_MODES: Readonly<Record<string, Mode>> = {
@@ -156,7 +150,6 @@ export class BpftoolError extends XdpwhoError {
 export interface BpftoolOptions {
   /** Absolute path of bpftool. */
   readonly path: string;
-  readonly onCommand?: CommandListener | undefined;
   /** Time limit of one command; default 30 s. */
   readonly timeoutMs?: number | undefined;
 }
@@ -258,9 +251,8 @@ export class Bpftool {
     signal: AbortSignal,
     timeoutMs: number,
   ): { stdout: Readable; finish: () => Promise<void> } {
-    const { onCommand } = this.#options;
     const args = bpftoolArguments.dumpMap(pin);
-    const { stdout, ended } = runStreaming(this.path, args, { signal, timeoutMs, onCommand });
+    const { stdout, ended } = runStreaming(this.path, args, { signal, timeoutMs });
     const finish = async () => {
       const result = await ended;
       if (result.failed) throw this.#failure('map dump', result);
@@ -310,9 +302,9 @@ export class Bpftool {
     options: CallOptions = {},
     netnsPath?: string,
   ): Promise<unknown> {
-    const { onCommand, timeoutMs } = this.#options;
+    const { timeoutMs } = this.#options;
     const command = inNetns(netnsPath, { file: this.path, args });
-    const result = await run(command.file, command.args, { onCommand, timeoutMs, ...options });
+    const result = await run(command.file, command.args, { timeoutMs, ...options });
     if (result.failed) throw this.#failure(verb, result);
     if (result.stdout.trim() === '') return null;
     let value: unknown;
@@ -443,20 +435,4 @@ function lastLine(stderr: string): string | undefined {
 
 function shown(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
-}
-
-/** A property of an unknown value, or undefined where there is none. */
-export function propertyOf(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
-  return Reflect.get(value, name);
-}
-
-function stringIn(value: unknown, name: string): string | undefined {
-  const property = propertyOf(value, name);
-  return typeof property === 'string' ? property : undefined;
-}
-
-function numberIn(value: unknown, name: string): number | undefined {
-  const property = propertyOf(value, name);
-  return typeof property === 'number' ? property : undefined;
 }

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { XdpwhoError } from './errors.js';
-import { type CommandListener, findTool, type RunResult, run } from './exec.js';
+import { findTool, type RunResult, run } from './exec.js';
 
 /** el: little endian, eb: big endian, as in clang's targets and readelf's words. */
 export type ByteOrder = 'el' | 'eb';
@@ -38,7 +38,6 @@ export interface CompileOptions {
   readonly sourceDirectory?: string | undefined;
   /** Gets `el/` and `eb/`. Made if it is not there. */
   readonly outputDirectory: string;
-  readonly onCommand?: CommandListener | undefined;
 }
 
 const HINT = 'install clang and the headers of libbpf (Debian: apt install clang llvm libbpf-dev)';
@@ -76,7 +75,7 @@ export function compileArguments(options: CompileArguments): readonly string[] {
  * @throws XdpwhoError `tool-missing` without clang, `tool-failed` with clang's message.
  */
 export async function compileObjects(options: CompileOptions): Promise<readonly string[]> {
-  const { outputDirectory, onCommand } = options;
+  const { outputDirectory } = options;
   const clang = options.clang ?? findTool('clang');
   if (clang === undefined)
     throw new XdpwhoError('tool-missing', 'clang: not found', { hint: HINT });
@@ -93,9 +92,9 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
       const source = join(sourceDirectory, file);
       const output = join(directory, `${name}.o`);
       const args = compileArguments({ source, output, byteOrder, frags, includeDirectories });
-      check('clang', file, await run(clang, args, { onCommand }));
+      check('clang', file, await run(clang, args));
       if (strip !== undefined) {
-        check('llvm-strip', output, await run(strip, ['--strip-debug', output], { onCommand }));
+        check('llvm-strip', output, await run(strip, ['--strip-debug', output]));
       }
       outputs.push(output);
     }
@@ -119,8 +118,8 @@ export function findHeaderDirectories(root: string): readonly string[] {
 function check(tool: string, file: string, result: RunResult): void {
   if (result.missing) throw new XdpwhoError('tool-missing', `${tool}: not found`, { hint: HINT });
   if (!result.failed) return;
-  const said = result.stderr || (result.timedOut ? 'took too long' : 'failed without a message');
-  throw new XdpwhoError('tool-failed', `${tool}: ${file}: ${said}`);
+  const how = result.timedOut ? 'took too long' : `failed, status ${result.exitCode ?? '?'}`;
+  throw new XdpwhoError('tool-failed', `${tool}: ${file}: ${how}`, { detail: result.stderr });
 }
 
 /** Beside src/ and beside dist/. */

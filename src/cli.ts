@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Bpftool, propertyOf } from './bpftool.js';
+import type { Bpftool } from './bpftool.js';
 import { attachCommand } from './commands/attach.js';
 import { buildCommand } from './commands/build.js';
 import { cleanCommand } from './commands/clean.js';
@@ -29,6 +29,7 @@ import type { ErrorRecord } from './records.js';
 import { usesColor } from './render/color.js';
 import { renderDocument, stringifyRecord } from './render/json.js';
 import { printable } from './render/text.js';
+import { propertyOf } from './unknown.js';
 
 const COMMANDS: readonly AnyCommand[] = [
   watchCommand,
@@ -87,9 +88,8 @@ function contextFor({ options }: CommandInvocation, signal: AbortSignal): Comman
     signal,
     talk,
     color: usesColor(options.noColor === true ? 'never' : options.color, stdout.isTTY, process.env),
-    onCommand: talk.onCommand,
     bpftool: async () => {
-      bpftool ??= findBpftool({ path: options.bpftool, onCommand: talk.onCommand });
+      bpftool ??= findBpftool({ path: options.bpftool });
       return bpftool;
     },
     version: packageVersion(),
@@ -145,7 +145,7 @@ function isAbort(error: unknown, signal: AbortSignal): boolean {
 function explained(error: unknown, invocation: Invocation): unknown {
   if (!(error instanceof XdpwhoError) || invocation.kind !== 'command') return error;
   const hint = hintFor(error, invocation);
-  return new XdpwhoError(error.code, error.message, { hint, cause: error });
+  return new XdpwhoError(error.code, error.message, { hint, detail: error.detail, cause: error });
 }
 
 function hintFor(
@@ -165,9 +165,10 @@ function hintFor(
 /** Prints an error for people, and as a record where records were asked for. Gives the exit code. */
 function report(error: unknown, words: readonly string[]): number {
   if (!(error instanceof XdpwhoError)) return reportBug(error, words);
-  const { code, message, hint, exitCode } = error;
+  const { code, message, hint, detail, exitCode } = error;
   process.stderr.write(`xdpwho: ${printable(message)}\n`);
   if (hint !== undefined) process.stderr.write(`  hint: ${printable(hint)}\n`);
+  for (const line of detail?.split('\n') ?? []) process.stderr.write(`${printable(line)}\n`);
   printErrorRecord({ type: 'error', code, message, hint: hint ?? null }, words);
   return exitCode;
 }

@@ -1,8 +1,9 @@
 /** Bytes and lines of the kernel to values; pure. Text that does not fit is an error, never a guess. */
-import { propertyOf } from './bpftool.js';
+
 import { XdpwhoError } from './errors.js';
 import { SOURCE_KEY, SOURCE_VALUE, TOTALS } from './layout.js';
 import type { SourceRecord } from './records.js';
+import { propertyOf } from './unknown.js';
 
 /** The part of a totals record that the kernel counts. */
 export interface KernelTotals {

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
 import { type Companion, requireTool, run, startCompanion } from './exec.js';
 import { arpFrame, type FrameOptions, malformedFrame, udpFrame } from './frames.js';
@@ -72,7 +73,7 @@ export async function* demo(
   options: DemoOptions = {},
 ): AsyncGenerator<DemoEvent, void, void> {
   await prepareBpffs(DEFAULT_BPFFS);
-  const stage = await Stage.build(context);
+  const stage = await Stage.build(context, options.mode === 'generic');
   let final: readonly Reading[] = [];
   let rounds = 0;
   try {
@@ -169,6 +170,11 @@ rmdir "$pins/maps" "$pins"
 rm -rf "$scratch"
 `;
 
+const NO_BRIDGE_FILTER = `
+cd /proc/sys/net/bridge 2>/dev/null || exit 0
+for name in bridge-nf-call-iptables bridge-nf-call-ip6tables; do echo 0 >$name; done
+`;
+
 /** The two namespaces, the veth, and the sender. */
 class Stage {
   readonly receiver: { readonly netns: string; readonly interface: string };
@@ -177,8 +183,10 @@ class Stage {
   readonly #pins: string;
   readonly #scratch: string;
   readonly #remover: Companion;
+  readonly #bridged: boolean;
 
-  private constructor(context: SessionContext, ip: string) {
+  private constructor(context: SessionContext, ip: string, bridged: boolean) {
+    this.#bridged = bridged;
     this.#context = context;
     this.#senderNetns = `xdpwho-demo-${process.pid}-tx`;
     this.receiver = { netns: `xdpwho-demo-${process.pid}-rx`, interface: 'eth0' };
@@ -190,9 +198,9 @@ class Stage {
     ]);
   }
 
-  static async build(context: SessionContext): Promise<Stage> {
+  static async build(context: SessionContext, bridged: boolean): Promise<Stage> {
     const ip = requireTool('ip', 'install iproute2');
-    const stage = new Stage(context, ip);
+    const stage = new Stage(context, ip, bridged);
     try {
       await stage.#build(ip);
       return stage;
@@ -212,14 +220,11 @@ class Stage {
       ...['link', 'add', 'name', device, 'netns', sender, 'type', 'veth'],
       ...['peer', 'name', device, 'netns', netns],
     ]);
-    for (const each of [sender, netns]) {
-      // Without an address of its own the kernel sends nothing: no ARP, no neighbour discovery.
-      const quiet = ['link', 'set', 'dev', device, 'arp', 'off', 'addrgenmode', 'none'];
-      await this.#run(ip, ['-n', each, ...quiet]);
-      await this.#run(ip, ['-n', each, 'link', 'set', 'dev', device, 'up']);
-    }
-    const ifindex = (await showLinks(resolveNetns(sender), device))[0]?.ifindex;
-    if (ifindex === undefined) throw new XdpwhoError('failed', `${device}: not in ${sender}`);
+    await this.#raise(ip, netns, device);
+    await this.#raise(ip, sender, device);
+    const from = this.#bridged ? await this.#bridge(ip, device) : device;
+    const ifindex = (await showLinks(resolveNetns(sender), from))[0]?.ifindex;
+    if (ifindex === undefined) throw new XdpwhoError('failed', `${from}: not in ${sender}`);
     const objects = new ObjectFiles(this.#context.objectsDirectory);
     const object = objects.writePatched('sender', { constants: { ifindex } }, this.#scratch);
     mkdirSync(this.#pins, { mode: 0o700 });
@@ -229,6 +234,38 @@ class Stage {
     for (const [index, flow] of FLOWS.entries()) this.#writeFrame(String(index), udpFrame(flow));
     this.#writeFrame('arp', arpFrame());
     this.#writeFrame('malformed', malformedFrame());
+  }
+
+  /**
+   * A bridge in front of the veth, and the interface to send from. Generic XDP passes over packets
+   * that a program redirected (net/core/dev.c, skb_is_redirected), as the sender's are; a bridge
+   * takes that mark away.
+   */
+  async #bridge(ip: string, device: string): Promise<string> {
+    const inSender = ['-n', this.#senderNetns];
+    // Snooping would make the bridge itself send: it joins the group of all snoopers (RFC 4286).
+    const bridge = ['name', 'bridge', 'type', 'bridge', 'mcast_snooping', '0'];
+    await this.#run(ip, [...inSender, 'link', 'add', ...bridge]);
+    await this.#run(ip, [
+      ...[...inSender, 'link', 'add', 'name', 'from', 'type', 'veth', 'peer', 'name', 'port'],
+    ]);
+    for (const port of ['port', device]) {
+      await this.#run(ip, [...inSender, 'link', 'set', 'dev', port, 'master', 'bridge']);
+    }
+    for (const each of ['bridge', 'port', 'from']) await this.#raise(ip, this.#senderNetns, each);
+    // Where br_netfilter is loaded it would look into the frames, and drop the malformed ones.
+    const path = resolveNetns(this.#senderNetns).path;
+    const open = { file: requireTool('sh'), args: ['-c', NO_BRIDGE_FILTER] };
+    const command = inNetns(path, open);
+    await this.#run(command.file, command.args);
+    return 'from';
+  }
+
+  /** Without an address of its own the kernel sends nothing: no ARP, no neighbour discovery. */
+  async #raise(ip: string, netns: string, device: string): Promise<void> {
+    const quiet = ['arp', 'off', 'addrgenmode', 'none', 'multicast', 'off'];
+    await this.#run(ip, ['-n', netns, 'link', 'set', 'dev', device, ...quiet]);
+    await this.#run(ip, ['-n', netns, 'link', 'set', 'dev', device, 'up']);
   }
 
   /** Sends every flow once. */
@@ -260,12 +297,12 @@ class Stage {
   }
 
   async #run(file: string, args: readonly string[]): Promise<void> {
-    const result = await run(file, args, { onCommand: this.#context.onCommand });
+    const result = await run(file, args);
     if (!result.failed) return;
     const permitted = !/not permitted/i.test(result.stderr);
     throw new XdpwhoError(
       permitted ? 'tool-failed' : 'not-permitted',
-      `ip ${args.join(' ')}: ${result.stderr}`,
+      `${file} ${args.join(' ')}: ${result.stderr}`,
       { hint: permitted ? 'xdpwho doctor' : 'run it as root: sudo xdpwho demo' },
     );
   }

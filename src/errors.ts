@@ -10,6 +10,7 @@ export const EXIT_CODES = {
   'interface-busy': 4,
   held: 1,
   'options-differ': 1,
+  'other-version': 1,
   'tool-missing': 5,
   'mode-unsupported': 5,
   'bpffs-missing': 5,
@@ -31,6 +32,8 @@ export type ErrorCode = keyof typeof EXIT_CODES;
 export interface XdpwhoErrorOptions {
   /** The command that mends it, or the next thing to look at. One line. */
   readonly hint?: string | undefined;
+  /** What a tool said, of several lines; shown below the message. */
+  readonly detail?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -41,12 +44,14 @@ export interface XdpwhoErrorOptions {
 export class XdpwhoError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: XdpwhoErrorOptions = {}) {
     super(oneLine(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'XdpwhoError';
     this.code = code;
     this.hint = options.hint;
+    this.detail = options.detail;
   }
 
   get exitCode(): number {

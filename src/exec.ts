@@ -3,6 +3,7 @@
  * shell's text, and the environment is fixed, so that neither a user's PATH nor a locale changes
  * what runs or what it prints.
  */
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { accessSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -29,14 +30,36 @@ const ENVIRONMENT = {
 const MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** Told of each command just before it runs (`-v`). */
+/** What `observeCommands` hands over. */
 export type CommandListener = (file: string, args: readonly string[]) => void;
+
+const COMMANDS = channel('xdpwho:command');
+
+/** Tells of every command that this process runs, just before it runs (`-v`). Returns what ends the telling. */
+export function observeCommands(listener: CommandListener): () => void {
+  const onMessage = (message: unknown) => {
+    if (message instanceof StartedCommand) listener(message.file, message.args);
+  };
+  subscribe('xdpwho:command', onMessage);
+  return () => {
+    unsubscribe('xdpwho:command', onMessage);
+  };
+}
+
+class StartedCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+
+  constructor(file: string, args: readonly string[]) {
+    this.file = file;
+    this.args = args;
+  }
+}
 
 export interface RunOptions {
   /** Default 30 s; the child is then ended, by SIGKILL if it must be. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onCommand?: CommandListener | undefined;
   /** Shared with the child as descriptor 3, so that its other end sees no end before the child has ended too. */
   readonly keepOpen?: Writable | undefined;
   /** Written to the child's standard input. */
@@ -64,7 +87,7 @@ export async function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  options.onCommand?.(file, args);
+  COMMANDS.publish(new StartedCommand(file, args));
   const result = await execa(file, args, {
     ...isolated(options.signal),
     reject: false,
@@ -102,7 +125,7 @@ export function runStreaming(
   args: readonly string[],
   options: RunOptions & { readonly signal: AbortSignal },
 ): StreamedCommand {
-  options.onCommand?.(file, args);
+  COMMANDS.publish(new StartedCommand(file, args));
   const subprocess = execa(file, args, {
     ...isolated(options.signal),
     reject: false,

@@ -17,6 +17,7 @@ import type { Pins } from './pins.js';
  * - Descriptor 3 holds the namespace's file open, since /proc/PID/ns/net goes with its process.
  * - The plain output of `net show` is one line per program, `eth0(2) driver id 7`; unlike JSON it
  *   needs no unescaping, and a name holds neither white space nor a slash.
+ * - Our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
  * - An interface may have been moved to another namespace, where its program stays attached: the
  *   other namespaces are searched when ours does not have it.
  * - The token tells our directory from one that somebody made after us.
@@ -30,7 +31,12 @@ id=
 while read -r word; do
   case $word in keep) exit 0 ;; *) id=$word ;; esac
 done
-in_netns() { at=$1; shift; "$nsenter" --net="$at" -- "$bpftool" -n "$@" </dev/null; }
+in_netns() {
+  at=$1
+  shift
+  if [ "$at" -ef /proc/self/ns/net ]; then "$bpftool" -n "$@" </dev/null
+  else "$nsenter" --net="$at" -- "$bpftool" -n "$@" </dev/null; fi
+}
 detach_in() {
   in_netns "$1" net show 2>/dev/null | while IFS= read -r line; do
     case $line in

@@ -3,7 +3,7 @@ export { attachToStay, type StayOptions, type StayOutcome } from './attach.js';
 export { Attachment, type Standing } from './attachment.js';
 export { Bpftool, BpftoolError, type BpftoolOptions } from './bpftool.js';
 export { type Dump, type DumpOptions, dump } from './dump.js';
-export { EXIT_CODES, type ErrorCode, XdpwhoError } from './errors.js';
+export { type ErrorCode, EXIT_CODES, XdpwhoError } from './errors.js';
 export {
   clean,
   findEntry,

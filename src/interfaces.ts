@@ -5,9 +5,11 @@
  */
 import { readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import leven from 'leven';
-import { inNetns, propertyOf } from './bpftool.js';
+import { inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
 import { findTool, run } from './exec.js';
+import { printable } from './render/text.js';
+import { propertyOf } from './unknown.js';
 
 /** include/uapi/linux/magic.h: NSFS_MAGIC. */
 const NSFS_MAGIC = 0x6e736673;
@@ -163,14 +165,6 @@ export function nearNames(name: string, names: readonly string[]): string[] {
     .filter(near)
     .sort((a, b) => leven(name, a) - leven(name, b))
     .slice(0, 3);
-}
-
-/** Text of unknown origin made fit for a terminal: control characters as \xNN. */
-export function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
-    (character) => `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`,
-  );
 }
 
 /** Interface names in the text of /proc/net/dev: two lines of headings, then `name: figures`. */

@@ -16,18 +16,18 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
-import { propertyOf } from './bpftool.js';
+import { basename, dirname } from 'node:path';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { requireTool, run } from './exec.js';
 import type { Mode, Reader } from './records.js';
+import { propertyOf } from './unknown.js';
 
 export const DEFAULT_BPFFS = '/sys/fs/bpf';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 const BPF_FS_MAGIC = 0xcafe4a11;
 
-/** The version of the pins and of the record; another one is not touched but by `clean` and `detach`. */
+/** The version of the pins and of the record. What another one left, only `detach`, `attach --replace` and `clean` touch. */
 export const STATE_VERSION = 1;
 
 /** The paths of one attachment. */
@@ -162,8 +162,33 @@ export function readState(pins: Pins): AttachmentState | undefined {
   } catch (error) {
     throw badState(pins, 'its state is not JSON', error);
   }
-  if (!isState(value)) throw badState(pins, 'its state is of another version or shape');
-  return value;
+  if (isState(value)) return value;
+  const version = propertyOf(value, 'version');
+  if (typeof version === 'number' && version !== STATE_VERSION) throw otherVersion(pins, version);
+  throw badState(pins, 'its state is of another shape');
+}
+
+/** What can be told of a record of another version; there it may have any shape. */
+export interface OtherState {
+  readonly interface: string | undefined;
+  readonly netns: string | null;
+  readonly netnsInode: number | undefined;
+  readonly holder: Holder | null;
+}
+
+/** The record in a pin directory for which readState rejects with `other-version`. */
+export function readOtherState(pins: Pins): OtherState {
+  const value: unknown = JSON.parse(readlinkSync(pins.state));
+  const name = propertyOf(value, 'interface');
+  const netns = propertyOf(value, 'netns');
+  const inode = propertyOf(value, 'netnsInode');
+  const holder = propertyOf(value, 'holder');
+  return {
+    interface: typeof name === 'string' ? name : undefined,
+    netns: typeof netns === 'string' ? netns : null,
+    netnsInode: typeof inode === 'number' ? inode : undefined,
+    holder: isHolder(holder) ? holder : null,
+  };
 }
 
 /** Puts a record in place of the one that is there, in one step. */
@@ -214,7 +239,23 @@ export function removePins(pins: Pins): void {
   rmSync(`${pins.directory}/state~`, { force: true });
   rmSync(pins.state, { force: true });
   removeDirectory(pins.directory);
-  removeDirectory(dirname(pins.directory));
+  removeRoot(pins);
+}
+
+/** Removes all that is in a directory, for those whose contents this version does not know. */
+export function removeAllPins(pins: Pins): void {
+  rmSync(pins.directory, { recursive: true, force: true });
+  removeRoot(pins);
+}
+
+/** The directory of all goes with the last one; one that root has made for others is not theirs to remove. */
+function removeRoot(pins: Pins): void {
+  try {
+    removeDirectory(dirname(pins.directory));
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code !== 'EACCES' && code !== 'EPERM') throw error;
+  }
 }
 
 /** The names of all pin directories of this bpffs. */
@@ -265,14 +306,17 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
       hint: `remove it: rm ${pinsRoot(bpffs)}`,
     });
   }
+  // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
+  const { uid } = statSync(pinsRoot(bpffs));
+  if (uid !== 0 && uid !== process.geteuid?.()) {
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: belongs to user ${uid}`, {
+      hint: `look at it: ls -lR ${pinsRoot(bpffs)}`,
+    });
+  }
 }
 
 async function mountBpffs(bpffs: string): Promise<void> {
-  if (isHiddenByIpNetns(bpffs)) {
-    throw new XdpwhoError('bpffs-missing', `${bpffs}: hidden by \`ip netns exec\``, {
-      hint: 'leave `ip netns exec` and name the namespace: xdpwho --netns NAME ...',
-    });
-  }
+  refuseIfHidden(bpffs);
   try {
     if (bpffs !== DEFAULT_BPFFS) mkdirSync(bpffs, { recursive: true, mode: 0o755 });
   } catch (error) {
@@ -285,6 +329,14 @@ async function mountBpffs(bpffs: string): Promise<void> {
       hint: `mount -t bpf bpf ${bpffs}`,
     });
   }
+}
+
+/** Rejects with `bpffs-missing` inside `ip netns exec`, where nothing in /sys/fs/bpf can be seen. */
+export function refuseIfHidden(bpffs: string): void {
+  if (!isHiddenByIpNetns(bpffs)) return;
+  throw new XdpwhoError('bpffs-missing', `${bpffs}: hidden by \`ip netns exec\``, {
+    hint: 'leave `ip netns exec` and name the namespace: xdpwho --netns NAME ...',
+  });
 }
 
 /** `ip netns exec` mounts a sysfs of its own over /sys, with the namespace's name as its device. */
@@ -316,6 +368,15 @@ function bpffsFailure(path: string, error: unknown): XdpwhoError {
   });
 }
 
+function otherVersion(pins: Pins, version: number): XdpwhoError {
+  const name = parsePinName(basename(pins.directory))?.interface ?? 'IFACE';
+  return new XdpwhoError(
+    'other-version',
+    `${pins.directory}: made by another version of xdpwho: its record has version ${version}, and not ${STATE_VERSION}`,
+    { hint: `xdpwho attach --replace ${name}, or xdpwho detach ${name}` },
+  );
+}
+
 function badState(pins: Pins, why: string, cause?: unknown): XdpwhoError {
   return new XdpwhoError('bad-object', `${pins.directory}: ${why}`, {
     hint: 'xdpwho clean',
@@ -343,17 +404,16 @@ function isState(value: unknown): value is AttachmentState {
     is('readerAsked', 'string') &&
     is('fileMode', 'number') &&
     is('since', 'string') &&
-    isHolder(propertyOf(value, 'holder'))
+    (propertyOf(value, 'holder') === null || isHolder(propertyOf(value, 'holder')))
   );
 }
 
-function isHolder(value: unknown): boolean {
+function isHolder(value: unknown): value is Holder {
   return (
-    value === null ||
-    (typeof propertyOf(value, 'pid') === 'number' &&
-      typeof propertyOf(value, 'startTicks') === 'string' &&
-      typeof propertyOf(value, 'pidNamespace') === 'string' &&
-      typeof propertyOf(value, 'command') === 'string')
+    typeof propertyOf(value, 'pid') === 'number' &&
+    typeof propertyOf(value, 'startTicks') === 'string' &&
+    typeof propertyOf(value, 'pidNamespace') === 'string' &&
+    typeof propertyOf(value, 'command') === 'string'
   );
 }
 

@@ -6,16 +6,9 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
-import { Bpftool, BpftoolError, inNetns, propertyOf } from './bpftool.js';
+import { Bpftool, BpftoolError, inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
-import {
-  type CommandListener,
-  findTool,
-  isExecutableFile,
-  requireTool,
-  run,
-  TOOL_DIRECTORIES,
-} from './exec.js';
+import { findTool, isExecutableFile, requireTool, run, TOOL_DIRECTORIES } from './exec.js';
 import { isHostNetns, type Netns, ownNetns, resolveInterface, resolveNetns } from './interfaces.js';
 import { configuredHz, countPossibleCpus, hasKernelBtf, missingCapabilities } from './kernel.js';
 import { ObjectFiles, type ObjectName } from './object-files.js';
@@ -23,6 +16,7 @@ import { isBpffs, isHiddenByIpNetns, pinName, pinsAt, readState } from './pins.j
 import type { Check } from './records.js';
 import { quoteWord } from './render/command.js';
 import { printable } from './render/text.js';
+import { propertyOf } from './unknown.js';
 
 /** Older ones lack `iter pin`, `-n` or both. */
 const OLDEST_BPFTOOL = [5, 10] as const;
@@ -34,7 +28,13 @@ const UBUNTU_TOOLS_DIRECTORY = '/usr/lib/linux-tools';
 export interface FindBpftoolOptions {
   /** The one to use; default: the one in the fixed directories of src/exec.ts. */
   readonly path?: string | undefined;
-  readonly onCommand?: CommandListener | undefined;
+}
+
+/** Where a bpftool is looked for when none is named. */
+export interface BpftoolPlaces {
+  readonly path: string | undefined;
+  /** Has a directory for each kernel, as Ubuntu's /usr/lib/linux-tools. */
+  readonly kernelToolsDirectory: string;
 }
 
 /**
@@ -42,8 +42,11 @@ export interface FindBpftoolOptions {
  * bpftool of the running kernel and fails when that one is not installed: then any other one that is
  * installed does. Rejects with `tool-missing` where there is none, or with what it failed of.
  */
-export async function findBpftool(options: FindBpftoolOptions = {}): Promise<Bpftool> {
-  return (await examineBpftool(options)).bpftool;
+export async function findBpftool(
+  options: FindBpftoolOptions = {},
+  places?: BpftoolPlaces,
+): Promise<Bpftool> {
+  return (await examineBpftool(options, places)).bpftool;
 }
 
 interface ExaminedBpftool {
@@ -53,20 +56,26 @@ interface ExaminedBpftool {
   readonly wrapper: string | undefined;
 }
 
-async function examineBpftool(options: FindBpftoolOptions): Promise<ExaminedBpftool> {
-  const path = options.path ?? findTool('bpftool') ?? newestUbuntuBpftool();
+async function examineBpftool(
+  options: FindBpftoolOptions,
+  places: BpftoolPlaces = {
+    path: findTool('bpftool'),
+    kernelToolsDirectory: UBUNTU_TOOLS_DIRECTORY,
+  },
+): Promise<ExaminedBpftool> {
+  const path = options.path ?? places.path ?? newestKernelTool(places.kernelToolsDirectory);
   if (path === undefined) {
     throw new XdpwhoError('tool-missing', `bpftool: not found in ${TOOL_DIRECTORIES.join(' ')}`, {
       hint: installCommand('bpftool'),
     });
   }
   try {
-    return await examine(path, options, undefined);
+    return await examine(path, undefined);
   } catch (cause) {
     if (!(cause instanceof BpftoolError)) throw cause;
     const isWrapper = options.path === undefined && isScript(path);
-    const other = isWrapper ? newestUbuntuBpftool() : undefined;
-    if (other !== undefined) return examine(other, options, path);
+    const other = isWrapper ? newestKernelTool(places.kernelToolsDirectory) : undefined;
+    if (other !== undefined) return examine(other, path);
     const message = isWrapper
       ? `bpftool: ${path} is a wrapper, and there is no bpftool for kernel ${release()}`
       : `${path}: not a bpftool that works: ${cause.message}`;
@@ -77,26 +86,22 @@ async function examineBpftool(options: FindBpftoolOptions): Promise<ExaminedBpft
   }
 }
 
-async function examine(
-  path: string,
-  { onCommand }: FindBpftoolOptions,
-  wrapper: string | undefined,
-): Promise<ExaminedBpftool> {
-  const version = await new Bpftool({ path, onCommand, timeoutMs: VERSION_TIMEOUT_MS }).version();
+async function examine(path: string, wrapper: string | undefined): Promise<ExaminedBpftool> {
+  const version = await new Bpftool({ path, timeoutMs: VERSION_TIMEOUT_MS }).version();
   if (isOlder(version, OLDEST_BPFTOOL)) {
     const oldest = OLDEST_BPFTOOL.join('.');
     throw new XdpwhoError('tool-missing', `${path}: version ${version}, ${oldest} is needed`, {
       hint: installCommand('bpftool'),
     });
   }
-  return { bpftool: new Bpftool({ path, onCommand }), version, wrapper };
+  return { bpftool: new Bpftool({ path }), version, wrapper };
 }
 
-function newestUbuntuBpftool(): string | undefined {
+function newestKernelTool(directory: string): string | undefined {
   const byVersion = new Intl.Collator('en', { numeric: true });
-  return entriesOf(UBUNTU_TOOLS_DIRECTORY)
+  return entriesOf(directory)
     .sort((a, b) => byVersion.compare(b, a))
-    .map((entry) => `${UBUNTU_TOOLS_DIRECTORY}/${entry}/bpftool`)
+    .map((entry) => `${directory}/${entry}/bpftool`)
     .find(isExecutableFile);
 }
 
@@ -206,6 +211,7 @@ function check(name: string, title: string, look: () => Finding): Check {
 /** bpf_jiffies64 came with 5.6, iterators over maps with 5.8; kernels from 5.10 on have been tried. */
 export function checkKernel(version: string): Check {
   return check('kernel', 'kernel', () => {
+    if (!/^\d+\.\d+/.test(version)) return { status: 'warn', detail: `unknown: ${version}` };
     if (isOlder(version, [5, 6])) {
       return { status: 'fail', detail: `${version}: 5.10 or newer is needed` };
     }
@@ -339,7 +345,6 @@ export interface InterfaceOptions {
   readonly bpffs: string;
   /** Undefined where there is none that works: then nobody knows what is attached. */
   readonly bpftool: Bpftool | undefined;
-  readonly onCommand?: CommandListener | undefined;
 }
 
 /** Everything about one interface. The first check fails, and is the only one, when it is not there. */
@@ -348,7 +353,7 @@ export async function checkInterface(options: InterfaceOptions): Promise<Check[]
   try {
     const netns = options.netns === undefined ? ownNetns() : resolveNetns(options.netns);
     const device = await resolveInterface(options.interface, netns);
-    const link = await describeLink(device, netns, options);
+    const link = await describeLink(device, netns);
     const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
     return [
       { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },
@@ -373,16 +378,12 @@ export interface LinkDescription {
   readonly isLoopback: boolean;
 }
 
-async function describeLink(
-  device: string,
-  netns: Netns,
-  { onCommand }: InterfaceOptions,
-): Promise<LinkDescription> {
+async function describeLink(device: string, netns: Netns): Promise<LinkDescription> {
   const command = inNetns(netns.path, {
     file: requireTool('ip', installCommand('iproute2')),
     args: ['-d', '-j', 'link', 'show', 'dev', device],
   });
-  const result = await run(command.file, command.args, { onCommand });
+  const result = await run(command.file, command.args);
   const link = parseLinkDescription(result.stdout);
   // sysfs shows the namespace that it was mounted in: of no use for another one.
   return netns.path === undefined ? { ...link, driver: driverOf(device) } : link;

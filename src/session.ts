@@ -8,10 +8,12 @@ import {
   accessSync,
   chmodSync,
   constants,
+  lstatSync,
   mkdtempSync,
   readdirSync,
   readlinkSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,14 +21,12 @@ import { Attachment, attachedWithin, detachProgram, ownsDirectory } from './atta
 import { type Bpftool, BpftoolError } from './bpftool.js';
 import { measureHz } from './clock.js';
 import { XdpwhoError } from './errors.js';
-import type { CommandListener } from './exec.js';
 import { Guard } from './guard.js';
 import {
   findNetnsPath,
   isHostNetns,
   type Netns,
   ownNetns,
-  printable,
   resolveInterface,
   resolveNetns,
 } from './interfaces.js';
@@ -56,13 +56,13 @@ import {
   writeState,
 } from './pins.js';
 import type { Mode, Reader } from './records.js';
+import { printable } from './render/text.js';
 
 /** What a session works with. */
 export interface SessionContext {
   readonly bpftool: Bpftool;
   /** The folder that holds `el/` and `eb/`. */
   readonly objectsDirectory: string;
-  readonly onCommand?: CommandListener | undefined;
 }
 
 export interface AttachOptions {
@@ -183,24 +183,34 @@ export function isHolderAlive(holder: Holder): boolean {
   return processStartTicks(holder.pid) === holder.startTicks;
 }
 
-/** Ends what a dead run left in a pin directory. Without a record, what is pinned as our program is detached by its id. */
+/** Ends what is left in a pin directory: detaches the program that is pinned there, and removes the pins. */
 export async function collect(
   context: SessionContext,
   pins: Pins,
   state: AttachmentState | undefined,
 ): Promise<void> {
-  const programId = state?.programId ?? (await pinnedProgramId(context.bpftool, pins));
+  const programId = await ownProgramId(context.bpftool, pins);
   if (programId !== undefined) {
     await detachProgram(context.bpftool, programId, state?.netnsInode ?? ownNetns().inode);
   }
   if (state === undefined || ownsDirectory(pins, state.token)) removePins(pins);
 }
 
-async function pinnedProgramId(bpftool: Bpftool, pins: Pins): Promise<number | undefined> {
+/** The C function in bpf/xdpwho.bpf.c: the kernel keeps its name. */
+export const PROGRAM_NAME = 'xdpwho';
+
+/**
+ * The id of the program that is pinned in a directory. Undefined where there is none, and where it
+ * is not one of ours: a record may have been written by hand, so what it says is not enough.
+ */
+export async function ownProgramId(bpftool: Bpftool, pins: Pins): Promise<number | undefined> {
+  if (lstatSync(pins.program, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
   try {
-    return (await bpftool.showProgram(pins.program)).id;
+    const { id, name } = await bpftool.showProgram(pins.program);
+    return name === PROGRAM_NAME ? id : undefined;
   } catch (error) {
-    if (error instanceof BpftoolError && error.errno === 'ENOENT') return undefined;
+    // A pin of something that is no program, or one that has just gone.
+    if (error instanceof BpftoolError && error.code !== 'not-permitted') return undefined;
     throw error;
   }
 }
@@ -340,7 +350,9 @@ async function pinReaders(
     }
     // Whoever may read the files must be able to reach them.
     if ((state.fileMode & 0o077) !== 0) {
-      for (const directory of [pinsRoot(bpffs), pins.directory]) chmodSync(directory, 0o711);
+      for (const directory of [pinsRoot(bpffs), pins.directory]) {
+        if ((statSync(directory).mode & 0o011) !== 0o011) chmodSync(directory, 0o711);
+      }
     }
     return { reader: 'iterator', readerNote: null };
   } catch (error) {

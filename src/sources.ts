@@ -21,10 +21,10 @@ import {
   parseTotalsLine,
 } from './decode.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
-import { printable } from './interfaces.js';
 import { configuredHz } from './kernel.js';
 import { ObjectFiles } from './object-files.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
+import { printable } from './render/text.js';
 import { makeScratch, type SessionContext } from './session.js';
 
 const LITTLE_ENDIAN = endianness() === 'LE';

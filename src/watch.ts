@@ -2,10 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from './attachment.js';
 import { XdpwhoError } from './errors.js';
-import { printable, resolveInterface } from './interfaces.js';
+import { resolveInterface } from './interfaces.js';
 import { findEntry } from './inventory.js';
 import { type Order, Ranking } from './ranking.js';
 import type { DetachedRecord, SourceRecord, TotalsRecord } from './records.js';
+import { printable } from './render/text.js';
 import {
   type AttachOptions,
   openAttachment,

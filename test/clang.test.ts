@@ -11,6 +11,7 @@ import {
   OBJECTS,
 } from '../src/clang.js';
 import { XdpwhoError } from '../src/errors.js';
+import { observeCommands } from '../src/exec.js';
 import { suite } from './suite.js';
 
 const sources = fileURLToPath(new URL('../bpf', import.meta.url));
@@ -109,7 +110,8 @@ compile("an error in a source is told in clang's words", async () => {
   writeFileSync(join(sourceDirectory, 'xdpwho.bpf.c'), 'int xdpwho(void) { return absent; }\n');
   const error = await failure({ sourceDirectory, outputDirectory: join(scratch, 'none') });
   assert.is(error.code, 'tool-failed');
-  assert.match(error.message, /^clang: xdpwho\.bpf\.c: .*use of undeclared identifier 'absent'/);
+  assert.match(error.message, /^clang: xdpwho\.bpf\.c: failed/);
+  assert.match(error.detail ?? '', /use of undeclared identifier 'absent'/);
 });
 
 compile('without clang, the error says how to get it', async () => {
@@ -124,10 +126,9 @@ compile('without clang, the error says how to get it', async () => {
 compile('each command is told before it runs', async () => {
   const told: string[] = [];
   const outputDirectory = join(scratch, 'told');
-  await compileObjects({
-    outputDirectory,
-    onCommand: (file, vector) => told.push(`${file} ${vector.at(-1)}`),
-  });
+  const stop = observeCommands((file, vector) => told.push(`${file} ${vector.at(-1)}`));
+  await compileObjects({ outputDirectory });
+  stop();
   for (const byteOrder of BYTE_ORDERS) {
     for (const { name } of OBJECTS) {
       const output = join(outputDirectory, byteOrder, `${name}.o`);

@@ -19,6 +19,7 @@ const LAYERS = [
 /** Beside the layers: these run nothing, read no file, and import only each other. */
 const PURE = [
   'errors',
+  'unknown',
   'records',
   'layout',
   'decode',

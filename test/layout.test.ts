@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { propertyOf } from '../src/bpftool.js';
 import { requireTool, run } from '../src/exec.js';
 import { SENDER_COUNTS, SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../src/layout.js';
+import { propertyOf } from '../src/unknown.js';
 import { suite } from './suite.js';
 
 const objects = fileURLToPath(new URL('../dist/bpf/', import.meta.url));

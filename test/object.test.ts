@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { propertyOf } from '../src/bpftool.js';
 import { compileArguments, findHeaderDirectories } from '../src/clang.js';
 import { XdpwhoError } from '../src/errors.js';
 import { requireTool, run } from '../src/exec.js';
 import { INTERFACE_JSON_SIZE } from '../src/layout.js';
 import { type ObjectPatch, patchObject } from '../src/object.js';
+import { propertyOf } from '../src/unknown.js';
 import { suite } from './suite.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

@@ -1,7 +1,8 @@
 /** `xdpwho build`: compiles the BPF objects. The package comes with them: this is for those who change the C. */
-import { resolve } from 'node:path';
 import { compileObjects } from '../clang.js';
+import { systemErrorCode, XdpwhoError } from '../errors.js';
 import { defineCommand } from './command-line.js';
+import { parsePath, textOption } from './options.js';
 
 const DEFAULT_DIRECTORY = 'xdpwho-bpf';
 
@@ -13,20 +14,39 @@ export const buildCommand = defineCommand({
     'ones: this is for those who change the C. --objects DIRECTORY uses the result.',
   ],
   builder: (parser) =>
-    parser.positional('directory', {
-      type: 'string',
-      default: DEFAULT_DIRECTORY,
-      defaultDescription: DEFAULT_DIRECTORY,
-      describe: 'gets el/ and eb/',
-    }),
+    parser
+      .positional('directory', {
+        default: DEFAULT_DIRECTORY,
+        defaultDescription: DEFAULT_DIRECTORY,
+        describe: 'gets el/ and eb/',
+        coerce: (given: string) => parsePath('directory', given),
+      })
+      .options({
+        source: textOption("directory of the C files; default: the package's", (text) =>
+          parsePath('--source', text),
+        ),
+      }),
   examples: [
     ['xdpwho build', `into ./${DEFAULT_DIRECTORY}`],
     ['xdpwho build -v /tmp/bpf', "print clang's command lines"],
   ],
-  handler: async ({ directory }, { talk, onCommand }) => {
-    const outputDirectory = resolve(directory);
-    const objects = await compileObjects({ outputDirectory, onCommand });
+  handler: async (options, { talk }) => {
+    const { directory: outputDirectory, source: sourceDirectory } = options;
+    const objects = await compileObjects({ outputDirectory, sourceDirectory }).catch(
+      (error: unknown) => {
+        const isOurs = error instanceof XdpwhoError || systemErrorCode(error) === undefined;
+        throw isOurs ? error : outputFailure(outputDirectory, error);
+      },
+    );
     talk.say(`${outputDirectory}: ${objects.length} objects compiled`);
     return 0;
   },
 });
+
+function outputFailure(directory: string, cause: unknown): XdpwhoError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new XdpwhoError('failed', `${directory}: ${why}`, {
+    hint: 'xdpwho build DIRECTORY, one that can be written to',
+    cause,
+  });
+}

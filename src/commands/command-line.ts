@@ -6,6 +6,8 @@ import { printable } from '../render/text.js';
 import type { CommandContext } from './context.js';
 import { type GlobalOptions, globalOptions } from './options.js';
 
+type Example = readonly [line: string, description: string];
+
 /** One verb. `O`: its options, with those of every command. */
 export interface Command<O> {
   /** The verb and its positional arguments as yargs writes them: `watch [interface..]`. */
@@ -16,7 +18,7 @@ export interface Command<O> {
   readonly about?: readonly string[] | undefined;
   readonly builder: (parser: Argv<GlobalOptions>) => Argv<O>;
   /** Command lines, and what each does. Help ends with them. */
-  readonly examples: readonly (readonly [line: string, description: string])[];
+  readonly examples: readonly Example[];
   /** Resolves with the exit code; rejects with an XdpwhoError. */
   readonly handler: (options: ArgumentsCamelCase<O>, context: CommandContext) => Promise<number>;
 }
@@ -48,7 +50,7 @@ export function defineCommand<O>(command: Command<O>): AnyCommand {
         describe,
         builder: (inner: Argv<GlobalOptions>) => {
           addUsage(inner, [`Usage: $0 ${command.command}`, '', ...about]);
-          inner.example(examples.map(([line, text]) => [line, text]));
+          inner.epilogue(renderExamples(examples));
           // The usage line says it already.
           return command.builder(inner).hide('interface');
         },
@@ -107,10 +109,6 @@ export function parseCommandLine(
     .alias('help', 'h')
     .version('version', 'show the version', version)
     .group([...Object.keys(globalOptions), 'help', 'version'], GENERAL)
-    .example([
-      ['xdpwho eth0', 'watch eth0 until Ctrl-C'],
-      ['xdpwho COMMAND --help', 'the options of a command'],
-    ])
     .wrap(HELP_COLUMNS)
     .strict()
     .exitProcess(false)
@@ -120,7 +118,10 @@ export function parseCommandLine(
       if (error !== undefined && error !== null && error.name !== 'YError') throw error;
       throw usageError(message ?? error.message, parser, help);
     });
-  if (helpOfAll) addUsage(parser, USAGE);
+  if (helpOfAll) {
+    addUsage(parser, USAGE);
+    parser.epilogue(renderExamples(EXAMPLES));
+  }
   for (const command of commands) {
     const aliases = command === defaultCommand && !helpOfAll ? ['$0'] : [];
     command.addTo(parser, aliases, (selected) => {
@@ -146,6 +147,21 @@ const USAGE = [
   "Shows who is sending packets to this host: counts every packet's source address",
   'in an XDP program, and leaves nothing behind when it ends.',
 ];
+
+const EXAMPLES: readonly Example[] = [
+  ['xdpwho eth0', 'watch eth0 until Ctrl-C'],
+  ['xdpwho watch --help', 'the options of a command'],
+];
+
+/** Descriptions beside the command lines, or below them where one would not fit. */
+function renderExamples(examples: readonly Example[]): string {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const beside = examples.map(([line, text]) => `  ${line.padEnd(width)}  ${text}`);
+  const lines = beside.every((each) => each.length <= HELP_COLUMNS)
+    ? beside
+    : examples.flatMap(([line, text]) => [`  ${line}`, `      ${text}`]);
+  return ['Examples:', ...lines].join('\n');
+}
 
 /** One call for each line: yargs breaks a longer text in the middle of words. */
 function addUsage(parser: Argv<GlobalOptions>, lines: readonly string[]): void {

@@ -1,7 +1,6 @@
 /** What a command gets to work with. */
 import type { Writable } from 'node:stream';
 import type { Bpftool } from '../bpftool.js';
-import type { CommandListener } from '../exec.js';
 import type { Talk } from './talk.js';
 
 /** A stream that may be a terminal. */
@@ -36,8 +35,6 @@ export interface CommandContext {
    */
   readonly signal: AbortSignal;
   readonly talk: Talk;
-  /** Set with `-v`. */
-  readonly onCommand: CommandListener | undefined;
   /** Finds bpftool and looks at its version, at the first call. Rejects with `tool-missing`, or what bpftool failed of. */
   readonly bpftool: () => Promise<Bpftool>;
   /** Of this package. */

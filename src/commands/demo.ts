@@ -10,7 +10,7 @@ import { tell, viewOf } from './watch.js';
 
 export const demoCommand = defineCommand({
   command: 'demo',
-  describe: 'the main job on made-up traffic, in namespaces of its own',
+  describe: 'the main job, on traffic of its own',
   builder: (parser) =>
     parser.options({
       mode: attachOptions.mode,

@@ -35,15 +35,14 @@ export const doctorCommand = defineCommand({
     ['xdpwho doctor eth0 --json', 'and an interface, for scripts'],
   ],
   handler: async (options, context) => {
-    const { objectsDirectory, onCommand } = context;
+    const { objectsDirectory } = context;
     const { netns, bpffs = DEFAULT_BPFFS } = options;
-    const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory, onCommand });
+    const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
     const names = interfacesIn(options);
     // Without one, what is attached stays unknown, and the host's checks have said why.
-    const bpftool =
-      names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
+    const bpftool = names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
     for (const name of names) {
-      const about = { interface: name, netns, bpffs, bpftool, onCommand };
+      const about = { interface: name, netns, bpffs, bpftool };
       checks.push(...(await checkInterface(about)));
     }
     const failed = checks.some((check) => check.status === 'fail');

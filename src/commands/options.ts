@@ -186,6 +186,6 @@ function parseText(option: string, text: string): string {
 }
 
 /** Absolute: the commands that get it run in another directory. */
-function parsePath(option: string, text: string): string {
+export function parsePath(option: string, text: string): string {
   return resolve(parseText(option, text));
 }

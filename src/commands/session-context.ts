@@ -4,6 +4,6 @@ import type { CommandContext } from './context.js';
 
 /** Finds bpftool. Rejects where it is absent or fails. */
 export async function sessionContext(context: CommandContext): Promise<SessionContext> {
-  const { objectsDirectory, onCommand } = context;
-  return { bpftool: await context.bpftool(), objectsDirectory, onCommand };
+  const { objectsDirectory } = context;
+  return { bpftool: await context.bpftool(), objectsDirectory };
 }

@@ -11,9 +11,9 @@ import { defineCommand } from './command-line.js';
 import {
   bpffsOption,
   dryRunOption,
-  interfacesIn,
   interfaceOption,
   interfacePositional,
+  interfacesIn,
   interfacesOf,
   netnsOption,
   outputOption,

@@ -1,5 +1,5 @@
 /** What the command tells its user, apart from the data: lines on standard error. */
-import type { CommandListener } from '../exec.js';
+import { observeCommands } from '../exec.js';
 import { renderCommand } from '../render/command.js';
 import { printable } from '../render/text.js';
 
@@ -12,8 +12,6 @@ export interface TalkOptions {
 
 export class Talk {
   readonly verbose: boolean;
-  /** For whatever runs commands: undefined without `-v`. */
-  readonly onCommand: CommandListener | undefined;
   readonly #write: (text: string) => void;
   readonly #quiet: boolean;
 
@@ -21,9 +19,9 @@ export class Talk {
     this.#write = write;
     this.#quiet = options.quiet === true;
     this.verbose = options.verbose === true;
-    this.onCommand = this.verbose
-      ? (file, args) => this.#line(`+ ${renderCommand(file, args)}`)
-      : undefined;
+    if (this.verbose) {
+      observeCommands((file, args) => this.#line(`+ ${renderCommand(file, args)}`));
+    }
   }
 
   /** One line, `what: what about it`, unless the user asked for quiet. */

@@ -36,6 +36,10 @@ const DEFAULT_TOP = 20;
 export const watchCommand = defineCommand({
   command: 'watch [interface..]',
   describe: 'attach, show sources live until Ctrl-C, detach',
+  about: [
+    'Attaches, shows sources live until Ctrl-C, detaches. k, M and G are powers of 1000. The table has',
+    'room for 65,536 sources, or fewer where the CPUs are so many that it would take more than 64 MiB.',
+  ],
   builder: (parser) =>
     parser.positional('interface', interfacePositional).options({
       ...interfaceOption,
@@ -52,8 +56,8 @@ export const watchCommand = defineCommand({
     ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'a minute of two interfaces, for jq'],
   ],
   handler: async (options, context) => {
-    const session = await sessionContext(context);
     const interfaces = interfacesOf(options);
+    const session = await sessionContext(context);
     const { mode, reader, maxSources, netns, bpffs } = options;
     const shared = { mode, reader, maxSources, netns, bpffs };
     if (options.dryRun) {
@@ -209,7 +213,9 @@ class TableView implements WatchView {
   constructor(context: CommandContext) {
     const { stdout } = context;
     this.#context = context;
-    this.#screen = new Screen(stdout, drawsInPlace(stdout.isTTY === true, process.env['TERM']));
+    const inPlace = drawsInPlace(stdout.isTTY === true, process.env.TERM);
+    // The commands that -v prints would stand between the lines that are to be drawn over.
+    this.#screen = new Screen(stdout, inPlace && !context.talk.verbose);
   }
 
   async show(event: WatchEvent): Promise<void> {

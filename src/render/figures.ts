@@ -25,7 +25,7 @@ export function formatRate(perSecond: number): string {
 /** An age as `w` shows it, in the one unit that fits: 0.3s, 12s, 5m, 2h, 3d. */
 export function formatIdle(idleMs: number): string {
   const seconds = Math.max(idleMs, 0) / 1000;
-  if (seconds < 9.95) return `${seconds.toFixed(1)}s`;
+  if (seconds < 10) return `${(Math.floor(seconds * 10) / 10).toFixed(1)}s`;
   if (seconds < 60) return `${Math.floor(seconds)}s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m`;
   if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)}h`;

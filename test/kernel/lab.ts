@@ -8,11 +8,12 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { Bpftool, propertyOf } from '../../src/bpftool.js';
+import { Bpftool } from '../../src/bpftool.js';
 import { requireTool, startCompanion } from '../../src/exec.js';
 import { resolveNetns, showLinks } from '../../src/interfaces.js';
 import { ObjectFiles } from '../../src/object-files.js';
 import type { SessionContext } from '../../src/session.js';
+import { propertyOf } from '../../src/unknown.js';
 
 export const OBJECTS_DIRECTORY = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url));
@@ -297,7 +298,7 @@ export function lastReading(records: readonly JsonRecord[]) {
   const sources = records.slice(begin, end);
   return {
     totals: records[end],
-    packets: Object.fromEntries(sources.map((each) => [String(each['source']), each['packets']])),
-    bytes: Object.fromEntries(sources.map((each) => [String(each['source']), each['bytes']])),
+    packets: Object.fromEntries(sources.map((each) => [String(each.source), each.packets])),
+    bytes: Object.fromEntries(sources.map((each) => [String(each.source), each.bytes])),
   };
 }

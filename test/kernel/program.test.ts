@@ -1,11 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { propertyOf } from '../../src/bpftool.js';
 import { requireTool, run } from '../../src/exec.js';
 import { resolveNetns } from '../../src/interfaces.js';
 import { countPossibleCpus } from '../../src/kernel.js';
 import { SOURCE_VALUE } from '../../src/layout.js';
 import { ObjectFiles } from '../../src/object-files.js';
+import { propertyOf } from '../../src/unknown.js';
 import { suite } from '../suite.js';
 import { Lab, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 
@@ -190,9 +190,14 @@ function corpus(): Uint8Array[] {
   for (const tag of [OLD_QINQ, SERVICE_VLAN, [...SERVICE_VLAN, ...SERVICE_VLAN]]) {
     frames.push(frameOf(80, ETHERNET, tag, four), frameOf(80, ETHERNET, tag, six));
   }
-  // A header of extensions is nothing to the source; a v4-mapped source is the IPv4 one.
+  for (const next of [0, 43, 44, 59, 60, 255]) {
+    const header = ipv6Header(SOURCE6);
+    header[6] = next;
+    frames.push(frameOf(54, ETHERNET, IPV6, header));
+  }
+  // A v4-mapped source is the IPv4 one.
   const mapped = [...new Array<number>(10).fill(0), 0xff, 0xff, 192, 0, 2, 7];
-  frames.push(frameOf(80, ETHERNET, IPV6, ipv6Header(mapped).with(6, 0)));
+  frames.push(frameOf(80, ETHERNET, IPV6, ipv6Header(mapped)));
   // The largest that prog run takes of every kernel: a page less head and tail room.
   frames.push(frameOf(3000, ETHERNET, four));
   return frames;
@@ -241,21 +246,35 @@ for (const name of ['xdpwho.frags', 'xdpwho'] as const) {
 
   program(`${name} counts on every CPU, and its iterators add them up`, async () => {
     const loaded = await load(name);
-    const frame = `${lab.scratch}/cpu-frame`;
-    writeFileSync(frame, frameOf(100, ETHERNET, IPV4, ipv4Header([192, 0, 2, 7])));
+    const frames = {
+      ipv4: frameOf(100, ETHERNET, IPV4, ipv4Header([192, 0, 2, 7])),
+      ipv6: frameOf(100, ETHERNET, IPV6, ipv6Header(SOURCE6)),
+      other: frameOf(100, ETHERNET, ARP),
+      malformed: frameOf(100, ETHERNET, IPV6, ipv4Header([192, 0, 2, 7])),
+    };
     const cpus = allowedCpus();
-    for (const [index, cpu] of cpus.entries()) {
-      const command = ['prog', 'run', 'pinned', loaded.pin, 'data_in', frame, 'repeat'];
-      const args = ['-c', String(cpu), requireTool('bpftool'), ...command, String(index + 1)];
-      const result = await run(requireTool('taskset'), args);
-      assert.not(result.failed, result.stderr);
+    for (const [kind, frame] of Object.entries(frames)) {
+      const file = `${lab.scratch}/${kind}`;
+      writeFileSync(file, frame);
+      for (const [index, cpu] of cpus.entries()) {
+        const command = ['prog', 'run', 'pinned', loaded.pin, 'data_in', file, 'repeat'];
+        const args = ['-c', String(cpu), requireTool('bpftool'), ...command, String(index + 1)];
+        const result = await run(requireTool('taskset'), args);
+        assert.not(result.failed, result.stderr);
+      }
     }
-    const packets = BigInt((cpus.length * (cpus.length + 1)) / 2);
-    const [line, ...rest] = readSources(loaded);
-    assert.equal(rest, []);
-    assert.equal([line?.packets, line?.bytes], [packets, packets * 100n]);
-    const totals: unknown = JSON.parse(readFileSync(loaded.totalsFile, 'utf8'));
-    assert.is(propertyOf(totals, 'ipv4'), Number(packets));
+    const each = (cpus.length * (cpus.length + 1)) / 2;
+    const counts = { packets: 4 * each, bytes: 400 * each };
+    const classes = { ipv4: each, ipv6: each, other: each, malformed: each };
+    assert.is(
+      readFileSync(loaded.totalsFile, 'utf8'),
+      `${JSON.stringify({ type: 'totals', interface: 'eth0', ...counts, ...classes })}\n`,
+    );
+    const lines = readSources(loaded).map(({ source, packets, bytes }) => [source, packets, bytes]);
+    assert.equal(lines.sort(), [
+      ['192.0.2.7', BigInt(each), BigInt(100 * each)],
+      ['2001:db8::7', BigInt(each), BigInt(100 * each)],
+    ]);
   });
 }
 
@@ -280,7 +299,7 @@ program('jumbo frames are counted in full, and short ones as malformed', async (
   const lengths = [14, 15, 33, 34, 1514, 4096, 5000, 9014];
   for (const length of lengths) await lab.send(frame, 10, { length });
   const bytes = lengths.reduce((sum, length) => sum + 10 * length, 0);
-  const arrived = () => JSON.parse(readFileSync(loaded.totalsFile, 'utf8'));
+  const arrived = (): unknown => JSON.parse(readFileSync(loaded.totalsFile, 'utf8'));
   await lab.until(() => propertyOf(arrived(), 'packets') === 80, 'all frames have arrived');
   await lab.bpftool.detach('native', lab.device, netns);
   assert.equal([propertyOf(arrived(), 'bytes'), propertyOf(arrived(), 'malformed')], [bytes, 30]);
@@ -304,7 +323,7 @@ sender(
     const netns = resolveNetns(lab.netns).path;
     await lab.bpftool.attach('native', loaded.pin, lab.device, netns);
     const tags = [...SERVICE_VLAN, ...VLAN];
-    const base6 = SOURCE6.with(15, 0xfe);
+    const base6 = [...SOURCE6.slice(0, 15), 0xfe];
     await lab.send(frameOf(70, ETHERNET, tags, IPV4, ipv4Header([198, 18, 0, 254])), 7, {
       sources: 5,
     });
