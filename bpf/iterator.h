@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What the iterators share: the kernel's context, the constants that user space writes into the
- * object, and the writing of text. Text is made here and goes out by bpf_seq_write, which takes
+ * What the iterators that print JSON share: the constants that user space writes into the object,
+ * and the writing of text. Text is made here and goes out by bpf_seq_write, which takes
  * about half the time of bpf_seq_printf; and `%pI6c` is not RFC 5952.
  *
  * What does not fit into the reader's buffer makes the kernel run the program again for the same
@@ -12,9 +12,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-
-/* The kernel allows no more on any architecture (CONFIG_NR_CPUS). */
-#define MAX_CPUS 8192
+#include "context.h"
 
 /* 15 bytes, each at most \u00XX, and a NUL, rounded up. */
 #define INTERFACE_JSON_SIZE 96
@@ -23,23 +21,6 @@
 const volatile __u32 possible_cpus = 1;
 /* The interface's name as it stands between the quotes of a JSON string. */
 const volatile char interface_json[INTERFACE_JSON_SIZE] = "";
-
-struct seq_file;
-struct bpf_map;
-
-/* include/linux/bpf.h in the kernel; part of what it promises to programs. */
-struct bpf_iter_meta {
-	struct seq_file *seq;
-	__u64 session_id;
-	__u64 seq_num;
-};
-
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	void *key;
-	void *value;
-};
 
 /* Not a string literal in place: libbpf before 0.6 knows no .rodata.str1.1. */
 #define write_text(seq, text)                                                                      \

@@ -2,13 +2,23 @@
 /*
  * Counts every packet's source address and passes the packet on, whatever it is.
  *
- * Compiled twice. With XDPWHO_FRAGS the program also takes packets that span several buffers
- * (jumbo frames, kernel 5.18 and newer); without it, it loads on older kernels.
+ * Compiled four times. With XDPWHO_FRAGS the program also takes packets that span several buffers
+ * (jumbo frames, kernel 5.18 and newer); without it, it loads on older kernels. With XDPWHO_LOG
+ * each of the two also logs packets; without it, nothing of the log is in the program, not even the
+ * load of a constant, which the verifier would leave.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "parsing.h"
 #include "xdpwho.h"
+
+#ifdef XDPWHO_LOG
+#include "log.h"
+#else
+static __always_inline void log_packet(const struct source_key *source, __u32 length)
+{
+}
+#endif
 
 /*
  * Sizes, not types: with a type, the map would name its BTF, and reading that takes CAP_SYS_ADMIN
@@ -114,6 +124,7 @@ int xdpwho(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
+	log_packet(&key, bytes);
 	now = bpf_jiffies64();
 	value = bpf_map_lookup_elem(&sources, &key);
 	if (value) {

@@ -29,6 +29,53 @@ struct totals {
 	__u64 malformed; /* shorter than the header that it announces, or a header that is wrong */
 };
 
+/*
+ * The log is a ring for each CPU, in one array map. Its value is a segment of records: an element
+ * for many packets, so that a pass over the map with nothing to read is short. In the first element
+ * of a CPU there is a log_head instead: elements 0 to n-1 are the heads of n CPUs, and then come
+ * the segments of CPU 0, those of CPU 1 and so on.
+ */
+#define SEGMENT_RECORDS 128
+
+#define RECORD_KIND 1
+#define HEAD_KIND   2
+
+/* One packet. */
+struct packet_record {
+	__u64 sequence; /* without gaps on each CPU, from 0 */
+	__u64 time;	/* CLOCK_MONOTONIC, in nanoseconds */
+	struct source_key source;
+	__u32 length; /* from the Ethernet header on */
+	__u32 cpu;
+	__u32 check; /* record_check() of all other words */
+	__u32 kind;  /* RECORD_KIND */
+};
+
+struct log_segment {
+	struct packet_record records[SEGMENT_RECORDS];
+};
+
+/* Every packet with a source is counted in one of the first three. */
+struct log_head {
+	__u64 next; /* the sequence number of the next record */
+	__u64 sampled_out;
+	__u64 filtered_out;
+	__u32 segment;	/* where that record goes */
+	__u32 unlogged; /* packets to leave out before that record, with sampling */
+};
+
+/* What an iterator prints of a log_head: as long as a record, and checked like one. */
+struct pass_head {
+	__u64 first; /* this pass prints the records from here */
+	__u64 end;   /* to before this one, as far as the ring still holds them */
+	__u64 sampled_out;
+	__u64 filtered_out;
+	__u32 unused;
+	__u32 cpu;
+	__u32 check;
+	__u32 kind; /* HEAD_KIND */
+};
+
 /* What the sender of the demo and the tests did. */
 struct sender_counts {
 	__u64 sent;

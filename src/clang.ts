@@ -10,23 +10,39 @@ export type ByteOrder = 'el' | 'eb';
 
 export const BYTE_ORDERS = ['el', 'eb'] as const satisfies readonly ByteOrder[];
 
+/** One object and what it is compiled from. */
+export interface ObjectSource {
+  readonly name: string;
+  readonly source: string;
+  readonly frags: boolean;
+  readonly log?: boolean;
+}
+
 /** Which source becomes which object: OUT/el/NAME.o and OUT/eb/NAME.o. */
-export const OBJECTS = [
+export const OBJECTS: readonly ObjectSource[] = [
   { name: 'xdpwho.frags', source: 'xdpwho.bpf.c', frags: true },
   { name: 'xdpwho', source: 'xdpwho.bpf.c', frags: false },
+  { name: 'xdpwho.log.frags', source: 'xdpwho.bpf.c', frags: true, log: true },
+  { name: 'xdpwho.log', source: 'xdpwho.bpf.c', frags: false, log: true },
   { name: 'sources', source: 'sources.bpf.c', frags: false },
   { name: 'totals', source: 'totals.bpf.c', frags: false },
+  { name: 'packets', source: 'packets.bpf.c', frags: false },
   { name: 'clock', source: 'clock.bpf.c', frags: false },
   { name: 'sender', source: 'sender.bpf.c', frags: false },
+  { name: 'pass.frags', source: 'pass.bpf.c', frags: true },
   { name: 'pass', source: 'pass.bpf.c', frags: false },
-] as const;
+  { name: 'spread.frags', source: 'spread.bpf.c', frags: true },
+  { name: 'spread', source: 'spread.bpf.c', frags: false },
+];
 
 export interface CompileArguments {
   readonly source: string;
   readonly output: string;
   readonly byteOrder: ByteOrder;
   /** Also packets that span several buffers (kernel 5.18 and newer). */
-  readonly frags?: boolean;
+  readonly frags?: boolean | undefined;
+  /** Also a record of each packet. */
+  readonly log?: boolean | undefined;
   /** Searched after clang's own. */
   readonly includeDirectories: readonly string[];
 }
@@ -44,7 +60,8 @@ const HINT = 'install clang and the headers of libbpf (Debian: apt install clang
 
 /** clang's argument vector for one object. */
 export function compileArguments(options: CompileArguments): readonly string[] {
-  const { source, output, byteOrder, frags = false, includeDirectories } = options;
+  const { source, output, byteOrder, includeDirectories } = options;
+  const { frags = false, log = false } = options;
   return [
     // By name: plain `bpf` is the byte order of the machine that compiles.
     ...['-target', byteOrder === 'el' ? 'bpfel' : 'bpfeb'],
@@ -63,6 +80,7 @@ export function compileArguments(options: CompileArguments): readonly string[] {
     '.',
     `-fdebug-prefix-map=${dirname(source)}=.`,
     ...(frags ? ['-DXDPWHO_FRAGS'] : []),
+    ...(log ? ['-DXDPWHO_LOG'] : []),
     // After: they are to supply only what the other directories lack.
     ...includeDirectories.flatMap((directory) => ['-idirafter', directory]),
     ...['-c', source, '-o', output],
@@ -88,10 +106,11 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
   for (const byteOrder of BYTE_ORDERS) {
     const directory = resolve(outputDirectory, byteOrder);
     mkdirSync(directory, { recursive: true });
-    for (const { name, source: file, frags } of OBJECTS) {
+    for (const { name, source: file, frags, log } of OBJECTS) {
       const source = join(sourceDirectory, file);
       const output = join(directory, `${name}.o`);
-      const args = compileArguments({ source, output, byteOrder, frags, includeDirectories });
+      const variant = { source, output, byteOrder, frags, log };
+      const args = compileArguments({ ...variant, includeDirectories });
       check('clang', file, await run(clang, args));
       if (strip !== undefined) {
         check('llvm-strip', output, await run(strip, ['--strip-debug', output]));

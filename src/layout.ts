@@ -19,6 +19,51 @@ export const TOTALS = {
   malformed: 32,
 } as const;
 
+/** SEGMENT_RECORDS in bpf/xdpwho.h. */
+export const SEGMENT_RECORDS = 128;
+
+/** struct packet_record. `sequence` and `time` (ns) are u64, what follows the source is u32. */
+export const PACKET_RECORD = {
+  size: 48,
+  sequence: 0,
+  time: 8,
+  source: 16,
+  length: 32,
+  cpu: 36,
+  check: 40,
+  kind: 44,
+} as const;
+
+/** struct pass_head, which an iterator prints among the records: four u64, four u32. */
+export const PASS_HEAD = {
+  size: 48,
+  first: 0,
+  end: 8,
+  sampled_out: 16,
+  filtered_out: 24,
+  unused: 32,
+  cpu: 36,
+  check: 40,
+  kind: 44,
+} as const;
+
+/** RECORD_KIND and HEAD_KIND in bpf/xdpwho.h. */
+export const RECORD_KIND = 1;
+export const HEAD_KIND = 2;
+
+/** struct log_segment: the value of the log's map. */
+export const LOG_SEGMENT = { size: SEGMENT_RECORDS * PACKET_RECORD.size, records: 0 } as const;
+
+/** struct log_head, at the beginning of a CPU's first element: three u64, two u32. */
+export const LOG_HEAD = {
+  size: 32,
+  next: 0,
+  sampled_out: 8,
+  filtered_out: 16,
+  segment: 24,
+  unlogged: 28,
+} as const;
+
 /** struct sender_counts, under the u32 key 0. All members are u64. */
 export const SENDER_COUNTS = { size: 16, sent: 0, failed: 8 } as const;
 

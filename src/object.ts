@@ -7,10 +7,20 @@
 import { XdpwhoError } from './errors.js';
 
 export interface ObjectPatch {
-  /** By the C variable's name. Integers must fit its size; text goes into a char array, with a NUL. */
-  readonly constants?: Readonly<Record<string, number | bigint | string>>;
+  /**
+   * By the C variable's name. Integers must fit its size; text goes into a char array, with a NUL;
+   * bytes are the whole variable as it is in memory.
+   */
+  readonly constants?: Readonly<Record<string, number | bigint | string | Uint8Array>>;
   /** By the map's name. Entries, at least 1. */
   readonly maxEntries?: Readonly<Record<string, number>>;
+}
+
+/** Where a value is in the file of an object. */
+export interface Place {
+  readonly offset: number;
+  /** In bytes. */
+  readonly size: number;
 }
 
 interface Section {
@@ -85,21 +95,39 @@ const BTF_KINDS: Readonly<
 export function patchObject(image: Uint8Array, patch: ObjectPatch): Uint8Array {
   // Not slice(): a Buffer's shares its memory.
   const copy = Uint8Array.from(image);
-  try {
-    const elf = openElf(copy);
+  inElf(copy, (elf) => {
     for (const [name, value] of Object.entries(patch.constants ?? {})) {
       writeConstant(elf, name, value);
     }
     for (const [name, entries] of Object.entries(patch.maxEntries ?? {})) {
       writeMaxEntries(elf, name, entries);
     }
+  });
+  return copy;
+}
+
+/**
+ * Where patchObject writes a constant, for whoever writes it without us.
+ * @throws XdpwhoError `bad-object`, as patchObject does.
+ */
+export function placeOfConstant(image: Uint8Array, name: string): Place {
+  return inElf(Uint8Array.from(image), (elf) => findConstant(elf, name));
+}
+
+/** Likewise, the number of entries of a map: an integer. */
+export function placeOfMaxEntries(image: Uint8Array, name: string): Place {
+  return inElf(Uint8Array.from(image), (elf) => findMaxEntries(elf, name));
+}
+
+function inElf<T>(image: Uint8Array, work: (elf: Elf) => T): T {
+  try {
+    return work(openElf(image));
   } catch (error) {
     // DataView and the arrays on its buffer check every offset that the file names.
     if (error instanceof RangeError)
       throw bad('it is cut short, or an offset in it is wrong', error);
     throw error;
   }
-  return copy;
 }
 
 function openElf(image: Uint8Array): Elf {
@@ -131,8 +159,13 @@ function openElf(image: Uint8Array): Elf {
   return { view, littleEndian, sections };
 }
 
-function writeConstant(elf: Elf, name: string, value: number | bigint | string): void {
-  const { offset, size } = findSymbol(elf, name);
+function writeConstant(elf: Elf, name: string, value: number | bigint | string | Uint8Array): void {
+  const { offset, size } = findConstant(elf, name);
+  if (value instanceof Uint8Array) {
+    if (value.length !== size) throw bad(`${name} is ${size} bytes long, not ${value.length}`);
+    new Uint8Array(elf.view.buffer, offset, size).set(value);
+    return;
+  }
   if (typeof value === 'string') {
     const bytes = new TextEncoder().encode(value);
     if (bytes.length >= size)
@@ -165,7 +198,7 @@ function writeInteger(
 }
 
 /** A variable in .rodata, and where in the file it is. */
-function findSymbol(elf: Elf, name: string): { offset: number; size: number } {
+function findConstant(elf: Elf, name: string): Place {
   const { view, littleEndian, sections } = elf;
   const symbols = findSection(elf, '.symtab');
   const names = sections[symbols.link];
@@ -183,11 +216,16 @@ function findSymbol(elf: Elf, name: string): { offset: number; size: number } {
   throw bad(`it has no constant ${name}`);
 }
 
-/** libbpf takes max_entries from BTF: a member `int (*max_entries)[N]` of the map's own struct. */
 function writeMaxEntries(elf: Elf, name: string, entries: number): void {
   if (!Number.isInteger(entries) || entries < 1 || entries > 0xffff_ffff) {
     throw bad(`map ${name} cannot have ${entries} entries`);
   }
+  const { offset, size } = findMaxEntries(elf, name);
+  writeInteger(elf, offset, size, BigInt(entries));
+}
+
+/** libbpf takes max_entries from BTF: a member `int (*max_entries)[N]` of the map's own struct. */
+function findMaxEntries(elf: Elf, name: string): Place {
   const types = readBtf(elf);
   const variable = types.find((type) => type?.kind === BTF_VAR && type.name === name);
   const definition = types[variable?.type ?? 0];
@@ -204,7 +242,10 @@ function writeMaxEntries(elf: Elf, name: string, entries: number): void {
     if (users.length > 1)
       throw bad(`the size of map ${name} shares its BTF type with something else`);
   }
-  elf.view.setUint32(array.offset + 12 + 8, entries, elf.littleEndian);
+  // struct btf_array: type, index_type, nelems.
+  const place = { offset: array.offset + 12 + 8, size: 4 };
+  if (place.offset + place.size > elf.view.byteLength) throw new RangeError('array');
+  return place;
 }
 
 /** By type id; the first, void, is undefined. */

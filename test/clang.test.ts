@@ -10,8 +10,8 @@ import {
   findHeaderDirectories,
   OBJECTS,
 } from '../src/clang.js';
+import { observeCommands } from '../src/command-channel.js';
 import { XdpwhoError } from '../src/errors.js';
-import { observeCommands } from '../src/exec.js';
 import { suite } from './suite.js';
 
 const sources = fileURLToPath(new URL('../bpf', import.meta.url));
@@ -35,6 +35,12 @@ args('define XDPWHO_FRAGS only for the program of several buffers', () => {
   assert.not(compileArguments(common).includes('-DXDPWHO_FRAGS'));
   assert.not(compileArguments({ ...common, frags: false }).includes('-DXDPWHO_FRAGS'));
   assert.ok(compileArguments({ ...common, frags: true }).includes('-DXDPWHO_FRAGS'));
+});
+
+args('define XDPWHO_LOG only for the programs that log packets', () => {
+  const common = { source: 's', output: 'o', byteOrder: 'el', includeDirectories: [] } as const;
+  assert.not(compileArguments(common).includes('-DXDPWHO_LOG'));
+  assert.ok(compileArguments({ ...common, log: true }).includes('-DXDPWHO_LOG'));
 });
 
 args('search further directories after all others', () => {

@@ -1,7 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { requireTool, run } from '../src/exec.js';
-import { SENDER_COUNTS, SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../src/layout.js';
+import {
+  LOG_HEAD,
+  LOG_SEGMENT,
+  PACKET_RECORD,
+  PASS_HEAD,
+  SENDER_COUNTS,
+  SOURCE_KEY,
+  SOURCE_VALUE,
+  TOTALS,
+} from '../src/layout.js';
 import { propertyOf } from '../src/unknown.js';
 import { suite } from './suite.js';
 
@@ -14,6 +23,10 @@ const cases = [
   { object: 'xdpwho.frags', struct: 'source_key', expected: SOURCE_KEY },
   { object: 'xdpwho.frags', struct: 'source_value', expected: SOURCE_VALUE },
   { object: 'totals', struct: 'totals', expected: TOTALS },
+  { object: 'packets', struct: 'packet_record', expected: PACKET_RECORD },
+  { object: 'packets', struct: 'pass_head', expected: PASS_HEAD },
+  { object: 'packets', struct: 'log_head', expected: LOG_HEAD },
+  { object: 'packets', struct: 'log_segment', expected: LOG_SEGMENT },
   { object: 'sender', struct: 'sender_counts', expected: SENDER_COUNTS },
 ] as const;
 
@@ -29,6 +42,13 @@ layout('the maps of the program hold exactly these records', async () => {
   const types = await readBtf(`${objects}el/xdpwho.o`);
   assert.equal(mapSizes(types, 'sources'), [SOURCE_KEY.size, SOURCE_VALUE.size]);
   assert.equal(mapSizes(types, 'totals'), [4, TOTALS.size]);
+});
+
+layout('the log of the programs that have one is a map of segments', async () => {
+  for (const object of ['xdpwho.log', 'xdpwho.log.frags']) {
+    const types = await readBtf(`${objects}el/${object}.o`);
+    assert.equal(mapSizes(types, 'packets'), [4, LOG_SEGMENT.size], object);
+  }
 });
 
 layout.run();

@@ -101,6 +101,9 @@ patch('writes integers of 8 bytes and text of its own length', async () => {
     constants: { wide: 0xfedc_ba98_7654_3210n, narrow: 255, text: '' },
   });
   assert.ok(Buffer.from(patched).includes(Buffer.from('1032547698badcfe', 'hex')));
+  const bytes = patchObject(object, { constants: { text: Uint8Array.of(1, 2, 254, 255) } });
+  assert.ok(Buffer.from(bytes).includes(Buffer.of(1, 2, 254, 255)));
+  refuses(object, { constants: { text: Uint8Array.of(1) } }, /4 bytes long, not 1/);
   refuses(object, { constants: { wide: 2n ** 64n } }, /no room/);
   refuses(object, { constants: { wide: -1 } }, /no room/);
   refuses(object, { constants: { narrow: 256 } }, /no room/);

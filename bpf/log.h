@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The log: a record of each packet in this CPU's ring. Nobody is woken; who wants the records reads
+ * the ring (packets.bpf.c).
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "check.h"
+#include "xdpwho.h"
+
+/* CPU numbers that there may be, and the segments of each CPU's ring. */
+const volatile __u32 log_cpus = 1;
+const volatile __u32 log_segments = 1;
+/* Of the packets that the filter passes, one in so many is logged: on each CPU the first, and so
+ * on. */
+const volatile __u32 log_sample = 1;
+/* 4 or 6: only sources whose bits under the mask are these. 0: all sources. */
+const volatile __u32 log_family = 0;
+const volatile struct source_key log_source = {};
+const volatile struct source_key log_mask = {};
+
+/* About the number in max_entries, see xdpwho.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct log_segment));
+	__uint(max_entries, 1024);
+} packets SEC(".maps");
+
+static __always_inline int is_ipv4(const struct source_key *key)
+{
+	return !key->address[0] && !key->address[1] && key->address[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int is_wanted(const struct source_key *key)
+{
+	/* A short IPv6 prefix takes in the v4-mapped addresses, and does not mean them. */
+	if (log_family == 6 && is_ipv4(key))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if ((key->address[i] & log_mask.address[i]) != log_source.address[i])
+			return 0;
+	}
+	return 1;
+}
+
+/*
+ * No order among these writes is needed, nor kept by every machine: a reader takes a record only if
+ * its check fits, which is then neither half written nor half overwritten. XDP runs in softirq, and
+ * the ring is this CPU's own: no atomics.
+ */
+static __always_inline void write_record(struct packet_record *place, struct log_head *head,
+					 __u32 cpu, const struct source_key *source, __u32 length)
+{
+	struct packet_record record = {
+		.sequence = head->next,
+		.time = bpf_ktime_get_ns(),
+		.source = *source,
+		.length = length,
+		.cpu = cpu,
+		.kind = RECORD_KIND,
+	};
+
+	record.check = record_check((const __u32 *)&record);
+	*place = record;
+	barrier();
+	head->next = record.sequence + 1;
+}
+
+static __always_inline void log_packet(const struct source_key *source, __u32 length)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct log_segment *segment;
+	struct log_head *head;
+	__u32 index, slot;
+
+	if (cpu >= log_cpus)
+		return;
+	head = bpf_map_lookup_elem(&packets, &cpu);
+	if (!head)
+		return;
+	if (log_family && !is_wanted(source)) {
+		head->filtered_out++;
+		return;
+	}
+	if (log_sample > 1) {
+		if (head->unlogged > 0) {
+			head->unlogged--;
+			head->sampled_out++;
+			return;
+		}
+		head->unlogged = log_sample - 1;
+	}
+
+	index = log_cpus + cpu * log_segments + head->segment;
+	segment = bpf_map_lookup_elem(&packets, &index);
+	if (!segment)
+		return;
+	slot = head->next % SEGMENT_RECORDS;
+	write_record(&segment->records[slot], head, cpu, source, length);
+	if (slot == SEGMENT_RECORDS - 1)
+		head->segment = head->segment + 1 < log_segments ? head->segment + 1 : 0;
+}
+
+#endif

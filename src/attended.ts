@@ -1,0 +1,106 @@
+/** What the commands that stay have in common: attachments that they made, or found, and look after. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Attachment } from './attachment.js';
+import { XdpwhoError } from './errors.js';
+import { resolveInterface } from './interfaces.js';
+import { findEntry } from './inventory.js';
+import { printable } from './render/text.js';
+import {
+  type AttachOptions,
+  openAttachment,
+  requestedNetns,
+  type SessionContext,
+} from './session.js';
+
+/** An attachment that a run looks after, and what its interface is called by now. */
+export class Attended {
+  readonly attachment: Attachment;
+  /** Whether the run made it, and is to end it. */
+  readonly owned: boolean;
+  #device: string;
+
+  constructor(attachment: Attachment, owned: boolean) {
+    this.attachment = attachment;
+    this.owned = owned;
+    this.#device = attachment.interface;
+  }
+
+  get name(): string {
+    return this.attachment.interface;
+  }
+
+  /** What has happened to the attachment: nothing (undefined), something to tell, or its end. */
+  async news(): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
+    const standing = await this.attachment.standing();
+    const name = printable(this.name);
+    switch (standing.kind) {
+      case 'attached': {
+        if (standing.device === this.#device) return undefined;
+        this.#device = standing.device;
+        return { note: `the interface is called ${printable(standing.device)} now` };
+      }
+      case 'replaced':
+        return {
+          failure: new XdpwhoError(
+            'not-ours',
+            `${name}: another program has taken the place of ours: id ${standing.programId}; left alone`,
+            { hint: `bpftool prog show id ${standing.programId}` },
+          ),
+        };
+      case 'detached':
+        return {
+          failure: new XdpwhoError('not-attached', `${name}: somebody else detached our program`),
+        };
+      case 'gone':
+        return {
+          failure: new XdpwhoError('interface-gone', `${name}: the interface has gone`, {
+            hint: 'ip link show',
+          }),
+        };
+    }
+  }
+}
+
+/**
+ * Finds what `attach` left on the interface, or attaches to it. Undefined where one of `attended`
+ * has it already: it may have been named twice, by its own name and by an alternative one.
+ */
+export async function attend(
+  context: SessionContext,
+  options: AttachOptions,
+  attended: readonly Attended[],
+): Promise<{ readonly attachment: Attachment; readonly owned: boolean } | undefined> {
+  const device = await resolveInterface(options.interface, requestedNetns(options));
+  if (attended.some((each) => each.name === device)) return undefined;
+  const there = await findStaying(context, { ...options, interface: device });
+  if (there !== undefined) return { attachment: there, owned: false };
+  const attachment = await openAttachment(context, { ...options, interface: device });
+  return { attachment, owned: true };
+}
+
+/** What `attach` left on the interface of this name, if it is whole. */
+export async function findStaying(
+  context: SessionContext,
+  options: Pick<AttachOptions, 'interface' | 'netns' | 'bpffs'>,
+): Promise<Attachment | undefined> {
+  const entry = await findEntry(context, options);
+  return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
+}
+
+/** Ends those that the run made: every one is tried, the first failure is told. */
+export async function closeAll(attended: readonly Attended[]): Promise<void> {
+  const results = await Promise.allSettled(
+    attended.filter((each) => each.owned).map((each) => each.attachment[Symbol.asyncDispose]()),
+  );
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+/** Resolves after `ms`, or when `signal` is aborted. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(Math.max(ms, 0), undefined, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

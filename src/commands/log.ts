@@ -1,0 +1,184 @@
+/** `log`: one line for each packet. */
+import { XdpwhoError } from '../errors.js';
+import { findLogged, type LogEvent, log, logHistory } from '../log.js';
+import { parseCount, parseDuration, parseInterval } from '../options.js';
+import { planLog } from '../plan.js';
+import type { TotalsRecord } from '../records.js';
+import { renderCommand } from '../render/command.js';
+import { PacketLines } from '../render/packets.js';
+import { printable } from '../render/text.js';
+import { defineCommand } from './command-line.js';
+import { type CommandContext, isOutputClosed } from './context.js';
+import {
+  attachOptions,
+  bpffsOption,
+  dryRunOption,
+  interfaceOption,
+  interfacePositional,
+  interfacesOf,
+  logOptions,
+  logRequest,
+  netnsOption,
+  outputOption,
+  textOption,
+} from './options.js';
+import { write, writeRecords } from './printing.js';
+import { sessionContext } from './session-context.js';
+import { describeAttachment, describeLog } from './watch.js';
+
+type Format = 'table' | 'ndjson';
+
+export const logCommand = defineCommand({
+  command: 'log [interface..]',
+  describe: 'one line per packet, until Ctrl-C; detach',
+  about: [
+    'One line per packet: time, interface, source, length. Attaches, and detaches',
+    'when it ends. Where `attach --log` has attached, it only reads, beside others.',
+  ],
+  builder: (parser) =>
+    parser.positional('interface', interfacePositional).options({
+      ...interfaceOption,
+      ...outputOption<Format>(['table', 'ndjson']),
+      ...logOptions,
+      count: textOption('end after N packets', (text) => parseCount('--count', text)),
+      duration: textOption('end after this time: 90s, 10m, 1h', (text) =>
+        parseDuration('--duration', text),
+      ),
+      last: textOption('only the last N packets that `attach --log` has kept', (text) =>
+        parseCount('--last', text, 0xffff_fffe),
+      ),
+      totals: textOption('account for all packets at this interval', (text) =>
+        parseInterval('--totals', text),
+      ),
+      ...netnsOption,
+      ...attachOptions,
+      ...bpffsOption,
+      ...dryRunOption,
+    }),
+  examples: [
+    ['xdpwho log eth0 --source 198.51.100.0/24', 'every packet of one network'],
+    ['xdpwho log eth0 --last 50', 'after xdpwho attach --log eth0: the last ones'],
+  ],
+  handler: async (options, context) => {
+    const interfaces = interfacesOf(options);
+    if (options.last !== undefined) refuseBesideLast(options);
+    const session = await sessionContext(context);
+    const { mode, reader, maxSources, netns, bpffs } = options;
+    const shared = { mode, reader, maxSources, netns, bpffs, log: logRequest(options) };
+    if (options.dryRun) {
+      for (const name of interfaces) {
+        const request = { ...shared, interface: name, command: 'log' };
+        const plan = await planLog(session, request, await findLogged(session, request));
+        const lines = plan.map(({ file, args }) => `${renderCommand(file, args)}\n`);
+        await write(context, lines.join(''));
+      }
+      return 0;
+    }
+    const { count, last } = options;
+    const events =
+      last === undefined
+        ? log(session, {
+            ...shared,
+            interfaces,
+            count,
+            durationMs: options.duration,
+            totalsMs: options.totals,
+            command: 'log',
+            signal: context.signal,
+          })
+        : logHistory(session, { ...shared, interfaces }, last);
+    const printer = new LogPrinter(context, options.output);
+    for await (const event of events) {
+      // Nobody reads any more: leaving the loop detaches.
+      if (isOutputClosed(context.signal)) break;
+      await printer.print(event);
+    }
+    return 0;
+  },
+});
+
+function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
+  for (const name of ['count', 'duration', 'totals']) {
+    if (options[name] === undefined) continue;
+    throw new XdpwhoError('usage', `--last and --${name}: one or the other`);
+  }
+}
+
+/** Data to standard output, talk to standard error. */
+class LogPrinter {
+  readonly #context: CommandContext;
+  readonly #format: Format;
+  readonly #lines = new Map<string, PacketLines>();
+
+  constructor(context: CommandContext, format: Format) {
+    this.#context = context;
+    this.#format = format;
+  }
+
+  async print(event: LogEvent): Promise<void> {
+    const context = this.#context;
+    const { talk } = context;
+    const isNdjson = this.#format === 'ndjson';
+    switch (event.kind) {
+      case 'attached':
+      case 'joined': {
+        const { attachment } = event;
+        const { interface: name, programId, state, record } = attachment;
+        if (event.kind === 'attached') {
+          for (const line of describeAttachment(attachment)) talk.say(line);
+        } else if (state.log !== null) {
+          const log = describeLog(state.log);
+          talk.say(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
+        }
+        if (isNdjson) await writeRecords(context, [record]);
+        break;
+      }
+      case 'packets':
+        for (const piece of this.#linesOf(event.interface).render(event.packets)) {
+          await write(context, piece);
+        }
+        break;
+      case 'lost':
+        if (isNdjson) await writeRecords(context, [event.record]);
+        else
+          await write(
+            context,
+            `# ${printable(event.record.interface)}: lost ${event.record.count}\n`,
+          );
+        break;
+      case 'totals':
+        if (isNdjson) await writeRecords(context, [event.record]);
+        else talk.say(accountLine(event.record));
+        break;
+      case 'note':
+        talk.say(`${event.interface}: ${event.text}`);
+        break;
+      case 'detached':
+        if (isNdjson) await writeRecords(context, [event.record]);
+        talk.say(`${event.record.interface}: detached`);
+        break;
+    }
+  }
+
+  #linesOf(name: string): PacketLines {
+    const known = this.#lines.get(name);
+    if (known !== undefined) return known;
+    const lines = new PacketLines(name, this.#format === 'ndjson' ? 'ndjson' : 'plain');
+    this.#lines.set(name, lines);
+    return lines;
+  }
+}
+
+function accountLine(totals: TotalsRecord): string {
+  const { seen = 0n, printed = 0n, sampled_out = 0n, filtered_out = 0n, lost = 0n } = totals;
+  const { other, malformed } = totals;
+  const parts = [
+    `${printed} printed`,
+    ...(sampled_out > 0n ? [`${sampled_out} sampled out`] : []),
+    ...(filtered_out > 0n ? [`${filtered_out} filtered out`] : []),
+    `${lost} lost`,
+  ];
+  const without = other + malformed;
+  const rest = without > 0n ? `; ${without} more without a source` : '';
+  return `${totals.interface}: ${seen} packets = ${parts.join(' + ')}${rest}`;
+}
