@@ -25,6 +25,8 @@ export class Attachment {
   readonly programId: number;
   readonly mode: Mode;
   readonly reader: Reader;
+  /** What the interface was called when it was attached: the kernel's own lines have this name. */
+  readonly attachedAs: string;
   /** What the user should know of how it came about, one line each. */
   readonly notes: readonly string[];
   readonly #bpftool: Bpftool;
@@ -36,6 +38,7 @@ export class Attachment {
       pins: Pins;
       netns: Netns;
       state: AttachmentState & { programId: number; mode: Mode; reader: Reader };
+      attachedAs?: string | undefined;
       notes?: readonly string[];
       guard?: Guard | undefined;
     },
@@ -48,6 +51,7 @@ export class Attachment {
     this.programId = parts.state.programId;
     this.mode = parts.state.mode;
     this.reader = parts.state.reader;
+    this.attachedAs = parts.attachedAs ?? parts.state.interface;
     this.notes = parts.notes ?? [];
   }
 
@@ -103,7 +107,13 @@ export class Attachment {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.detach();
+    try {
+      await this.detach();
+    } catch (error) {
+      // The pins stay, and say whose program it is.
+      await this.#guard?.release();
+      throw error;
+    }
     await this.unpin();
   }
 }
@@ -126,7 +136,8 @@ export async function detachProgram(
   return false;
 }
 
-async function detachWithin(
+/** Likewise, within one namespace. */
+export async function detachWithin(
   bpftool: Bpftool,
   programId: number,
   netnsPath: string | undefined,

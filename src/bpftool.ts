@@ -11,8 +11,9 @@
 import type { Readable } from 'node:stream';
 import { type ErrorCode, XdpwhoError } from './errors.js';
 import { type RunOptions, type RunResult, requireTool, run, runStreaming } from './exec.js';
+import { chargesLockedMemory } from './kernel.js';
 import type { Mode } from './records.js';
-import { numberIn, propertyOf, stringIn } from './unknown.js';
+import { numberIn, parseToolJson, propertyOf, stringIn } from './unknown.js';
 
 const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const;
 const SHOWN_MODES: Readonly<Record<string, Mode>> = {
@@ -24,9 +25,15 @@ const SHOWN_MODES: Readonly<Record<string, Mode>> = {
 /** The argument vectors, apart from running them: `--dry-run` and `script` print the same ones. */
 export const bpftoolArguments = {
   version: () => ['-j', 'version'],
+  batch: () => ['-j', '-n', 'batch', 'file', '-'],
   loadProgram: (object: string, pin: string, mapsDirectory?: string) => [
     ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
     ...(mapsDirectory === undefined ? [] : ['pinmaps', mapsDirectory]),
+  ],
+  loadPrograms: (object: string, directory: string, options: LoadProgramsOptions = {}) => [
+    ...['-j', '-n', 'prog', 'loadall', object, directory],
+    ...(options.type === undefined ? [] : ['type', options.type]),
+    ...(options.mapsDirectory === undefined ? [] : ['pinmaps', options.mapsDirectory]),
   ],
   loadClassifier: (object: string, pin: string, mapsDirectory: string) => [
     '-j',
@@ -41,12 +48,16 @@ export const bpftoolArguments = {
     mapsDirectory,
   ],
   showProgram: (pin: string) => ['-j', '-n', 'prog', 'show', 'pinned', pin],
-  showProgramById: (id: number) => ['-j', '-n', 'prog', 'show', 'id', String(id)],
+  showProgramById: (id: number | string) => ['-j', '-n', 'prog', 'show', 'id', String(id)],
   runProgram: (pin: string, input: string, repeat: number) => [
     ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input],
     ...['repeat', String(repeat)],
   ],
   showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
+  setProgramArray: (map: string, pin: string) => [
+    ...['-j', '-n', 'map', 'update', 'pinned', map],
+    ...['key', 'hex', '00', '00', '00', '00', 'value', 'pinned', pin],
+  ],
   dumpMap: (pin: string) => ['-j', '-n', 'map', 'dump', 'pinned', pin],
   pinIterator: (object: string, pin: string, map: string) => [
     '-j',
@@ -82,6 +93,13 @@ export const bpftoolArguments = {
   showNet: () => ['-j', '-n', 'net', 'show'],
 };
 
+export interface LoadProgramsOptions {
+  /** Where to pin the maps. Fails for a map that asks to be pinned by its name. */
+  readonly mapsDirectory?: string | undefined;
+  /** All programs are taken for this type, whatever their sections are called. */
+  readonly type?: 'xdp' | undefined;
+}
+
 /** A command as it is run: bpftool itself, or nsenter in front of it. */
 export interface CommandLine {
   readonly file: string;
@@ -95,11 +113,34 @@ export function inNetns(netnsPath: string | undefined, command: CommandLine): Co
   return { file: nsenter, args: [`--net=${netnsPath}`, '--', command.file, ...command.args] };
 }
 
+/** A shell that cannot raise the limit says so, and the command then says what became of it. */
+const RAISE_LIMIT = 'ulimit -l unlimited 2>/dev/null; exec "$@"';
+
+/**
+ * `command` without a limit on locked memory, where the kernel has one for maps and programs. bpftool
+ * raises it by itself for its other verbs, but 5.10 not for `iter pin` (src/iter.c).
+ */
+export function withLockedMemory(command: CommandLine): CommandLine {
+  if (!chargesLockedMemory()) return command;
+  const words = ['-c', RAISE_LIMIT, 'xdpwho', command.file, ...command.args];
+  return { file: requireTool('sh'), args: words };
+}
+
+/** `command` run in a mount namespace: see src/private-bpffs.ts. */
+function inMountNamespace(path: string | undefined, command: CommandLine): CommandLine {
+  if (path === undefined) return command;
+  const nsenter = requireTool('nsenter', 'install util-linux');
+  return { file: nsenter, args: [`--mount=${path}`, '--', command.file, ...command.args] };
+}
+
 export interface ProgramInfo {
   readonly id: number;
   readonly name: string | undefined;
   readonly type: string | undefined;
   readonly mapIds: readonly number[];
+  /** Since it was loaded, while kernel.bpf_stats_enabled was on. */
+  readonly runTimeNs: number;
+  readonly runCount: number;
 }
 
 export interface MapInfo {
@@ -150,12 +191,14 @@ export class BpftoolError extends XdpwhoError {
 export interface BpftoolOptions {
   /** Absolute path of bpftool. */
   readonly path: string;
+  /** Run in the mount namespace of this file. */
+  readonly mountNamespacePath?: string | undefined;
   /** Time limit of one command; default 30 s. */
   readonly timeoutMs?: number | undefined;
 }
 
 /** What a caller may add to one call. */
-export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen'>;
+export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen' | 'input'>;
 
 /** bpftool's verbs. Every method rejects with a BpftoolError, or an XdpwhoError of another code. */
 export class Bpftool {
@@ -187,6 +230,20 @@ export class Bpftool {
     );
   }
 
+  /** Loads every program of an object and pins each, by its name, in a directory that is not there yet. */
+  async loadPrograms(
+    object: string,
+    directory: string,
+    options: LoadProgramsOptions = {},
+  ): Promise<void> {
+    await this.#json('prog loadall', bpftoolArguments.loadPrograms(object, directory, options));
+  }
+
+  /** Puts a pinned program into the first place of a pinned program array. */
+  async setProgramArray(map: string, pin: string): Promise<void> {
+    await this.#json('map update', bpftoolArguments.setProgramArray(map, pin));
+  }
+
   /** Loads a traffic classifier (`SEC("tc")`) likewise. */
   async loadClassifier(object: string, pin: string, mapsDirectory: string): Promise<void> {
     await this.#json('prog load', bpftoolArguments.loadClassifier(object, pin, mapsDirectory));
@@ -210,12 +267,20 @@ export class Bpftool {
   ): Promise<ProgramRun> {
     const args = bpftoolArguments.runProgram(pin, input, repeat);
     const value = await this.#json('prog run', args, {}, netnsPath);
-    const returned = numberIn(value, 'retval');
-    const durationNs = numberIn(value, 'duration');
-    if (returned === undefined || durationNs === undefined) {
-      return this.#unexpected('prog run', value);
+    return programRunIn(value) ?? this.#unexpected('prog run', value);
+  }
+
+  /**
+   * Runs many commands of `bpftoolArguments` in one process, up to the first that fails; gives what
+   * each of them printed.
+   */
+  async batch(commands: readonly (readonly string[])[]): Promise<readonly unknown[]> {
+    const input = commands.map((words) => `${batchLine(words)}\n`).join('');
+    const value = await this.#json('batch', bpftoolArguments.batch(), { input });
+    if (!Array.isArray(value) || value.length !== commands.length) {
+      return this.#unexpected('batch', value);
     }
-    return { returned, durationNs };
+    return value.map((each: unknown) => propertyOf(each, 'output'));
   }
 
   async showMap(pin: string): Promise<MapInfo> {
@@ -302,14 +367,16 @@ export class Bpftool {
     options: CallOptions = {},
     netnsPath?: string,
   ): Promise<unknown> {
-    const { timeoutMs } = this.#options;
-    const command = inNetns(netnsPath, { file: this.path, args });
+    const { mountNamespacePath, timeoutMs } = this.#options;
+    const own = { file: this.path, args };
+    const inner = inNetns(netnsPath, verb === 'iter pin' ? withLockedMemory(own) : own);
+    const command = inMountNamespace(mountNamespacePath, inner);
     const result = await run(command.file, command.args, { timeoutMs, ...options });
     if (result.failed) throw this.#failure(verb, result);
     if (result.stdout.trim() === '') return null;
     let value: unknown;
     try {
-      value = JSON.parse(result.stdout);
+      value = parseToolJson(result.stdout);
     } catch (cause) {
       throw new XdpwhoError('bad-output', `bpftool ${verb}: not JSON: ${shown(result.stdout)}`, {
         hint: 'xdpwho doctor',
@@ -343,6 +410,9 @@ export class Bpftool {
       name: stringIn(value, 'name'),
       type: stringIn(value, 'type'),
       mapIds: Array.isArray(ids) ? ids.filter((each) => typeof each === 'number') : [],
+      // Left out while they are 0 (bpftool src/prog.c).
+      runTimeNs: numberIn(value, 'run_time_ns') ?? 0,
+      runCount: numberIn(value, 'run_cnt') ?? 0,
     };
   }
 
@@ -355,8 +425,25 @@ export class Bpftool {
   }
 }
 
+/** What `prog run` prints, or undefined for anything else. */
+export function programRunIn(value: unknown): ProgramRun | undefined {
+  const returned = numberIn(value, 'retval');
+  const durationNs = numberIn(value, 'duration');
+  return returned === undefined || durationNs === undefined ? undefined : { returned, durationNs };
+}
+
+/** In a batch the options are those of the batch itself, and words are parted as in bpftool's main.c. */
+function batchLine(words: readonly string[]): string {
+  const command = words.slice(words.findIndex((word) => !word.startsWith('-')));
+  const unfit = command.find((word) => /['\n]/.test(word));
+  if (unfit !== undefined)
+    throw new XdpwhoError('failed', `bpftool batch: unfit word ${shown(unfit)}`);
+  return command.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
+}
+
 function attachmentsOf(entry: unknown): XdpAttachment[] {
-  const device = stringIn(entry, 'devname');
+  // It prints a backslash as \n (src/json_writer.c jsonw_puts), and no name has a line break.
+  const device = stringIn(entry, 'devname')?.replaceAll('\n', '\\');
   const ifindex = numberIn(entry, 'ifindex');
   if (device === undefined || ifindex === undefined) return [];
   // A card may hold a driver's and an offloaded program at once (bpftool src/netlink_dumper.c).
@@ -371,8 +458,8 @@ function attachmentsOf(entry: unknown): XdpAttachment[] {
   });
 }
 
+/** Without EPERM: 255 is also what bpftool ends with when it has no errno to tell. */
 const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
-  1: 'EPERM',
   2: 'ENOENT',
   13: 'EACCES',
   16: 'EBUSY',
@@ -383,24 +470,27 @@ const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
   95: 'EOPNOTSUPP',
 };
 
-const ERRNO_WORDS: readonly (readonly [RegExp, string])[] = [
-  [/invalid devname|No such device/, 'ENODEV'],
-  [/Operation not permitted|-EPERM\b/, 'EPERM'],
-  [/Permission denied|-EACCES\b/, 'EACCES'],
-  [/Device or resource busy|-EBUSY\b/, 'EBUSY'],
-  [/File exists|already exists|-EEXIST\b/, 'EEXIST'],
-  [/Numerical result out of range|-ERANGE\b/, 'ERANGE'],
-  [/Operation not supported|-EOPNOTSUPP\b/, 'EOPNOTSUPP'],
-  [/Read-only file system|-EROFS\b/, 'EROFS'],
-  [/No such file or directory|-ENOENT\b/, 'ENOENT'],
-  [/Invalid argument|-EINVAL\b/, 'EINVAL'],
-  [/Cannot allocate memory|-ENOMEM\b/, 'ENOMEM'],
-  [/Argument list too long|-E2BIG\b/, 'E2BIG'],
+/** What tells an errno, the first one that is found: libbpf's words, or since 1.8 the errno's name after a `-`. */
+export const ERRNO_WORDS: readonly (readonly [errno: string, ...words: string[]])[] = [
+  ['ENODEV', 'invalid devname', 'No such device'],
+  ['EPERM', 'Operation not permitted', '-EPERM'],
+  ['EACCES', 'Permission denied', '-EACCES'],
+  ['EBUSY', 'Device or resource busy', '-EBUSY'],
+  ['EEXIST', 'File exists', 'already exists', '-EEXIST'],
+  ['ERANGE', 'Numerical result out of range', '-ERANGE'],
+  ['EOPNOTSUPP', 'Operation not supported', '-EOPNOTSUPP'],
+  ['EROFS', 'Read-only file system', '-EROFS'],
+  ['ENOENT', 'No such file or directory', '-ENOENT'],
+  ['EINVAL', 'Invalid argument', '-EINVAL'],
+  ['ENOMEM', 'Cannot allocate memory', '-ENOMEM'],
+  ['E2BIG', 'Argument list too long', '-E2BIG'],
 ];
 
 /** The words decide; where there are none, `net` verbs exit with 256 - errno (src/net.c, src/main.c). */
 function errnoOf(result: RunResult, text: string, verb: string): string | undefined {
-  const byWords = ERRNO_WORDS.find(([pattern]) => pattern.test(text))?.[1];
+  const byWords = ERRNO_WORDS.find(([, ...words]) =>
+    words.some((each) => text.includes(each)),
+  )?.[0];
   if (byWords !== undefined || !verb.startsWith('net ')) return byWords;
   return ERRNO_NUMBERS[256 - (result.exitCode ?? 0)];
 }
@@ -415,15 +505,25 @@ function codeOf(errno: string | undefined, result: RunResult): ErrorCode {
 }
 
 function hintOf(errno: string | undefined): string | undefined {
-  return errno === 'EPERM' ? 'run it as root: sudo xdpwho ...' : undefined;
+  if (errno !== 'EPERM') return undefined;
+  // Root may lack CAP_SYS_RESOURCE, in a container for one, and then bpftool cannot raise it.
+  return process.geteuid?.() === 0 && chargesLockedMemory()
+    ? 'raise the limit on locked memory: ulimit -l unlimited'
+    : 'run it as root: sudo xdpwho ...';
 }
 
-/** p_err may have printed two objects in a row (src/common.c), so this does not parse the whole. */
+/**
+ * p_err may have printed two objects in a row (src/common.c), and escapes nothing in the names that
+ * it quotes: so this does not parse the whole, and takes text that is no JSON as it is.
+ */
 function reportedError(stdout: string): string | undefined {
-  const match = /\{"error":("(?:[^"\\]|\\.)*")/.exec(stdout);
-  if (match?.[1] === undefined) return undefined;
-  const text: unknown = JSON.parse(match[1]);
-  return typeof text === 'string' ? text : undefined;
+  const text = /\{"error":"((?:[^"\\]|\\.)*)"/.exec(stdout)?.[1];
+  if (text === undefined) return /^\{"error":"(.*)"\}$/m.exec(stdout)?.[1];
+  try {
+    return String(JSON.parse(`"${text}"`));
+  } catch {
+    return text;
+  }
 }
 
 function lastLine(stderr: string): string | undefined {

@@ -101,6 +101,13 @@ export function decodeTotals(entries: readonly unknown[], littleEndian: boolean)
   };
 }
 
+/** The value of an entry of `map dump -j` of the log's map. */
+export function decodeLogElement(entry: unknown, size: number): Uint8Array {
+  const bytes = bytesOf(propertyOf(entry, 'value'), size);
+  if (bytes === undefined) throw unexpected('an entry of the log', entry);
+  return bytes;
+}
+
 /** A key (16 latin-1 characters) as text: IPv4 dotted where it is v4-mapped, otherwise RFC 5952. */
 export function formatAddress(key: string): string {
   const bytes = Buffer.from(key, 'latin1');
@@ -143,14 +150,18 @@ function perCpuValues(entry: unknown, size: number): DataView[] | undefined {
   return views;
 }
 
+const BYTE_VALUES: ReadonlyMap<unknown, number> = new Map(
+  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
+);
+
 /** `["0xc0","0x00",...]`, as bpftool prints bytes, of exactly `size` members. */
 function bytesOf(value: unknown, size: number): Uint8Array | undefined {
   if (!Array.isArray(value) || value.length !== size) return undefined;
   const bytes = new Uint8Array(size);
   for (let index = 0; index < size; index++) {
-    const text: unknown = value[index];
-    if (typeof text !== 'string' || !/^0x[0-9a-f]{2}$/.test(text)) return undefined;
-    bytes[index] = Number(text);
+    const byte = BYTE_VALUES.get(value[index]);
+    if (byte === undefined) return undefined;
+    bytes[index] = byte;
   }
   return bytes;
 }

@@ -1,9 +1,14 @@
 /** The counters now: a selection of the table, and the totals. */
 import type { Attachment } from './attachment.js';
+import { XdpwhoError } from './errors.js';
+import { resolveInterface } from './interfaces.js';
+import { findEntry } from './inventory.js';
 import { contains, type Grouping, groupOf, type Prefix } from './prefix.js';
 import { type Order, Ranking } from './ranking.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
-import type { SessionContext } from './session.js';
+import { printable } from './render/text.js';
+import { requestedNetns, type SessionContext } from './session.js';
+import { SourceSet } from './source-set.js';
 import { completeTotals, SourceReader } from './sources.js';
 
 export interface DumpOptions {
@@ -22,6 +27,40 @@ export interface Dump {
   readonly totals: TotalsRecord;
   /** What was selected but cut by `top`. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
+}
+
+/** The attachment of an interface, by a name that it has; one that holds no program of ours is `not-attached`. */
+export async function findToRead(
+  session: SessionContext,
+  options: {
+    readonly interface: string;
+    readonly netns?: string | undefined;
+    readonly bpffs?: string | undefined;
+  },
+): Promise<Attachment> {
+  const device = await resolveInterface(options.interface, requestedNetns(options));
+  const entry = await findEntry(session, { ...options, interface: device });
+  if (entry?.attachment) return entry.attachment;
+  const shown = printable(device);
+  if (entry?.ownership === 'foreign') {
+    throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
+      hint: `bpftool prog show id ${entry.programId}`,
+    });
+  }
+  if (entry?.ownership === 'broken') {
+    throw new XdpwhoError('bad-object', `${entry.pins?.directory ?? shown}: ${entry.why}`, {
+      hint: `xdpwho clean removes it, or, while it is attached, xdpwho detach ${shown}`,
+    });
+  }
+  if (entry?.ownership === 'other-version') {
+    throw new XdpwhoError('other-version', `${shown}: ${entry.why}`, {
+      hint: `xdpwho attach --replace ${shown}, or xdpwho detach ${shown}`,
+    });
+  }
+  const why = entry?.why == null ? '' : `: ${entry.why}`;
+  throw new XdpwhoError('not-attached', `${shown}: not attached${why}`, {
+    hint: `xdpwho attach ${shown}`,
+  });
 }
 
 /** Reads the table once. In memory that grows with what is kept, and not with the table. */
@@ -64,39 +103,74 @@ export async function dump(
 
 /**
  * The whole table as the kernel's own lines, in the table's order, untouched but for the interface's
- * name: the fast way where nothing is to be chosen or sorted. Returns the totals.
+ * name: the fast way where nothing is to be chosen or sorted. Each source once. Returns the totals.
  */
 export async function* dumpLines(
   context: SessionContext,
   attachment: Attachment,
 ): AsyncGenerator<string, TotalsRecord, void> {
   const reader = new SourceReader(context, attachment);
+  const seen = new SourceSet(attachment.state.maxSources);
   const table = { sources: 0, packets: 0n };
   const before = await reader.totals();
   for await (const lines of reader.lines()) {
-    yield lines;
-    const sum = sumPackets(lines);
-    table.sources += sum.sources;
-    table.packets += sum.packets;
+    const part = examineLines(lines, seen);
+    table.sources += part.sources;
+    table.packets += part.packets;
+    yield part.text;
   }
   return completeTotals(attachment.interface, before, await reader.totals(), table);
 }
 
-const PACKETS = /,"packets":(\d+),"bytes":/g;
+/** Stands once in a line: in the interface's name before it, quotes are escaped. */
+const SOURCE_LABEL = '","source":"';
+const PACKETS_LABEL = '","packets":';
 /** 2^53 holds the sum of a chunk as long as no single count has more digits than this. */
 const SAFE_DIGITS = 12;
 
-/** Sources and their packets in whole lines. */
-export function sumPackets(lines: string): { sources: number; packets: bigint } {
+/** Whole lines of the sources file without those of sources that `seen` has; what is left, counted. */
+export function examineLines(
+  lines: string,
+  seen: SourceSet,
+): { text: string; sources: number; packets: bigint } {
+  // All lines begin alike.
+  const label = lines.indexOf(SOURCE_LABEL);
+  const prefix = label + SOURCE_LABEL.length;
+  let text = '';
+  let from = 0;
   let sources = 0;
   let small = 0;
   let large = 0n;
-  for (const [, digits = ''] of lines.matchAll(PACKETS)) {
-    sources++;
-    if (digits.length <= SAFE_DIGITS) small += Number(digits);
-    else large += BigInt(digits);
+  for (let start = 0; start < lines.length; ) {
+    const end = lines.indexOf('\n', start) + 1 || lines.length;
+    const sourceEnd = lines.indexOf('"', start + prefix);
+    const digits = sourceEnd + PACKETS_LABEL.length;
+    if (label < 0 || !lines.startsWith(PACKETS_LABEL, sourceEnd) || digits >= end) {
+      throw unexpectedLine(lines.slice(start, end));
+    }
+    if ((seen.add(lines, start + prefix, sourceEnd) ?? 0) < 0) {
+      text += lines.slice(from, start);
+      from = end;
+    } else {
+      sources++;
+      const digitsEnd = lines.indexOf(',', digits);
+      const count = lines.slice(digits, digitsEnd);
+      if (count.length <= SAFE_DIGITS) small += Number(count);
+      else large += BigInt(count);
+    }
+    start = end;
   }
-  return { sources, packets: large + BigInt(small) };
+  return { text: text + lines.slice(from), sources, packets: large + BigInt(small) };
+}
+
+function unexpectedLine(line: string): XdpwhoError {
+  return new XdpwhoError(
+    'bad-output',
+    `a line of the sources file is not as expected: ${line.slice(0, 120)}`,
+    {
+      hint: 'was it attached by another version? xdpwho status',
+    },
+  );
 }
 
 function addToGroup(

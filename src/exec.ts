@@ -3,11 +3,13 @@
  * shell's text, and the environment is fixed, so that neither a user's PATH nor a locale changes
  * what runs or what it prints.
  */
-import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { accessSync, constants, statSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { once } from 'node:events';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { dirname, isAbsolute } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { execa } from 'execa';
+import { announceCommand } from './command-channel.js';
 import { XdpwhoError } from './errors.js';
 
 /** Where tools are looked for, in this order: never in the caller's PATH. */
@@ -29,32 +31,6 @@ const ENVIRONMENT = {
 
 const MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
-
-/** What `observeCommands` hands over. */
-export type CommandListener = (file: string, args: readonly string[]) => void;
-
-const COMMANDS = channel('xdpwho:command');
-
-/** Tells of every command that this process runs, just before it runs (`-v`). Returns what ends the telling. */
-export function observeCommands(listener: CommandListener): () => void {
-  const onMessage = (message: unknown) => {
-    if (message instanceof StartedCommand) listener(message.file, message.args);
-  };
-  subscribe('xdpwho:command', onMessage);
-  return () => {
-    unsubscribe('xdpwho:command', onMessage);
-  };
-}
-
-class StartedCommand {
-  readonly file: string;
-  readonly args: readonly string[];
-
-  constructor(file: string, args: readonly string[]) {
-    this.file = file;
-    this.args = args;
-  }
-}
 
 export interface RunOptions {
   /** Default 30 s; the child is then ended, by SIGKILL if it must be. */
@@ -87,21 +63,23 @@ export async function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  COMMANDS.publish(new StartedCommand(file, args));
-  const result = await execa(file, args, {
-    ...isolated(options.signal),
-    reject: false,
-    stripFinalNewline: true,
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    maxBuffer: MAX_OUTPUT_CHARACTERS,
-    ...(options.input === undefined ? {} : { input: options.input }),
-    stdio: [
-      options.input === undefined ? 'ignore' : 'pipe',
-      'pipe',
-      'pipe',
-      options.keepOpen ?? 'ignore',
-    ],
-  });
+  announceCommand(file, args);
+  const result = await begun(file, () =>
+    execa(file, args, {
+      ...isolated(options.signal),
+      reject: false,
+      stripFinalNewline: true,
+      timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      maxBuffer: MAX_OUTPUT_CHARACTERS,
+      ...(options.input === undefined ? {} : { input: options.input }),
+      stdio: [
+        options.input === undefined ? 'ignore' : 'pipe',
+        'pipe',
+        'pipe',
+        options.keepOpen ?? 'ignore',
+      ],
+    }),
+  );
   return {
     exitCode: result.exitCode,
     signal: result.signal,
@@ -125,15 +103,17 @@ export function runStreaming(
   args: readonly string[],
   options: RunOptions & { readonly signal: AbortSignal },
 ): StreamedCommand {
-  COMMANDS.publish(new StartedCommand(file, args));
-  const subprocess = execa(file, args, {
-    ...isolated(options.signal),
-    reject: false,
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    buffer: { stdout: false, stderr: true },
-    maxBuffer: MAX_OUTPUT_CHARACTERS,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  announceCommand(file, args);
+  const subprocess = begun(file, () =>
+    execa(file, args, {
+      ...isolated(options.signal),
+      reject: false,
+      timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      buffer: { stdout: false, stderr: true },
+      maxBuffer: MAX_OUTPUT_CHARACTERS,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
   const ended = subprocess.then((result) => ({
     exitCode: result.exitCode,
     signal: result.signal,
@@ -156,15 +136,59 @@ export interface Companion {
 
 /** Starts a child in a session of its own that our end does not end. It sees our end as the end of its input. */
 export function startCompanion(file: string, args: readonly string[]): Companion {
-  const subprocess = execa(file, args, {
+  const start = () => execa(file, args, { ...tiedByInput(), stdout: 'ignore' });
+  return companionOf(file, begun(file, start));
+}
+
+/** A companion that says a line when it is ready. */
+export interface AnnouncedCompanion extends Companion {
+  /** That line, or what it says of its failure; empty when it ends without a word. Never rejects. */
+  readonly firstLine: Promise<string>;
+}
+
+/** Starts a companion that prints one line when it is ready, and nothing after that. */
+export function startAnnouncedCompanion(file: string, args: readonly string[]): AnnouncedCompanion {
+  const subprocess = begun(file, () =>
+    execa(file, args, { ...tiedByInput(), stdout: 'pipe', stderr: 'pipe', all: true }),
+  );
+  const lines = createInterface({ input: subprocess.all });
+  const firstLine = Promise.race([
+    once(lines, 'line').then(([line]) => String(line)),
+    once(lines, 'close').then(() => ''),
+  ]);
+  return { ...companionOf(file, subprocess), firstLine };
+}
+
+/** Out of descriptors, Node gives a child without streams, and execa fails of that. */
+function begun<T>(file: string, start: () => T): T {
+  try {
+    return start();
+  } catch (cause) {
+    throw new XdpwhoError('failed', `${file}: cannot be started: no file descriptor left?`, {
+      hint: 'ulimit -n 1024',
+      cause,
+    });
+  }
+}
+
+function tiedByInput() {
+  return {
     ...isolated(undefined),
     reject: false,
     cleanup: false,
     buffer: false,
     stdin: 'pipe',
-    stdout: 'ignore',
     stderr: 'ignore',
-  });
+  } as const;
+}
+
+function companionOf(
+  file: string,
+  subprocess: {
+    readonly pid?: number | undefined;
+    readonly stdin: Writable;
+  } & PromiseLike<unknown>,
+): Companion {
   // Its end while we write is no news: `ended` tells.
   subprocess.stdin.on('error', () => {});
   if (subprocess.pid === undefined) {
@@ -173,9 +197,11 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   return {
     pid: subprocess.pid,
     stdin: subprocess.stdin,
-    ended: subprocess.then(
-      () => undefined,
-      () => undefined,
+    ended: Promise.resolve(
+      subprocess.then(
+        () => undefined,
+        () => undefined,
+      ),
     ),
   };
 }
@@ -204,6 +230,25 @@ export function isExecutableFile(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/**
+ * The first of a program's file and the directories above it, behind links too, that somebody
+ * other than root and us could put something else in place of; undefined where there is none.
+ */
+export function exposedPart(path: string): string | undefined {
+  for (const start of new Set([path, realpathSync(path)])) {
+    for (let part = start, height = 0; ; part = dirname(part), height++) {
+      const { uid, gid, mode } = statSync(part);
+      const others = (mode & 0o002) !== 0;
+      const group = (mode & 0o020) !== 0 && gid !== 0 && gid !== process.getegid?.();
+      // What is in a sticky directory only its owner replaces; its own programs anybody may have put there.
+      const sticky = (mode & 0o1000) !== 0 && height > 1;
+      if ((uid !== 0 && uid !== process.geteuid?.()) || ((others || group) && !sticky)) return part;
+      if (part === dirname(part)) break;
+    }
+  }
+  return undefined;
 }
 
 function isolated(signal: AbortSignal | undefined) {

@@ -7,89 +7,167 @@
  * `bpftool net attach` leaves an attachment that outlives its maker (netlink, no bpf_link), so
  * something must outlive us too.
  */
-import { type Companion, requireTool, startCompanion } from './exec.js';
+import { rmdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { XdpwhoError } from './errors.js';
+import { type AnnouncedCompanion, findTool, requireTool, startAnnouncedCompanion } from './exec.js';
+import { findNetnsPath, type Netns } from './interfaces.js';
+import { cgroupPlaces } from './kernel.js';
 import type { Pins } from './pins.js';
+
+/**
+ * With all our rights still: takes what the guard needs of them, and lays the others down. A
+ * process of root gets at every exec what the bounding set leaves it (capabilities(7)).
+ *
+ * - Descriptor 3 holds the namespace's file open, since /proc/PID/ns/net goes with its process.
+ * - A service manager ends a unit by its cgroup, so the guard leaves ours for one of its own.
+ * - A setpriv that does not know the option (busybox), or a process that may not use it: all rights stay.
+ */
+const PREPARE = `
+trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
+exec 3<"$1" || exit 1
+group=$2 setpriv=$3 rights=$4
+shift 4
+for score in -900 0; do
+  { echo "$score" >/proc/$$/oom_score_adj; } 2>/dev/null && break
+done
+if [ -n "$group" ]; then
+  mkdir "$group"
+  echo $$ >"$group/cgroup.procs" || rmdir "$group"
+fi 2>/dev/null
+if [ -n "$setpriv" ] && "$setpriv" "$rights" -- true >/dev/null 2>&1 </dev/null; then
+  exec "$setpriv" "$rights" -- "$@"
+fi
+exec "$@"
+`;
 
 /**
  * Everything comes as a positional parameter, nothing as text of the script. Words on the pipe:
  * a program's id once it is known, `keep` when there is nothing more to guard.
  *
- * - Descriptor 3 holds the namespace's file open, since /proc/PID/ns/net goes with its process.
  * - The plain output of `net show` is one line per program, `eth0(2) driver id 7`; unlike JSON it
  *   needs no unescaping, and a name holds neither white space nor a slash.
  * - Our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
  * - An interface may have been moved to another namespace, where its program stays attached: the
- *   other namespaces are searched when ours does not have it.
+ *   other namespaces are searched, each once, when ours does not have it.
+ * - What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
+ * - In /tmp anybody may make a folder of such a name: only those of our own user are removed.
  * - The token tells our directory from one that somebody made after us.
  */
 const SCRIPT = `
-trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
-bpftool=$1 nsenter=$2 netns=$3 directory=$4 token=$5 scratch=$6
-( echo -900 >/proc/self/oom_score_adj ) 2>/dev/null
-exec 3<"$netns" || exit 1
+bpftool=$1 nsenter=$2 directory=$3 token=$4 scratch=$5 group=$6 home=$7
+leave() {
+  [ -d "$group" ] || return 0
+  for place in "$home" "\${group%/*}"; do
+    { echo $$ >"$place/cgroup.procs"; } 2>/dev/null && break
+  done
+  rmdir "$group" 2>/dev/null
+}
+echo ready
+exec >/dev/null 2>&1
 id=
 while read -r word; do
-  case $word in keep) exit 0 ;; *) id=$word ;; esac
+  case $word in keep) leave; exit 0 ;; *) id=$word ;; esac
 done
 in_netns() {
   at=$1
   shift
-  if [ "$at" -ef /proc/self/ns/net ]; then "$bpftool" -n "$@" </dev/null
-  else "$nsenter" --net="$at" -- "$bpftool" -n "$@" </dev/null; fi
+  if [ "$at" -ef /proc/self/ns/net ]; then "$bpftool" -n "$@" </dev/null 2>/dev/null
+  else "$nsenter" --net="$at" -- "$bpftool" -n "$@" </dev/null 2>/dev/null; fi
 }
-detach_in() {
-  in_netns "$1" net show 2>/dev/null | while IFS= read -r line; do
+attached_in() {
+  shown=$(in_netns "$1" net show) || return 1
+  printf '%s\\n' "$shown" | while IFS= read -r line; do
     case $line in
       *') driver id '"$id") type=xdpdrv ;;
       *') generic id '"$id") type=xdpgeneric ;;
       *') offload id '"$id") type=xdpoffload ;;
       *) continue ;;
     esac
-    in_netns "$1" net detach "$type" dev "\${line%(*}" >/dev/null 2>&1 && echo detached
+    printf '%s %s\\n' "$type" "\${line%(*}"
   done
 }
-if [ -n "$id" ] && [ -z "$(detach_in /proc/self/fd/3)" ]; then
-  for at in /run/netns/* /proc/[0-9]*/ns/net; do
-    [ -e "$at" ] || continue
-    [ -z "$(detach_in "$at")" ] || break
+detach_in() {
+  found=$(attached_in "$1") || return 1
+  [ -n "$found" ] || return 0
+  printf '%s\\n' "$found" | while read -r type device; do
+    in_netns "$1" net detach "$type" dev "$device" >/dev/null
+  done
+  left=$(attached_in "$1") && [ -z "$left" ]
+}
+detach() {
+  found=
+  detach_in /proc/self/fd/3 || return 1
+  [ -z "$found" ] || return 0
+  places=$(ls -dLi /run/netns/* /proc/[0-9]*/ns/net 2>/dev/null | sort -un -k 1,1)
+  while read -r _ at; do
+    detach_in "$at"
+    [ -z "$found" ] || [ -z "$left" ] || return 1
+    [ -z "$found" ] || return 0
+  done <<PLACES
+$places
+PLACES
+}
+for folder in "$scratch"*; do
+  [ -z "$(find "$folder" -prune -type d -user "$(id -u)")" ] || rm -rf "$folder"
+done
+if [ -n "$id" ]; then
+  tries=1
+  until detach; do
+    [ "$tries" -lt 5 ] || { leave; exit 1; }
+    tries=$((tries + 1))
+    sleep 1
   done
 fi
-rm -rf "$scratch"
 case $(readlink "$directory/state") in
   *"$token"*)
     rm -f "$directory/sources" "$directory/totals" "$directory/program" "$directory/clock"
-    rm -f "$directory/maps/"*
-    rmdir "$directory/maps"
+    for part in maps readers; do
+      [ -h "$directory/$part" ] || rm -f "$directory/$part/"*
+      rmdir "$directory/$part"
+    done
     rm -f "$directory/state~" "$directory/state"
     rmdir "$directory" "\${directory%/*}"
     ;;
 esac
+leave
 `;
 
-/** How often a guard that ended early is replaced: one that cannot run at all must not be tried for ever. */
+/**
+ * To detach takes CAP_NET_ADMIN; to look, where unprivileged users are kept from bpf(2), CAP_BPF
+ * (39, by number for older libcap-ng); to follow an interface into the namespace of another
+ * process CAP_SYS_ADMIN (setns(2)) and CAP_SYS_PTRACE (namespaces(7)); to remove a cgroup below
+ * the hierarchy's root, which the kernel closes even to root's own writing, CAP_DAC_OVERRIDE.
+ */
+const RIGHTS = '--bounding-set=-all,+net_admin,+cap_39,+sys_admin,+sys_ptrace,+dac_override';
+
+/** How often in a row a guard that ends at once is replaced: one that cannot run must not be tried for ever. */
 const MAX_REPLACEMENTS = 10;
+const AT_ONCE_MS = 10_000;
+const PAUSE_MS = 1000;
 
 export interface GuardOptions {
   /** Absolute path of bpftool. */
   readonly bpftool: string;
-  /** Path of the namespace; undefined for our own. */
-  readonly netnsPath: string | undefined;
+  readonly netns: Netns;
   readonly pins: Pins;
   readonly token: string;
-  /** A folder of our own for temporary files, removed too if it is still there. */
-  readonly scratch: string;
+  /** What the paths of our temporary folders begin with: those of them that are left are removed too. */
+  readonly scratchPrefix: string;
 }
 
-/** One guard for one attachment. It must be started before the directory is claimed. */
+/** One guard for one attachment. It must be ready before the directory is claimed. */
 export class Guard {
   readonly #options: GuardOptions;
-  #companion: Companion;
+  readonly #cgroup: { readonly group: string; readonly home: string } | undefined;
+  #companion: AnnouncedCompanion;
   #programId: number | undefined;
   #released = false;
   #replacements = 0;
 
   constructor(options: GuardOptions) {
     this.#options = options;
+    this.#cgroup = guardCgroup(options.token);
     this.#companion = this.#start();
   }
 
@@ -98,8 +176,21 @@ export class Guard {
   }
 
   /** Our end of the pipe. A command that changes something shares it, so that the guard waits for that command's end. */
-  get keepOpen(): Companion['stdin'] {
+  get keepOpen(): AnnouncedCompanion['stdin'] {
     return this.#companion.stdin;
+  }
+
+  /** Resolves when it is at its post; rejects with `tool-failed` where no guard can be had. */
+  async ready(): Promise<void> {
+    while ((await this.#companion.firstLine) !== 'ready') {
+      const failed = this.#companion;
+      await failed.ended;
+      // Its replacement has been started by now: that waited for the same end, and longer.
+      if (this.#companion !== failed) continue;
+      throw new XdpwhoError('tool-failed', 'the guard that is to detach does not start', {
+        hint: 'xdpwho doctor',
+      });
+    }
   }
 
   /** Tells which program to detach. To be called before that program is attached. */
@@ -113,6 +204,7 @@ export class Guard {
     this.#released = true;
     this.#companion.stdin.end('keep\n');
     await this.#companion.ended;
+    removeGuardCgroup(this.#options.token);
   }
 
   /** Resolves when the guard's end of the pipe has it, or the guard is no more. */
@@ -122,19 +214,58 @@ export class Guard {
     });
   }
 
-  #start(): Companion {
-    const { bpftool, netnsPath, pins, token, scratch } = this.#options;
-    const companion = startCompanion(requireTool('sh'), [
-      ...['-c', SCRIPT, 'xdpwho-guard', bpftool, requireTool('nsenter', 'install util-linux')],
-      ...[netnsPath ?? '/proc/self/ns/net', pins.directory, token, scratch],
+  #start(): AnnouncedCompanion {
+    const { bpftool, netns, pins, token, scratchPrefix } = this.#options;
+    const { group = '', home = '' } = this.#cgroup ?? {};
+    const sh = requireTool('sh');
+    const nsenter = requireTool('nsenter', 'install util-linux');
+    const guard = ['-c', SCRIPT, 'xdpwho-guard', bpftool, nsenter];
+    const startedMs = performance.now();
+    const companion = startAnnouncedCompanion(sh, [
+      ...['-c', PREPARE, 'xdpwho-guard', pathInto(netns), group, findTool('setpriv') ?? '', RIGHTS],
+      ...[sh, ...guard, pins.directory, token, scratchPrefix, group, home],
     ]);
-    // A guard that somebody ended is replaced; until then this process is all that detaches.
-    void companion.ended.then(async () => {
-      if (this.#released || this.#replacements === MAX_REPLACEMENTS) return;
-      this.#replacements++;
-      this.#companion = this.#start();
-      if (this.#programId !== undefined) await this.watch(this.#programId);
-    });
+    void companion.ended.then(() => this.#replace(performance.now() - startedMs));
     return companion;
   }
+
+  /** A guard that somebody ended is replaced; until then this process is all that detaches. */
+  async #replace(livedMs: number): Promise<void> {
+    if (livedMs > AT_ONCE_MS) this.#replacements = 0;
+    while (!this.#released && this.#replacements < MAX_REPLACEMENTS) {
+      this.#replacements++;
+      try {
+        this.#companion = this.#start();
+      } catch (error) {
+        if (!(error instanceof XdpwhoError)) throw error;
+        // Out of descriptors or processes, which may pass.
+        await sleep(PAUSE_MS, undefined, { ref: false });
+        continue;
+      }
+      if (this.#programId !== undefined) await this.watch(this.#programId);
+      return;
+    }
+  }
+}
+
+/** The namespace's name or process may have gone while it lives on. */
+function pathInto({ path, inode }: Netns): string {
+  if (path === undefined) return '/proc/self/ns/net';
+  return findNetnsPath(inode) ?? path;
+}
+
+/** Removes the cgroup of a guard that was killed in it; one in which a guard still is stays. */
+export function removeGuardCgroup(token: string): void {
+  const { group } = guardCgroup(token) ?? {};
+  if (group === undefined) return;
+  try {
+    rmdirSync(group);
+  } catch {
+    // It is not there, which is the usual case, or not empty.
+  }
+}
+
+function guardCgroup(token: string): { group: string; home: string } | undefined {
+  const places = cgroupPlaces();
+  return places && { group: `${places.root}/xdpwho-${token}`, home: places.own };
 }

@@ -4,18 +4,18 @@
  * under `nsenter --net` is another one.
  */
 import { readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
-import leven from 'leven';
 import { inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
 import { findTool, run } from './exec.js';
+import { nearNames } from './near-names.js';
 import { printable } from './render/text.js';
-import { propertyOf } from './unknown.js';
+import { parseToolJson, propertyOf } from './unknown.js';
 
 /** include/uapi/linux/magic.h: NSFS_MAGIC. */
-const NSFS_MAGIC = 0x6e736673;
+export const NSFS_MAGIC = 0x6e736673;
 /** include/linux/proc_ns.h: PROC_PID_INIT_INO, the inode of the host's own pid namespace. */
-const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
-const NETNS_DIRECTORY = '/run/netns';
+export const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
+export const NETNS_DIRECTORY = '/run/netns';
 
 /** A network namespace. */
 export interface Netns {
@@ -113,8 +113,13 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
   const args = ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
   const command = inNetns(netns.path, { file: ip, args });
   const result = await run(command.file, command.args);
-  if (result.failed) return [];
-  return parseLinks(result.stdout);
+  if (!result.failed) return parseLinks(result.stdout);
+  if (/not permitted|Permission denied/.test(result.stderr)) {
+    throw new XdpwhoError('not-permitted', result.stderr, {
+      hint: 'run it as root: sudo xdpwho ...',
+    });
+  }
+  return [];
 }
 
 /**
@@ -156,17 +161,6 @@ export function nameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** Names that differ from `name` by little: at most two letters, or one begins with the other. */
-export function nearNames(name: string, names: readonly string[]): string[] {
-  const near = (each: string) =>
-    leven(name, each) <= (name.length > 3 ? 2 : 1) ||
-    (name.length > 2 && (each.startsWith(name) || name.startsWith(each)));
-  return names
-    .filter(near)
-    .sort((a, b) => leven(name, a) - leven(name, b))
-    .slice(0, 3);
-}
-
 /** Interface names in the text of /proc/net/dev: two lines of headings, then `name: figures`. */
 export function parseProcNetDev(text: string): string[] {
   return text
@@ -185,7 +179,7 @@ function ownInterfaces(): string[] {
 function parseLinks(json: string): Link[] {
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    value = parseToolJson(json);
   } catch {
     return [];
   }

@@ -4,6 +4,8 @@ import { XdpwhoError } from './errors.js';
 /** Entries that a table may have: more would ask the kernel for gigabytes. */
 export const MAX_SOURCES_LIMIT = 4_000_000;
 export const SHORTEST_INTERVAL_MS = 100;
+/** Where systemd mounts it. */
+export const DEFAULT_BPFFS = '/sys/fs/bpf';
 /** Timers of Node hold 2^31 ms, a little less than 25 days. */
 const LONGEST_DURATION_MS = 24 * 24 * 60 * 60 * 1000;
 
@@ -50,9 +52,37 @@ export function parseCount(
   return count;
 }
 
+/** A share in `15%`, as 0.15; more than 0, at most 1000%. */
+export function parsePercentage(option: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  const percent = Number(match?.[1]);
+  if (match === null) throw bad(option, text, 'not a percentage like 15%');
+  if (percent <= 0 || percent > 1000)
+    throw bad(option, text, 'must be more than 0% and at most 1000%');
+  return percent / 100;
+}
+
 /** Entries of the table: a whole number from 1 to 4,000,000. */
 export function parseMaxSources(option: string, text: string): number {
   return parseCount(option, text, MAX_SOURCES_LIMIT);
+}
+
+const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
+  '': 1,
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+};
+
+/** Bytes in `64K`, `32M`, `1G` or a plain number; units are powers of 1024. At most 64G. */
+export function parseSize(option: string, text: string): number {
+  const match = /^(\d+)([KMG]?)(?:i?B)?$/i.exec(text);
+  const unit = BYTES_PER_UNIT[match?.[2]?.toUpperCase() ?? 'none'];
+  if (match === null || unit === undefined) throw bad(option, text, 'not a size like 512K or 32M');
+  const bytes = Number(match[1]) * unit;
+  if (bytes < 1) throw bad(option, text, 'must be more than 0');
+  if (bytes > 64 * 1024 ** 3) throw bad(option, text, 'must be at most 64G');
+  return bytes;
 }
 
 /** Permissions in octal, to read only: 0400, 0444. */

@@ -19,13 +19,14 @@ import {
 import { basename, dirname } from 'node:path';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { requireTool, run } from './exec.js';
+import { DEFAULT_BPFFS } from './options.js';
 import type { Mode, Reader } from './records.js';
-import { propertyOf } from './unknown.js';
+import { numberIn, propertyOf } from './unknown.js';
 
-export const DEFAULT_BPFFS = '/sys/fs/bpf';
+export { DEFAULT_BPFFS };
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
-const BPF_FS_MAGIC = 0xcafe4a11;
+export const BPF_FS_MAGIC = 0xcafe4a11;
 
 /** The version of the pins and of the record. What another one left, only `detach`, `attach --replace` and `clean` touch. */
 export const STATE_VERSION = 1;
@@ -38,6 +39,10 @@ export interface Pins {
   readonly mapsDirectory: string;
   readonly sourcesMap: string;
   readonly totalsMap: string;
+  /** The log's rings; only where packets are logged. */
+  readonly packetsMap: string;
+  /** Holds an iterator for each reader of the log; there while somebody reads. */
+  readonly readersDirectory: string;
   /** Iterators: files that print `source` records and the `totals` record. */
   readonly sourcesFile: string;
   readonly totalsFile: string;
@@ -54,7 +59,11 @@ export function pinsRoot(bpffs: string): string {
 
 /** Pure: the paths for the pin directory of this name. */
 export function pinsAt(bpffs: string, directoryName: string): Pins {
-  const directory = `${pinsRoot(bpffs)}/${directoryName}`;
+  return pinsIn(`${pinsRoot(bpffs)}/${directoryName}`);
+}
+
+/** Pure: the paths in a pin directory. */
+export function pinsIn(directory: string): Pins {
   const mapsDirectory = `${directory}/maps`;
   return {
     directory,
@@ -62,6 +71,8 @@ export function pinsAt(bpffs: string, directoryName: string): Pins {
     mapsDirectory,
     sourcesMap: `${mapsDirectory}/sources`,
     totalsMap: `${mapsDirectory}/totals`,
+    packetsMap: `${mapsDirectory}/packets`,
+    readersDirectory: `${directory}/readers`,
     sourcesFile: `${directory}/sources`,
     totalsFile: `${directory}/totals`,
     clock: `${directory}/clock`,
@@ -112,6 +123,20 @@ export interface Holder {
   readonly command: string;
 }
 
+/** The log of an attachment. */
+export interface LogState {
+  /** The prefix that sources are to be in, or null for all. */
+  readonly source: string | null;
+  /** One packet in so many is logged. */
+  readonly sample: number;
+  /** Segments in the ring of each CPU. */
+  readonly segments: number;
+  /** CPU numbers, each with a ring. */
+  readonly cpus: number;
+  /** The budget that was asked for, or null for the default. */
+  readonly bufferAsked: number | null;
+}
+
 /** What is recorded of an attachment. */
 export interface AttachmentState {
   readonly version: number;
@@ -133,6 +158,8 @@ export interface AttachmentState {
   readonly readerAsked: string;
   /** Permissions of the iterators' files. */
   readonly fileMode: number;
+  /** Null where packets are only counted. */
+  readonly log: LogState | null;
   /** ISO 8601, UTC. */
   readonly since: string;
   /** Null for an attachment that stays by itself. */
@@ -230,16 +257,33 @@ export function removePins(pins: Pins): void {
     return;
   }
   for (const path of [pins.sourcesFile, pins.totalsFile, pins.program, pins.clock]) {
-    rmSync(path, { force: true });
+    removeFile(path);
   }
-  for (const entry of entriesOf(pins.mapsDirectory)) {
-    rmSync(`${pins.mapsDirectory}/${entry}`, { force: true });
+  for (const directory of [pins.readersDirectory, pins.mapsDirectory]) {
+    // In a directory that somebody else could write to, it may be a link to anywhere.
+    if (lstatSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
+    for (const entry of entriesOf(directory)) removeFile(`${directory}/${entry}`);
+    removeDirectory(directory);
   }
-  removeDirectory(pins.mapsDirectory);
-  rmSync(`${pins.directory}/state~`, { force: true });
-  rmSync(pins.state, { force: true });
+  removeFile(`${pins.directory}/state~`);
+  removeFile(pins.state);
   removeDirectory(pins.directory);
   removeRoot(pins);
+}
+
+/** The first thing in a pin directory that removePins leaves there, or undefined. */
+export function findUnknown(pins: Pins): string | undefined {
+  const known = new Set([...Object.values(pins), `${pins.directory}/state~`]);
+  const isOurs = (path: string) =>
+    known.has(path) && lstatSync(path).isDirectory() === (path === pins.mapsDirectory);
+  return (
+    pathsIn(pins.directory).find((path) => !isOurs(path)) ??
+    pathsIn(pins.mapsDirectory).find((path) => lstatSync(path).isDirectory())
+  );
+}
+
+function pathsIn(directory: string): string[] {
+  return entriesOf(directory).map((entry) => `${directory}/${entry}`);
 }
 
 /** Removes all that is in a directory, for those whose contents this version does not know. */
@@ -277,6 +321,17 @@ export function isBpffs(path: string): boolean {
   }
 }
 
+/** Whether our directory on a bpffs is there, and only root or we can have put anything into it. */
+export function isTrusted(bpffs: string): boolean {
+  try {
+    const root = lstatSync(pinsRoot(bpffs));
+    const isOwn = root.uid === 0 || root.uid === process.geteuid?.();
+    return root.isDirectory() && isOwn && isBpffs(pinsRoot(bpffs));
+  } catch {
+    return false;
+  }
+}
+
 /** The first directory above `file` that users other than its owner cannot pass, or undefined. */
 export function unreachableDirectory(file: string): string | undefined {
   const parts = file.split('/').slice(1, -1);
@@ -287,10 +342,14 @@ export function unreachableDirectory(file: string): string | undefined {
 
 /** The command that mounts a bpffs. */
 export function mountCommand(bpffs: string): { file: string; args: string[] } {
+  return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
+}
+
+/** Pure: what `mount` is given. */
+export function mountArguments(bpffs: string): string[] {
   // One of our own is to be passed by those who may read a file in it; its directories are closed.
   const mode = bpffs === DEFAULT_BPFFS ? '0700' : '0711';
-  const args = ['-t', 'bpf', '-o', `mode=${mode},nosuid,nodev,noexec`, 'bpf', bpffs];
-  return { file: requireTool('mount', 'install util-linux'), args };
+  return ['-t', 'bpf', '-o', `mode=${mode},nosuid,nodev,noexec`, 'bpf', bpffs];
 }
 
 /** Mounts the bpffs where there is none yet, and makes our directory in it. */
@@ -404,7 +463,17 @@ function isState(value: unknown): value is AttachmentState {
     is('readerAsked', 'string') &&
     is('fileMode', 'number') &&
     is('since', 'string') &&
+    isLog(propertyOf(value, 'log')) &&
     (propertyOf(value, 'holder') === null || isHolder(propertyOf(value, 'holder')))
+  );
+}
+
+function isLog(value: unknown): boolean {
+  const source = propertyOf(value, 'source');
+  return (
+    value === null ||
+    ((source === null || typeof source === 'string') &&
+      ['sample', 'segments', 'cpus'].every((name) => numberIn(value, name) !== undefined))
   );
 }
 
@@ -415,6 +484,12 @@ function isHolder(value: unknown): value is Holder {
     typeof propertyOf(value, 'pidNamespace') === 'string' &&
     typeof propertyOf(value, 'command') === 'string'
   );
+}
+
+/** A directory in its place is not ours, and left. */
+function removeFile(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  rmSync(path, { force: true });
 }
 
 function removeDirectory(path: string): void {

@@ -8,9 +8,23 @@ import { release } from 'node:os';
 import { basename } from 'node:path';
 import { Bpftool, BpftoolError, inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
-import { findTool, isExecutableFile, requireTool, run, TOOL_DIRECTORIES } from './exec.js';
+import {
+  exposedPart,
+  findTool,
+  isExecutableFile,
+  requireTool,
+  run,
+  TOOL_DIRECTORIES,
+} from './exec.js';
 import { isHostNetns, type Netns, ownNetns, resolveInterface, resolveNetns } from './interfaces.js';
-import { configuredHz, countPossibleCpus, hasKernelBtf, missingCapabilities } from './kernel.js';
+import {
+  chargesLockedMemory,
+  configuredHz,
+  countPossibleCpus,
+  hasKernelBtf,
+  lockedMemoryLimit,
+  missingCapabilities,
+} from './kernel.js';
 import { ObjectFiles, type ObjectName } from './object-files.js';
 import { isBpffs, isHiddenByIpNetns, pinName, pinsAt, readState } from './pins.js';
 import type { Check } from './records.js';
@@ -69,6 +83,7 @@ async function examineBpftool(
       hint: installCommand('bpftool'),
     });
   }
+  if (options.path !== undefined) refuseExposed(options.path);
   try {
     return await examine(path, undefined);
   } catch (cause) {
@@ -84,6 +99,16 @@ async function examineBpftool(
       cause,
     });
   }
+}
+
+/** What runs as root must not be what somebody else can write to. */
+function refuseExposed(path: string): void {
+  if (!isExecutableFile(path)) return;
+  const part = exposedPart(path);
+  if (part === undefined) return;
+  throw new XdpwhoError('usage', `--bpftool ${path}: others can write to ${part}`, {
+    hint: `install -m 755 ${quoteWord(path)} /usr/local/sbin/bpftool`,
+  });
 }
 
 async function examine(path: string, wrapper: string | undefined): Promise<ExaminedBpftool> {
@@ -187,6 +212,7 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
   return [
     checkKernel(release()),
     checkPrivileges(),
+    checkLockedMemory(),
     await checkBpftool(options),
     checkBpffs(options.bpffs),
     checkKernelBtf(),
@@ -231,6 +257,20 @@ export function checkPrivileges(): Check {
     if (missing.length === 0) return { status: 'pass', detail: 'may load and attach' };
     return { status: 'fail', detail: `${missing.join(', ')} missing`, fix: 'sudo xdpwho ...' };
   });
+}
+
+/** Nothing from kernel 5.11 on. */
+function checkLockedMemory(): Check[] {
+  if (!chargesLockedMemory()) return [];
+  const look = (): Finding => {
+    const { bytes, mayRaise } = lockedMemoryLimit();
+    if (bytes === Number.POSITIVE_INFINITY) return { status: 'pass', detail: 'no limit' };
+    const limit = `limited to ${Math.round(bytes / 1024)} KiB`;
+    if (mayRaise) return { status: 'pass', detail: `${limit}, which is raised when needed` };
+    const detail = `${limit}: too little for the table before kernel 5.11`;
+    return { status: 'warn', detail, fix: 'ulimit -l unlimited' };
+  };
+  return [check('locked-memory', 'locked memory', look)];
 }
 
 async function checkBpftool(options: FindBpftoolOptions): Promise<Check> {
@@ -311,7 +351,9 @@ const NEEDED_OBJECTS: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'source
 export function checkObjects(directory: string): Check {
   return check('objects', 'compiled objects', () => {
     const files = new ObjectFiles(directory);
-    const bad = NEEDED_OBJECTS.map((name) => files.path(name)).find((path) => !isBpfObject(path));
+    const bad = files.isEmbedded
+      ? undefined
+      : NEEDED_OBJECTS.map((name) => files.path(name)).find((path) => !isBpfObject(path));
     if (bad === undefined) return { status: 'pass', detail: directory };
     const detail = `${bad}: absent, or not a BPF object`;
     return { status: 'fail', detail, fix: `xdpwho build ${quoteWord(directory)}` };

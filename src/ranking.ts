@@ -1,10 +1,12 @@
 /** Orders of sources, and the first few of many in memory that does not grow with the many. */
 import type { SourceRecord } from './records.js';
 
-export type Order = 'packets' | 'bytes' | 'rate' | 'source';
+/** `none`: as they come. */
+export type Order = 'packets' | 'bytes' | 'rate' | 'source' | 'none';
 
 /** Negative when `a` comes first: the largest figure, and the lower address where figures are equal. */
 export function compareSources(order: Order, a: SourceRecord, b: SourceRecord): number {
+  if (order === 'none') return 0;
   const byFigure =
     order === 'packets'
       ? compare(b.packets, a.packets)

@@ -56,14 +56,111 @@ export interface TotalsRecord {
    * Exactly, once packets have stopped; those that come while the table is read are not in it.
    */
   readonly untracked: bigint;
+  /** When it was read, ISO 8601 in UTC; only in `watch`. */
+  readonly time?: string;
+  /**
+   * Only in `log`, and since this `log` began: packets with a source, which is printed + sampled_out
+   * + filtered_out + lost. With --count, those after the last one that was printed are left out.
+   */
+  readonly seen?: bigint;
+  readonly printed?: bigint;
+  /** Left out by --sample and by --source. */
+  readonly sampled_out?: bigint;
+  readonly filtered_out?: bigint;
+  /** Overwritten in the ring before they were read. */
+  readonly lost?: bigint;
   readonly packets_per_second?: number;
   readonly bytes_per_second?: number;
+}
+
+export interface PacketRecord {
+  readonly type: 'packet';
+  readonly interface: string;
+  /** When the program saw it: ISO 8601, UTC, microseconds. */
+  readonly time: string;
+  /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
+  readonly source: string;
+  /** Bytes from the Ethernet header on. */
+  readonly length: number;
+  /** The CPU that took it in. */
+  readonly cpu: number;
+}
+
+/** Packets missing from the log at this place: they came faster than they were read. */
+export interface LostRecord {
+  readonly type: 'lost';
+  readonly interface: string;
+  readonly count: bigint;
 }
 
 export interface DetachedRecord {
   readonly type: 'detached';
   readonly interface: string;
-  readonly program_id: number;
+  /** Null where an attachment had been begun and not finished. */
+  readonly program_id: number | null;
+}
+
+/**
+ * `ours`: attached and pinned by us. `foreground`: likewise, and a running xdpwho ends it.
+ * `stale`: our pins, but the program is not attached, or its interface, namespace or run is gone.
+ * `broken`: a directory among ours that holds something else. `other-version`: attached by another
+ * version of xdpwho. `foreign`: somebody else's program.
+ */
+export type Ownership = 'ours' | 'foreground' | 'stale' | 'broken' | 'other-version' | 'foreign';
+
+/** One interface in `status`. What is not known, or does not apply, is null. */
+export interface StatusRecord {
+  readonly type: 'status';
+  readonly interface: string;
+  readonly netns: string | null;
+  readonly ownership: Ownership | 'none';
+  readonly why: string | null;
+  readonly mode: Mode | null;
+  readonly program_id: number | null;
+  readonly program_name: string | null;
+  readonly reader: Reader | null;
+  readonly file: string | null;
+  /** Why there is no file, or who cannot read it. */
+  readonly file_note: string | null;
+  /** ISO 8601, UTC. */
+  readonly since: string | null;
+  /** As they were asked for. */
+  readonly options: AttachmentOptions | null;
+  /** Sources in the table, of `options.max_sources`. */
+  readonly sources: number | null;
+  readonly packets: bigint | null;
+  readonly bytes: bigint | null;
+  readonly holder: { readonly pid: number; readonly command: string } | null;
+}
+
+export interface AttachmentOptions {
+  readonly mode: string;
+  readonly reader: string;
+  readonly max_sources: number;
+  /** Octal. */
+  readonly file_mode: string;
+  /** Null where packets are only counted. */
+  readonly log: LogSettings | null;
+}
+
+export interface LogSettings {
+  /** The prefix that sources are to be in, or null for all. */
+  readonly source: string | null;
+  /** One packet in so many is logged. */
+  readonly sample: number;
+  /** Of the rings of all CPUs together. */
+  readonly buffer_bytes: number;
+}
+
+/** What `clean` has found. */
+export interface CleanedRecord {
+  readonly type: 'cleaned';
+  readonly interface: string;
+  readonly netns: string | null;
+  readonly directory: string | null;
+  readonly why: string | null;
+  /** Null when it has been removed, or else why not. */
+  readonly kept: string | null;
 }
 
 export interface ErrorRecord {
@@ -73,7 +170,16 @@ export interface ErrorRecord {
   readonly hint: string | null;
 }
 
-export type AnyRecord = AttachedRecord | SourceRecord | TotalsRecord | DetachedRecord | ErrorRecord;
+export type AnyRecord =
+  | AttachedRecord
+  | SourceRecord
+  | TotalsRecord
+  | PacketRecord
+  | LostRecord
+  | DetachedRecord
+  | StatusRecord
+  | CleanedRecord
+  | ErrorRecord;
 
 export type CheckStatus = 'pass' | 'warn' | 'fail';
 

@@ -17,11 +17,17 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Attachment, attachedWithin, detachProgram, ownsDirectory } from './attachment.js';
+import {
+  Attachment,
+  attachedWithin,
+  detachProgram,
+  detachWithin,
+  ownsDirectory,
+} from './attachment.js';
 import { type Bpftool, BpftoolError } from './bpftool.js';
 import { measureHz } from './clock.js';
 import { XdpwhoError } from './errors.js';
-import { Guard } from './guard.js';
+import { Guard, removeGuardCgroup } from './guard.js';
 import {
   findNetnsPath,
   isHostNetns,
@@ -33,17 +39,20 @@ import {
 import {
   configuredHz,
   countPossibleCpus,
+  cpuNumberLimit,
   missingCapabilities,
   processStartTicks,
 } from './kernel.js';
 import { INTERFACE_JSON_SIZE, SOURCE_VALUE } from './layout.js';
-import { ObjectFiles } from './object-files.js';
+import type { ObjectPatch } from './object.js';
+import { ObjectFiles, type ProgramName } from './object-files.js';
 import {
   type AttachmentState,
   claim,
   DEFAULT_BPFFS,
   type Holder,
   isBpffs,
+  type LogState,
   type Pins,
   pinName,
   pinsAt,
@@ -55,8 +64,21 @@ import {
   STATE_VERSION,
   writeState,
 } from './pins.js';
+import { formatPrefix, type Prefix, prefixMask } from './prefix.js';
 import type { Mode, Reader } from './records.js';
+import { quoteJson } from './render/json.js';
 import { printable } from './render/text.js';
+import { ringBytes, ringElements, ringSegments } from './ring.js';
+
+/** What is logged besides being counted, and in how much memory. */
+export interface LogOptions {
+  /** Only packets from this prefix. */
+  readonly source?: Prefix | undefined;
+  /** One packet in so many; default 1: all. */
+  readonly sample?: number | undefined;
+  /** For the rings of all CPUs together; default: DEFAULT_BUFFER_BYTES, or DUMP_BUFFER_BYTES where they are read by `map dump`. */
+  readonly bufferBytes?: number | undefined;
+}
 
 /** What a session works with. */
 export interface SessionContext {
@@ -80,18 +102,25 @@ export interface AttachOptions {
   readonly bpffs?: string | undefined;
   /** Permissions of the file that prints the sources; default 0400. */
   readonly fileMode?: number | undefined;
+  /** Also log packets; default: only count them. */
+  readonly log?: LogOptions | undefined;
   /** What the record says of who holds it. */
   readonly command?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_FILE_MODE = 0o400;
+export const DEFAULT_FILE_MODE = 0o400;
 
 /** The memory that the default table may take, all CPUs together. */
 export const DEFAULT_TABLE_BYTES = 64 * 1024 * 1024;
-const DEFAULT_MAX_SOURCES = 65_536;
+export const DEFAULT_MAX_SOURCES = 65_536;
 /** kernel/bpf/hashtab.c: struct htab_elem with its 16-byte key and the pointer to the per-CPU part. */
-const ELEMENT_OVERHEAD_BYTES = 96;
+export const ELEMENT_OVERHEAD_BYTES = 96;
+
+/** 699,000 packets. */
+export const DEFAULT_BUFFER_BYTES = 32 * 1024 * 1024;
+/** `map dump -j` prints some seven characters for each byte, and always the whole ring. */
+export const DUMP_BUFFER_BYTES = 1024 * 1024;
 
 /** Sources that a table has by default: 65,536, or fewer where the CPUs are so many that it would pass 64 MiB. */
 export function defaultMaxSources(cpus: number): number {
@@ -114,12 +143,7 @@ export async function openAttachment(
   context: SessionContext,
   options: AttachOptions,
 ): Promise<Attachment> {
-  const missing = missingCapabilities();
-  if (missing.length > 0) {
-    throw new XdpwhoError('not-permitted', `not permitted: ${missing.join(', ')} missing`, {
-      hint: 'run it as root: sudo xdpwho ...',
-    });
-  }
+  requireCapabilities();
   const netns = requestedNetns(options);
   const device = await resolveInterface(options.interface, netns);
   const bpffs = options.bpffs ?? DEFAULT_BPFFS;
@@ -127,15 +151,17 @@ export async function openAttachment(
 
   const pins = locatePins(bpffs, device, netns);
   const state = initialState(device, netns, options);
-  const scratch = makeScratch();
   const guard = new Guard({
     bpftool: context.bpftool.path,
-    netnsPath: netns.path,
+    netns,
     pins,
     token: state.token,
-    scratch,
+    scratchPrefix: scratchPrefix(),
   });
+  let scratch: string | undefined;
   try {
+    await guard.ready();
+    scratch = makeScratch();
     await claimOrCollect(context, pins, state);
     return await establish({ context, options, netns, pins, state, guard, scratch });
   } catch (error) {
@@ -143,7 +169,7 @@ export async function openAttachment(
     await guard.release();
     throw error;
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
   }
 }
 
@@ -164,6 +190,15 @@ export async function findAttachment(
     pins,
     netns,
     state: { ...state, programId, mode, reader },
+  });
+}
+
+/** Rejects with `not-permitted` where this process may not load and attach, and says what it lacks. */
+export function requireCapabilities(): void {
+  const missing = missingCapabilities();
+  if (missing.length === 0) return;
+  throw new XdpwhoError('not-permitted', `not permitted: ${missing.join(', ')} missing`, {
+    hint: 'run it as root: sudo xdpwho ...',
   });
 }
 
@@ -194,6 +229,7 @@ export async function collect(
     await detachProgram(context.bpftool, programId, state?.netnsInode ?? ownNetns().inode);
   }
   if (state === undefined || ownsDirectory(pins, state.token)) removePins(pins);
+  if (state !== undefined) removeGuardCgroup(state.token);
 }
 
 /** The C function in bpf/xdpwho.bpf.c: the kernel keeps its name. */
@@ -293,29 +329,43 @@ interface Establishing {
 async function establish(work: Establishing): Promise<Attachment> {
   const { context, options, netns, pins, guard, state } = work;
   const notes: string[] = [];
-  await loadProgram(work);
-  const { id: programId } = await context.bpftool.showProgram(pins.program);
-  await guard.watch(programId);
+  let programId = await loadGuarded(work, state.log);
   const { reader, readerNote } = await pinReaders(work);
   if (readerNote !== null) notes.push(readerNote);
-  const mode = await attachProgram(work, notes);
-  const whole = { ...state, programId, mode, reader, readerNote };
+  const log = fittingLog(state.log, reader);
+  if (log?.segments !== state.log?.segments) {
+    removeProgram(pins);
+    programId = await loadGuarded(work, log);
+  }
   try {
+    const mode = await attachProgram(work, notes);
+    const whole = { ...state, programId, mode, reader, readerNote, log };
     writeState(pins, whole);
     options.signal?.throwIfAborted();
+    return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
   } catch (error) {
-    await detachProgram(context.bpftool, programId, netns.inode);
+    // A command that failed, or ran into its time limit, may have attached the program all the same.
+    await detachWithin(context.bpftool, programId, netns.path);
     throw error;
   }
-  return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
+}
+
+/** Loads the program, and tells the guard its id. */
+async function loadGuarded(work: Establishing, log: LogState | null): Promise<number> {
+  await loadProgram(work, log);
+  const { id } = await work.context.bpftool.showProgram(work.pins.program);
+  await work.guard.watch(id);
+  return id;
 }
 
 /** The variant that takes jumbo frames first; kernels before 5.18 refuse it. */
-async function loadProgram(work: Establishing): Promise<void> {
-  const { context, pins, scratch, state } = work;
+async function loadProgram(work: Establishing, log: LogState | null): Promise<void> {
+  const { context, options, pins, scratch, state } = work;
   const objects = new ObjectFiles(context.objectsDirectory);
-  const patch = { maxEntries: { sources: state.maxSources } };
-  const load = (name: 'xdpwho.frags' | 'xdpwho') =>
+  const table = { maxEntries: { sources: state.maxSources } };
+  const patch = log === null ? table : withLog(table, log, options.log?.source);
+  const [withFrags, plain] = programNames(log !== null);
+  const load = (name: ProgramName) =>
     context.bpftool.loadProgram(
       objects.writePatched(name, patch, scratch),
       pins.program,
@@ -323,11 +373,58 @@ async function loadProgram(work: Establishing): Promise<void> {
       callOptions(work),
     );
   try {
-    await load('xdpwho.frags');
+    await load(withFrags);
   } catch (error) {
     if (!(error instanceof BpftoolError) || error.code === 'not-permitted') throw error;
-    await load('xdpwho');
+    await load(plain);
   }
+}
+
+/** Pure: the variants of the program, the one for jumbo frames first. */
+export function programNames(log: boolean): readonly [ProgramName, ProgramName] {
+  return log ? ['xdpwho.log.frags', 'xdpwho.log'] : ['xdpwho.frags', 'xdpwho'];
+}
+
+/** Pure: the constants of bpf/log.h. */
+function withLog(table: ObjectPatch, log: LogState, source: Prefix | undefined): ObjectPatch {
+  const filter =
+    source === undefined
+      ? {}
+      : {
+          log_family: source.family,
+          log_source: source.network,
+          log_mask: prefixMask(source),
+        };
+  const { cpus, segments, sample } = log;
+  return {
+    constants: { log_cpus: cpus, log_segments: segments, log_sample: sample, ...filter },
+    maxEntries: { ...table.maxEntries, packets: ringElements(segments, cpus) },
+  };
+}
+
+function removeProgram(pins: Pins): void {
+  rmSync(pins.program, { force: true });
+  for (const map of readdirSync(pins.mapsDirectory)) rmSync(`${pins.mapsDirectory}/${map}`);
+}
+
+/** The record of a log with these options. */
+function initialLog(options: LogOptions, reader: Reader): LogState {
+  const cpus = cpuNumberLimit();
+  const bufferAsked = options.bufferBytes ?? null;
+  const standard = reader === 'iterator' ? DEFAULT_BUFFER_BYTES : DUMP_BUFFER_BYTES;
+  return {
+    source: options.source === undefined ? null : formatPrefix(options.source),
+    sample: options.sample ?? 1,
+    segments: ringSegments(bufferAsked ?? Math.max(standard, ringBytes(1, cpus)), cpus),
+    cpus,
+    bufferAsked,
+  };
+}
+
+/** Where there turned out to be no iterator, the default is smaller. */
+function fittingLog(log: LogState | null, reader: Reader): LogState | null {
+  if (log === null || log.bufferAsked !== null) return log;
+  return { ...log, segments: initialLog({}, reader).segments };
 }
 
 /** Pins the two iterators where that is wanted and possible, and says why not where it is not. */
@@ -381,8 +478,8 @@ async function iteratorConstants(work: Establishing, objects: ObjectFiles) {
 }
 
 /** A name as it stands between the quotes of a JSON string. */
-function jsonContent(name: string): string {
-  const content = JSON.stringify(name).slice(1, -1);
+export function jsonContent(name: string): string {
+  const content = quoteJson(name).slice(1, -1);
   if (Buffer.byteLength(content) < INTERFACE_JSON_SIZE) return content;
   throw new XdpwhoError('failed', `${printable(name)}: the name does not fit into a record`);
 }
@@ -410,7 +507,12 @@ async function attachProgram(work: Establishing, notes: string[]): Promise<Mode>
 }
 
 /** What drivers answer when they have no native mode, or not with this MTU or number of queues. */
-const MODE_ERRNOS: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'EINVAL', 'ERANGE', 'ENOMEM']);
+export const MODE_ERRNOS: ReadonlySet<string> = new Set([
+  'EOPNOTSUPP',
+  'EINVAL',
+  'ERANGE',
+  'ENOMEM',
+]);
 
 async function explainAttachFailure(
   work: Establishing,
@@ -488,6 +590,10 @@ export function initialState(
     modeAsked: options.mode ?? 'auto',
     readerAsked: options.reader ?? 'auto',
     fileMode: options.fileMode ?? DEFAULT_FILE_MODE,
+    log:
+      options.log === undefined
+        ? null
+        : initialLog(options.log, options.reader === 'dump' ? 'dump' : 'iterator'),
     since: new Date().toISOString(),
     holder: {
       pid: process.pid,
@@ -500,9 +606,8 @@ export function initialState(
 
 /** Where copies of objects live for the moment that loading takes. */
 export function makeScratch(): string {
-  const root = isWritable('/run') ? '/run' : tmpdir();
   try {
-    return mkdtempSync(`${root}/${SCRATCH_PREFIX}${process.pid}-`);
+    return mkdtempSync(scratchPrefix());
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new XdpwhoError('failed', `no temporary folder can be made: ${why}`, {
@@ -512,18 +617,26 @@ export function makeScratch(): string {
   }
 }
 
-/** Removes temporary folders of processes that are gone. */
+/** What the path of every temporary folder of this process begins with. */
+function scratchPrefix(): string {
+  return `${isWritable('/run') ? '/run' : tmpdir()}/${SCRATCH_PREFIX}${process.pid}-`;
+}
+
+/** Removes our temporary folders of processes that are gone. */
 export function removeDeadScratch(): void {
   for (const root of new Set(['/run', tmpdir()])) {
     for (const entry of readdirSync(root)) {
       const pid = new RegExp(`^${SCRATCH_PREFIX}(\\d+)-\\w{6}$`).exec(entry)?.[1];
       if (pid === undefined || processStartTicks(Number(pid)) !== undefined) continue;
+      // In /tmp anybody may have made one of that name, to put a link in its place meanwhile.
+      const found = lstatSync(`${root}/${entry}`, { throwIfNoEntry: false });
+      if (found?.uid !== process.geteuid?.()) continue;
       rmSync(`${root}/${entry}`, { recursive: true, force: true });
     }
   }
 }
 
-const SCRATCH_PREFIX = 'xdpwho-';
+export const SCRATCH_PREFIX = 'xdpwho-';
 
 function isWritable(directory: string): boolean {
   try {

@@ -10,6 +10,7 @@ import { endianness } from 'node:os';
 import { Transform } from 'node:stream';
 import ndjson from 'ndjson';
 import type { Attachment } from './attachment.js';
+import type { Bpftool } from './bpftool.js';
 import { type JiffiesMoment, measureHz, readJiffies } from './clock.js';
 import {
   decodeSourceEntry,
@@ -26,6 +27,7 @@ import { ObjectFiles } from './object-files.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
 import { printable } from './render/text.js';
 import { makeScratch, type SessionContext } from './session.js';
+import { SourceSet } from './source-set.js';
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 /** The kernel hands out at most 32 KiB of an iterator at a time (kernel/bpf/bpf_iter.c). */
@@ -54,12 +56,14 @@ export class SourceReader {
       yield* this.#dumpedSources(signal);
       return;
     }
+    const seen = new SourceSet(this.#attachment.state.maxSources);
     for await (const lines of this.lines(signal)) {
-      yield parseSourceLines(lines, this.#attachment.interface);
+      const records = parseSourceLines(lines, this.#attachment.interface);
+      yield records.filter(({ source }) => (seen.add(source) ?? 0) >= 0);
     }
   }
 
-  /** The kernel's own lines, whole ones, as latin-1 text in chunks; only with the iterator. */
+  /** The kernel's own lines, whole ones, as latin-1 text in chunks; only with the iterator. A source may come twice: see source-set.ts. */
   async *lines(signal?: AbortSignal): AsyncGenerator<string> {
     const path = this.#attachment.pins.sourcesFile;
     const stream = createReadStream(path, {
@@ -101,7 +105,11 @@ export class SourceReader {
     const seen = new Set<string>();
     const elapsedTicks = (Number(process.hrtime.bigint() - clock.moment.timeNs) * clock.hz) / 1e9;
     const now = (clock.moment.jiffies + Math.round(elapsedTicks)) >>> 0;
-    for await (const entries of this.#dumpEntries(signal)) {
+    for await (const entries of dumpEntries(
+      this.#context.bpftool,
+      this.#attachment.pins.sourcesMap,
+      signal,
+    )) {
       const batch: SourceRecord[] = [];
       for (const entry of entries) {
         const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN);
@@ -118,41 +126,6 @@ export class SourceReader {
         });
       }
       yield batch;
-    }
-  }
-
-  async *#dumpEntries(signal?: AbortSignal): AsyncGenerator<readonly unknown[]> {
-    const ending = new AbortController();
-    const stop = () => ending.abort();
-    signal?.addEventListener('abort', stop, { once: true });
-    const { stdout, finish } = this.#context.bpftool.dumpMapStream(
-      this.#attachment.pins.sourcesMap,
-      ending.signal,
-      DUMP_TIMEOUT_MS,
-    );
-    const parser = ndjson.parse(PARSING);
-    const entries = stdout.pipe(new EntrySplitter()).pipe(parser);
-    try {
-      let batch: unknown[] = [];
-      for await (const entry of entries) {
-        batch.push(entry);
-        if (batch.length < 512) continue;
-        yield batch;
-        batch = [];
-      }
-      // A failure is the last thing in the text, an object like the entries: bpftool's status first.
-      await finish();
-      if (batch.length > 0) yield batch;
-    } catch (error) {
-      ending.abort();
-      if (error instanceof XdpwhoError) throw error;
-      throw new XdpwhoError('bad-output', 'bpftool map dump: not the entries of a map', {
-        hint: 'xdpwho doctor',
-        cause: error,
-      });
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      ending.abort();
     }
   }
 
@@ -183,6 +156,42 @@ export class SourceReader {
       });
     }
     return error;
+  }
+}
+
+/** The entries of `map dump -j` in batches, in memory that does not grow with the map. */
+export async function* dumpEntries(
+  bpftool: Bpftool,
+  pin: string,
+  signal?: AbortSignal,
+): AsyncGenerator<readonly unknown[]> {
+  const ending = new AbortController();
+  const stop = () => ending.abort();
+  signal?.addEventListener('abort', stop, { once: true });
+  const { stdout, finish } = bpftool.dumpMapStream(pin, ending.signal, DUMP_TIMEOUT_MS);
+  const parser = ndjson.parse(PARSING);
+  const entries = stdout.pipe(new EntrySplitter()).pipe(parser);
+  try {
+    let batch: unknown[] = [];
+    for await (const entry of entries) {
+      batch.push(entry);
+      if (batch.length < 512) continue;
+      yield batch;
+      batch = [];
+    }
+    // A failure is the last thing in the text, an object like the entries: bpftool's status first.
+    await finish();
+    if (batch.length > 0) yield batch;
+  } catch (error) {
+    ending.abort();
+    if (error instanceof XdpwhoError) throw error;
+    throw new XdpwhoError('bad-output', 'bpftool map dump: not the entries of a map', {
+      hint: 'xdpwho doctor',
+      cause: error,
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    ending.abort();
   }
 }
 

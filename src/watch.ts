@@ -1,18 +1,11 @@
 /** Watching: attach, read at intervals, and detach however it ends. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from './attachment.js';
+import { Attended, attend, closeAll, pause } from './attended.js';
 import { XdpwhoError } from './errors.js';
-import { resolveInterface } from './interfaces.js';
-import { findEntry } from './inventory.js';
 import { type Order, Ranking } from './ranking.js';
 import type { DetachedRecord, SourceRecord, TotalsRecord } from './records.js';
-import { printable } from './render/text.js';
-import {
-  type AttachOptions,
-  openAttachment,
-  requestedNetns,
-  type SessionContext,
-} from './session.js';
+import { type AttachOptions, requireCapabilities, type SessionContext } from './session.js';
+import { SourceSet } from './source-set.js';
 import { completeTotals, SourceReader } from './sources.js';
 
 export interface WatchOptions extends Omit<AttachOptions, 'interface'> {
@@ -62,14 +55,15 @@ export async function* watch(
   const watched: Watched[] = [];
   let failure: XdpwhoError | undefined;
   try {
+    requireCapabilities();
     for (const name of new Set(options.interfaces)) {
       if (ending.signal.aborted) break;
-      const there = await findStaying(context, { ...options, interface: name });
-      const attachment =
-        there ??
-        (await openAttachment(context, { ...options, interface: name, signal: ending.signal }));
-      watched.push(new Watched(context, attachment, options, there === undefined));
-      yield { kind: there === undefined ? 'attached' : 'joined', attachment };
+      const request = { ...options, interface: name, signal: ending.signal };
+      const found = await attend(context, request, watched);
+      if (found === undefined) continue;
+      const { attachment, owned } = found;
+      watched.push(new Watched(context, attachment, options, owned));
+      yield { kind: owned ? 'attached' : 'joined', attachment };
     }
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
@@ -98,19 +92,10 @@ export async function* watch(
     yield* finish(watched, [...watched]);
   } finally {
     options.signal?.removeEventListener('abort', end);
+    // For the ways out that `finish` did not see.
     await closeAll(watched);
   }
   if (failure !== undefined) throw failure;
-}
-
-/** What `attach` left on the interface, if it is whole. */
-async function findStaying(
-  context: SessionContext,
-  options: AttachOptions,
-): Promise<Attachment | undefined> {
-  const device = await resolveInterface(options.interface, requestedNetns(options));
-  const entry = await findEntry(context, { ...options, interface: device });
-  return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
 }
 
 /** Detaches, reads once more, unpins. */
@@ -130,27 +115,10 @@ async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGen
   }
 }
 
-/** For the ways out that `finish` did not see: every attachment is tried, the first failure is told. */
-async function closeAll(watched: readonly Watched[]): Promise<void> {
-  const results = await Promise.allSettled(
-    watched.filter((each) => each.owned).map((each) => each.attachment[Symbol.asyncDispose]()),
-  );
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-}
-
 async function readAll(watched: readonly Watched[]): Promise<Reading[]> {
   const readings: Reading[] = [];
   for (const each of watched) readings.push(await each.read());
   return readings;
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(Math.max(ms, 0), undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
 }
 
 interface Counts {
@@ -160,16 +128,46 @@ interface Counts {
 
 const NOTHING: Counts = { packets: 0n, bytes: 0n };
 
-/** One interface under watch: what it had at the last reading, and what it is called by now. */
-class Watched {
-  readonly attachment: Attachment;
-  /** Whether it is ours to detach. */
-  readonly owned: boolean;
+/** What each source of one reading had, in typed arrays: as objects, they would be most of our memory. */
+class Tally {
+  readonly #sources: SourceSet;
+  readonly #packets: BigUint64Array;
+  readonly #bytes: BigUint64Array;
+  size = 0;
+
+  constructor(room: number) {
+    this.#sources = new SourceSet(room);
+    this.#packets = new BigUint64Array(this.#sources.slots);
+    this.#bytes = new BigUint64Array(this.#sources.slots);
+  }
+
+  clear(): void {
+    this.#sources.clear();
+    this.size = 0;
+  }
+
+  add({ source, packets, bytes }: SourceRecord): void {
+    this.size++;
+    const slot = this.#sources.add(source);
+    if (slot === undefined || slot < 0) return;
+    this.#packets[slot] = packets;
+    this.#bytes[slot] = bytes;
+  }
+
+  find(source: string): Counts | undefined {
+    const slot = this.#sources.find(source);
+    if (slot === undefined) return undefined;
+    return { packets: this.#packets[slot] ?? 0n, bytes: this.#bytes[slot] ?? 0n };
+  }
+}
+
+/** One interface under watch, and what it had at the last reading. */
+class Watched extends Attended {
   readonly #reader: SourceReader;
   readonly #options: WatchOptions;
-  #device: string;
   /** Undefined before the first reading of a table that had counted before we came. */
-  #previous: ReadonlyMap<string, Counts> | undefined;
+  #previous: Tally | undefined;
+  #spare: Tally;
   #previousTotal = NOTHING;
   #previousNs = process.hrtime.bigint();
 
@@ -179,76 +177,46 @@ class Watched {
     options: WatchOptions,
     owned: boolean,
   ) {
-    this.owned = owned;
-    this.#previous = owned ? new Map() : undefined;
-    this.attachment = attachment;
+    super(attachment, owned);
+    const { maxSources } = attachment.state;
+    this.#previous = owned ? new Tally(maxSources) : undefined;
+    this.#spare = new Tally(maxSources);
     this.#reader = new SourceReader(context, attachment);
     this.#options = options;
-    this.#device = attachment.interface;
-  }
-
-  get name(): string {
-    return this.attachment.interface;
-  }
-
-  /** What has happened to the attachment: nothing (undefined), something to tell, or its end. */
-  async news(): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
-    const standing = await this.attachment.standing();
-    const name = printable(this.name);
-    switch (standing.kind) {
-      case 'attached': {
-        if (standing.device === this.#device) return undefined;
-        this.#device = standing.device;
-        return { note: `the interface is called ${printable(standing.device)} now` };
-      }
-      case 'replaced':
-        return {
-          failure: new XdpwhoError(
-            'not-ours',
-            `${name}: another program has taken the place of ours: id ${standing.programId}; left alone`,
-            { hint: `bpftool prog show id ${standing.programId}` },
-          ),
-        };
-      case 'detached':
-        return {
-          failure: new XdpwhoError('not-attached', `${name}: somebody else detached our program`),
-        };
-      case 'gone':
-        return {
-          failure: new XdpwhoError('interface-gone', `${name}: the interface has gone`, {
-            hint: 'ip link show',
-          }),
-        };
-    }
   }
 
   async read(): Promise<Reading> {
     const { top, sort } = this.#options;
     const ranking = new Ranking(sort, top);
-    const current = new Map<string, Counts>();
+    const current = this.#spare;
+    current.clear();
     const nowNs = process.hrtime.bigint();
     const seconds = Number(nowNs - this.#previousNs) / 1e9;
     const previous = this.#previous;
+    const rated = (record: SourceRecord) =>
+      previous === undefined
+        ? record
+        : withRates(record, previous.find(record.source) ?? NOTHING, seconds);
     let packets = 0n;
     const before = await this.#reader.totals();
     for await (const batch of this.#reader.sources()) {
       for (const record of batch) {
         packets += record.packets;
-        current.set(record.source, { packets: record.packets, bytes: record.bytes });
-        ranking.add(
-          previous === undefined
-            ? record
-            : withRates(record, previous.get(record.source) ?? NOTHING, seconds),
-        );
+        current.add(record);
+        ranking.add(sort === 'rate' ? rated(record) : record);
       }
     }
     const table = { sources: current.size, packets };
-    const totals = completeTotals(this.name, before, await this.#reader.totals(), table);
+    const totals = {
+      ...completeTotals(this.name, before, await this.#reader.totals(), table),
+      time: new Date().toISOString(),
+    };
     const reading = {
       interface: this.name,
-      sources: ranking.result(),
+      sources: sort === 'rate' ? ranking.result() : ranking.result().map(rated),
       totals: previous === undefined ? totals : withRates(totals, this.#previousTotal, seconds),
     };
+    this.#spare = previous ?? new Tally(this.attachment.state.maxSources);
     this.#previous = current;
     this.#previousTotal = { packets: totals.packets, bytes: totals.bytes };
     this.#previousNs = nowNs;

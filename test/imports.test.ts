@@ -8,12 +8,21 @@ import { suite } from './suite.js';
 const LAYERS = [
   ['cli'],
   ['commands/*'],
-  ['index'],
-  ['watch', 'demo', 'attach', 'dump', 'plan', 'inventory'],
+  ['index', 'library'],
+  [
+    ...['watch', 'log', 'attended', 'demo', 'attach', 'dump', 'plan', 'script', 'inventory'],
+    ...['examination', 'set-aside'],
+    ...['status', 'detach', 'live', 'names'],
+    ...['bench', 'bench-cases', 'bench-place', 'live-bench'],
+  ],
   ['session', 'sources', 'packets', 'probes', 'attachment', 'clock'],
-  ['guard', 'pins', 'interfaces', 'kernel', 'object-files', 'clang'],
-  ['bpftool', 'object'],
+  [
+    ...['guard', 'pins', 'interfaces', 'object-files', 'clang'],
+    ...['private-bpffs', 'run-time-statistics'],
+  ],
+  ['bpftool', 'kernel', 'object'],
   ['exec'],
+  ['command-channel'],
 ];
 
 /** Beside the layers: these run nothing, read no file, and import only each other. */
@@ -23,9 +32,17 @@ const PURE = [
   'records',
   'layout',
   'decode',
+  'estimates',
+  'comparison',
   'prefix',
+  'ring',
+  'wall-clock',
   'frames',
   'ranking',
+  'source-set',
+  'history',
+  'near-names',
+  'report',
   'options',
   'render/*',
 ];
@@ -38,7 +55,11 @@ const RESERVED_IMPORTS = [
 
 /** What only some may say. */
 const RESERVED_WORDS = [
-  { text: /\bprocess\s*\.\s*(argv|exit|exitCode|on|once|addListener)\b/g, for: ['cli'] },
+  { text: /\bprocess\s*\.\s*(argv|exit|exitCode)\b/g, for: ['cli'] },
+  {
+    text: /\bprocess\s*\.\s*(on|once|addListener)\b/g,
+    for: ['cli', 'commands/terminal'],
+  },
   { text: /\bprocess\s*\.\s*(stdin|stdout|stderr)\b|\bconsole\b/g, for: ['cli', 'commands/*'] },
 ];
 

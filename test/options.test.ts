@@ -9,6 +9,7 @@ import {
   parseFormat,
   parseInterval,
   parseMaxSources,
+  parseSize,
 } from '../src/options.js';
 import { suite } from './suite.js';
 
@@ -148,6 +149,28 @@ words('takes a format twice, and refuses two', () => {
 });
 
 words.run();
+
+const sizes = suite('parseSize');
+
+sizes('takes every unit, as a power of 1024, and plain numbers as bytes', () => {
+  const parsed = ['4096', '512K', '32M', '1g', '2MiB', '2mb'].map((text) =>
+    parseSize('--buffer', text),
+  );
+  equal(parsed, [4096, 512 * 1024, 32 * 1024 ** 2, 1024 ** 3, 2 * 1024 ** 2, 2 * 1024 ** 2]);
+});
+
+sizes('refuses what is no size, nothing, or too much', () => {
+  for (const text of ['', 'M', '1.5M', '-1', '1T', '1 M', 'NaN']) {
+    refuses(
+      () => parseSize('--buffer', text),
+      `--buffer ${text === '' ? '""' : text}: not a size like 512K or 32M`,
+    );
+  }
+  refuses(() => parseSize('--buffer', '0'), '--buffer 0: must be more than 0');
+  refuses(() => parseSize('--buffer', '65G'), '--buffer 65G: must be at most 64G');
+});
+
+sizes.run();
 
 const fileModes = suite('parseFileMode');
 

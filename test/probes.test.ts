@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equal, is, match, ok, unreachable } from 'uvu/assert';
+import { observeCommands } from '../src/command-channel.js';
 import { type ErrorCode, XdpwhoError } from '../src/errors.js';
-import { observeCommands } from '../src/exec.js';
 import {
   checkBpffs,
   checkDriver,

@@ -35,6 +35,16 @@ const INSTALLED = {
   'usr/bin/nsenter': '',
   'usr/bin/mount': '',
   'usr/bin/clang-format': '',
+  'usr/bin/tmux': '',
+  'usr/bin/mandoc': '',
+  'usr/sbin/xdp-loader': '',
+  'usr/bin/busybox': '',
+  'usr/bin/dash': '',
+  'usr/bin/mmdebstrap': '',
+  'usr/bin/systemd-analyze': '',
+  'usr/sbin/logrotate': '',
+  'usr/bin/ansible-playbook': '',
+  'usr/bin/ansible-lint': '',
 };
 type Tool = keyof typeof INSTALLED;
 /** What an installer does here: put in place what lies ready in store/. */
@@ -61,6 +71,7 @@ class Machine {
     for (const name of ['bin', 'bpf', 'src', 'dist']) this.write(`project/${name}/.keep`, '');
     copyFileSync(join(repository, 'setup.mjs'), join(this.project, 'setup.mjs'));
     this.write('project/package.json', '{"type":"module"}');
+    this.write('project/packaging/bundle.mjs', '');
     this.write('project/package-lock.json', LOCK('1.0.0'));
     this.write('project/tsconfig.build.json', '{}');
     this.write('project/src/cli.ts', 'one');
@@ -161,16 +172,16 @@ const asRoot = machines('setup.mjs, as root', isRoot ? undefined : 'not root');
 const INSTALLERS = {
   'apt-get': [
     'apt-get update',
-    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format',
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format tmux mandoc xdp-tools busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint',
   ],
   dnf: [
-    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra',
+    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra tmux mandoc xdp-tools busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint',
   ],
   zypper: [
-    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools',
+    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools tmux mandoc xdp-tools busybox-static dash systemd logrotate ansible',
   ],
   apk: [
-    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools',
+    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools tmux mandoc xdp-tools busybox-static dash logrotate ansible-core ansible-lint',
   ],
 };
 
@@ -203,6 +214,22 @@ asRoot('wants clang-format for the tests only', ({ machine }) => {
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   machine.setup(['demo']);
   equal(machine.calls(), [NPM_CI, 'build', 'xdpwho demo']);
+});
+
+asRoot('wants QEMU for `npm run vm` only, and neither bpftool nor ip there', ({ machine }) => {
+  machine.installAllBut('usr/sbin/bpftool', 'usr/sbin/ip', 'usr/bin/nsenter');
+  machine.program('root/usr/bin/apt-get', noting(INSTALL));
+  machine.program('root/usr/bin/dpkg-deb', '');
+  machine.program('store/usr/bin/qemu-system-x86_64', '');
+  const result = machine.setup(['vm']);
+  is(result.status, 0, result.stderr);
+  match(result.stderr, /^setup: `npm run vm` needs more than is here; from apt-get:$/m);
+  equal(machine.calls(), [
+    'apt-get update',
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 qemu-system-x86',
+    NPM_CI,
+    'build',
+  ]);
 });
 
 asRoot("takes Ubuntu's packages when its bpftool has no program behind it", ({ machine }) => {

@@ -1,12 +1,15 @@
 /** `attach`: attach, pin, return. */
-import { attachToStay, foresee, octal, type StayOutcome } from '../attach.js';
-import type { Attachment } from '../attachment.js';
-import { unreachableDirectory } from '../pins.js';
-import { planAttachment } from '../plan.js';
+import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../attach.js';
+import type { CommandLine } from '../bpftool.js';
+import { XdpwhoError } from '../errors.js';
+import { resolveInterface } from '../interfaces.js';
+import { planAttachment, planReplacement } from '../plan.js';
+import type { ErrorRecord } from '../records.js';
 import { renderCommand } from '../render/command.js';
 import { renderDocument } from '../render/json.js';
 import { printable } from '../render/text.js';
-import type { SessionContext } from '../session.js';
+import { requestedNetns, type SessionContext } from '../session.js';
+import { describeForJson, fileNote } from '../status.js';
 import { defineCommand } from './command-line.js';
 import type { CommandContext } from './context.js';
 import {
@@ -17,8 +20,11 @@ import {
   interfaceOption,
   interfacePositional,
   interfacesOf,
+  logOptions,
+  logRequest,
   netnsOption,
   outputOption,
+  refuseWithoutLog,
 } from './options.js';
 import { write, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
@@ -34,6 +40,12 @@ export const attachCommand = defineCommand({
       ...netnsOption,
       ...attachOptions,
       ...fileModeOption,
+      log: {
+        type: 'boolean',
+        default: false,
+        describe: 'also keep the last packets, for `xdpwho log`',
+      },
+      ...logOptions,
       ...bpffsOption,
       replace: {
         type: 'boolean',
@@ -48,59 +60,46 @@ export const attachCommand = defineCommand({
       ...dryRunOption,
     }),
   examples: [
-    ['xdpwho attach eth0', 'then: xdpwho dump eth0, xdpwho detach eth0'],
+    ['xdpwho attach eth0 --log', 'then: xdpwho dump eth0, xdpwho log eth0 --last 50'],
     ['xdpwho attach eth0 eth1 --file-mode 0444 -o json', 'for automation; run it twice'],
   ],
   handler: async (options, context) => {
+    const names = interfacesOf(options);
     const session = await sessionContext(context);
     const { mode, reader, maxSources, netns, bpffs, fileMode, replace } = options;
-    const requests = interfacesOf(options).map((name) => ({
-      ...{ mode, reader, maxSources, netns, bpffs, fileMode, replace },
+    const log = options.log ? logRequest(options) : refuseWithoutLog(options);
+    const requests = names.map((name) => ({
+      ...{ mode, reader, maxSources, netns, bpffs, fileMode, replace, log },
       interface: name,
       command: 'attach',
       signal: context.signal,
     }));
-    if (options.dryRun) return planAll(session, requests, options.output, context);
+    if (options.dryRun) return planAll(session, requests, options, context);
     const outcomes = await attachToStay(session, requests, options.keepGoing);
     for (const outcome of outcomes) tellOutcome(outcome, context);
     const attachments = outcomes.flatMap((each) => each.attachment ?? []);
+    const failures = outcomes.flatMap(({ interface: name, failure }) =>
+      failure === undefined ? [] : [{ interface: name, failure }],
+    );
     if (options.output === 'json') {
       const document = {
         changed: outcomes.some((each) => each.changed),
         interfaces: attachments.map(describeForJson),
-        failed: outcomes.flatMap(({ interface: name, failure }) =>
-          failure === undefined
-            ? []
-            : [{ interface: name, code: failure.code, message: failure.message }],
-        ),
+        failed: failedForJson(failures),
       };
       await write(context, `${renderDocument(document)}\n`);
     } else if (options.output === 'ndjson') {
-      await writeRecords(
-        context,
-        attachments.map((each) => each.record),
+      const errors = failures.map(
+        ({ failure: { code, message, hint } }): ErrorRecord => ({
+          ...{ type: 'error', code, message },
+          hint: hint ?? null,
+        }),
       );
+      await writeRecords(context, [...attachments.map((each) => each.record), ...errors]);
     }
-    return outcomes.find((each) => each.failure !== undefined)?.failure?.exitCode ?? 0;
+    return exitCodeOf(failures.map((each) => each.failure));
   },
 });
-
-/** What `attach`, `status` and others say of an attachment in JSON. */
-export function describeForJson(attachment: Attachment) {
-  const { record, state } = attachment;
-  const { type: _, ...attached } = record;
-  return {
-    ...attached,
-    file_note: state.readerNote,
-    since: state.since,
-    options: {
-      mode: state.modeAsked,
-      reader: state.readerAsked,
-      max_sources: state.maxSources,
-      file_mode: octal(state.fileMode),
-    },
-  };
-}
 
 function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   const { attachment, failure, changed } = outcome;
@@ -112,36 +111,68 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   } else if (attachment !== undefined) {
     for (const line of describeAttachment(attachment)) context.talk.say(line);
     const { file } = attachment.record;
-    if (file !== null) context.talk.say(`${name}: cat ${file}`);
-    if ((attachment.state.fileMode & 0o077) === 0 || file === null) return;
-    const closed = unreachableDirectory(file);
-    if (closed !== undefined) {
-      context.talk.say(
-        `${name}: others cannot reach the file: ${closed} is closed to them; --bpffs /run/xdpwho has one of its own`,
-      );
-    }
+    if (file === null) return;
+    context.talk.say(`${name}: cat ${file}`);
+    const note = fileNote(attachment);
+    if (note !== null) context.talk.say(`${name}: ${note}`);
   }
 }
 
+/** The exit code of several outcomes: that of the first failure. */
+function exitCodeOf(failures: readonly XdpwhoError[]): number {
+  return failures[0]?.exitCode ?? 0;
+}
+
+function failedForJson(failures: readonly { interface: string; failure: XdpwhoError }[]) {
+  return failures.map(({ interface: name, failure: { code, message, hint } }) => ({
+    interface: name,
+    code,
+    message,
+    hint: hint ?? null,
+  }));
+}
+
+/** Like attachToStay, but for doing it. */
 async function planAll(
   session: SessionContext,
-  requests: Parameters<typeof attachToStay>[1],
-  output: string,
+  requests: readonly StayOptions[],
+  { output, keepGoing }: { readonly output: string; readonly keepGoing: boolean },
   context: CommandContext,
 ): Promise<number> {
+  const failures: { interface: string; failure: XdpwhoError }[] = [];
+  const commands: string[] = [];
   let changed = false;
-  const lines: string[] = [];
   for (const request of requests) {
-    const prospect = await foresee(session, request);
-    if (prospect.kind === 'keep') continue;
-    changed = true;
-    const plan = await planAttachment(session, request);
-    lines.push(...plan.map(({ file, args }) => renderCommand(file, args)));
+    try {
+      const device = await resolveInterface(request.interface, requestedNetns(request));
+      const plan = await planOne(session, { ...request, interface: device });
+      changed ||= plan.length > 0;
+      commands.push(...plan.map(({ file, args }) => renderCommand(file, args)));
+    } catch (error) {
+      if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
+      context.talk.say(error.message);
+      failures.push({ interface: request.interface, failure: error });
+    }
   }
   if (output === 'json') {
-    await write(context, `${renderDocument({ changed, commands: lines })}\n`);
+    const document = { changed, commands, failed: failedForJson(failures) };
+    await write(context, `${renderDocument(document)}\n`);
   } else {
-    await write(context, lines.map((line) => `${line}\n`).join(''));
+    await write(context, commands.map((line) => `${line}\n`).join(''));
   }
-  return 0;
+  return exitCodeOf(failures.map((each) => each.failure));
+}
+
+async function planOne(session: SessionContext, request: StayOptions): Promise<CommandLine[]> {
+  const prospect = await foresee(session, request);
+  switch (prospect.kind) {
+    case 'keep':
+      return [];
+    case 'wait':
+      throw prospect.refusal;
+    case 'replace':
+      return planReplacement(session, prospect.entry, request);
+    case 'attach':
+      return planAttachment(session, request);
+  }
 }

@@ -1,18 +1,24 @@
 /** `clean`: remove what dead runs left behind. */
 import { clean } from '../inventory.js';
+import type { CleanedRecord } from '../records.js';
 import { renderDocument } from '../render/json.js';
 import { printable } from '../render/text.js';
 import { defineCommand } from './command-line.js';
-import { bpffsOption, dryRunOption, outputOption } from './options.js';
-import { write } from './printing.js';
+import { bpffsOption, dryRunOption, netnsOption, outputOption } from './options.js';
+import { write, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 
 export const cleanCommand = defineCommand({
   command: 'clean',
   describe: 'remove what dead runs left; only ever our own',
+  about: [
+    'Removes what dead runs left behind, and directories among ours that are broken. What is attached',
+    'stays, and so does what xdpwho did not make: it says so, and the exit code is 1.',
+  ],
   builder: (parser) =>
     parser.options({
       ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
+      ...netnsOption,
       ...bpffsOption,
       ...dryRunOption,
     }),
@@ -23,28 +29,31 @@ export const cleanCommand = defineCommand({
   handler: async (options, context) => {
     const session = await sessionContext(context);
     const results = await clean(session, options);
-    const removed = results.filter((each) => each.kept === null);
-    const list = results.map(({ entry, kept }) => ({
-      interface: entry.interface,
-      netns: entry.netns,
-      directory: entry.pins?.directory ?? null,
-      why: entry.why,
-      kept,
-    }));
+    const records = results.map(
+      ({ entry, kept }): CleanedRecord => ({
+        type: 'cleaned',
+        interface: entry.interface,
+        netns: entry.netns,
+        directory: entry.pins?.directory ?? null,
+        why: entry.why,
+        kept,
+      }),
+    );
+    const keeps = records.some((each) => each.kept !== null);
     if (options.output === 'json') {
-      const document = { changed: removed.length > 0, removed: list };
-      await write(context, `${renderDocument(document)}\n`);
+      const changed = records.some((each) => each.kept === null);
+      const directories = records.map(({ type: _, ...record }) => record);
+      await write(context, `${renderDocument({ changed, directories })}\n`);
     } else if (options.output === 'ndjson') {
-      const lines = list.map((each) => `${renderDocument(each).replace(/\n\s*/g, '')}\n`);
-      await write(context, lines.join(''));
+      await writeRecords(context, records);
     } else {
       const verb = options.dryRun ? 'would remove' : 'removed';
-      const lines = list.map(({ directory, why, kept }) =>
-        kept === null ? `${verb} ${directory}: ${why}` : `kept ${directory}: ${kept}`,
+      const lines = records.map(({ directory, why, kept }) =>
+        kept === null ? `${verb} ${directory}: ${why}` : `kept ${directory}: ${why}; ${kept}`,
       );
       await write(context, lines.map((line) => `${printable(line)}\n`).join(''));
     }
     if (results.length === 0) context.talk.say('nothing to clean');
-    return results.length > removed.length ? 1 : 0;
+    return keeps ? 1 : 0;
   },
 });

@@ -1,12 +1,13 @@
 /** From words to a command and its options: the only module that makes a yargs parser. */
 import yargs, { type ArgumentsCamelCase, type Argv } from 'yargs';
 import { XdpwhoError } from '../errors.js';
-import { nearNames } from '../interfaces.js';
-import { printable } from '../render/text.js';
+import { nearNames } from '../near-names.js';
+import { printable, wrapWords } from '../render/text.js';
+import { propertyOf, stringIn } from '../unknown.js';
 import type { CommandContext } from './context.js';
 import { type GlobalOptions, globalOptions } from './options.js';
 
-type Example = readonly [line: string, description: string];
+export type Example = readonly [line: string, description: string];
 
 /** One verb. `O`: its options, with those of every command. */
 export interface Command<O> {
@@ -14,7 +15,7 @@ export interface Command<O> {
   readonly command: string;
   /** One short line. */
   readonly describe: string;
-  /** More about it, for its own help: lines of at most 80 columns. */
+  /** More about it, for its own help, which breaks it into lines. */
   readonly about?: readonly string[] | undefined;
   readonly builder: (parser: Argv<GlobalOptions>) => Argv<O>;
   /** Command lines, and what each does. Help ends with them. */
@@ -26,10 +27,30 @@ export interface Command<O> {
 /** Runs a command with the options that it has been given already. */
 export type Run = (context: CommandContext) => Promise<number>;
 
+/** What the man page and the completion say of a command: the same that its help does. */
+export interface CommandDescription {
+  readonly verb: string;
+  /** The verb and its positional arguments: `watch [interface..]`. */
+  readonly command: string;
+  readonly describe: string;
+  readonly about: readonly string[];
+  readonly examples: readonly Example[];
+  /** Without those of every command. */
+  readonly options: readonly OptionDescription[];
+}
+
+export interface OptionDescription {
+  /** Without its dashes, as `letter`. */
+  readonly name: string;
+  readonly letter: string | undefined;
+  readonly describe: string;
+  readonly takesValue: boolean;
+  readonly default: string | undefined;
+}
+
 /** A command of any options. */
 export interface AnyCommand {
-  readonly verb: string;
-  readonly describe: string;
+  readonly description: () => CommandDescription;
   readonly addTo: (
     parser: Argv<GlobalOptions>,
     aliases: readonly string[],
@@ -42,14 +63,22 @@ export function defineCommand<O>(command: Command<O>): AnyCommand {
   const { describe, about = [`${capitalize(describe)}.`], examples } = command;
   const verb = command.command.split(' ', 1)[0] ?? '';
   return {
-    verb,
-    describe,
+    description: () => {
+      const parser = yargs().help(false).version(false).options(globalOptions);
+      const others = new Set([
+        ...generalOptions().map((option) => option.name),
+        ...[...command.command.matchAll(/[[<]([\w-]+)/g)].map(([, positional]) => positional),
+      ]);
+      const options = optionsOf(command.builder(parser)).filter(({ name }) => !others.has(name));
+      return { verb, command: command.command, describe, about, examples, options };
+    },
     addTo: (parser, aliases, select) => {
       parser.command<O>({
         command: [command.command, ...aliases],
         describe,
         builder: (inner: Argv<GlobalOptions>) => {
-          addUsage(inner, [`Usage: $0 ${command.command}`, '', ...about]);
+          const lines = wrapWords(about.join(' '), HELP_COLUMNS);
+          addUsage(inner, [`Usage: $0 ${command.command}`, '', ...lines]);
           inner.epilogue(renderExamples(examples));
           // The usage line says it already.
           return command.builder(inner).hide('interface');
@@ -58,6 +87,56 @@ export function defineCommand<O>(command: Command<O>): AnyCommand {
       });
     },
   };
+}
+
+/** The options of every command. */
+export function generalOptions(): OptionDescription[] {
+  return [
+    ...optionsOf(yargs().help(false).version(false).options(globalOptions)),
+    { ...HELP_OPTION, takesValue: false, default: undefined },
+    { ...VERSION_OPTION, takesValue: false, default: undefined },
+  ];
+}
+
+const HELP_OPTION = { name: 'help', letter: 'h', describe: 'show this' } as const;
+const VERSION_OPTION = {
+  name: 'version',
+  letter: undefined,
+  describe: 'show the version',
+} as const;
+
+/** Those that a parser has been given and that are not hidden: yargs' getOptions, which its types leave out. */
+function optionsOf(parser: unknown): OptionDescription[] {
+  const call = (object: unknown, method: string): unknown => {
+    const value = typeof object === 'object' || typeof object === 'function' ? object : null;
+    const found: unknown = value === null ? undefined : Reflect.get(value, method);
+    return typeof found === 'function' ? Reflect.apply(found, object, []) : undefined;
+  };
+  const given = call(parser, 'getOptions');
+  const descriptions = call(
+    call(call(parser, 'getInternalMethods'), 'getUsageInstance'),
+    'getDescriptions',
+  );
+  const listed = (list: string): readonly unknown[] => {
+    const value = propertyOf(given, list);
+    return Array.isArray(value) ? value : [];
+  };
+  const hidden = listed('hiddenOptions');
+  return Object.keys(Object(propertyOf(given, 'key'))).flatMap((name) => {
+    const describe = stringIn(descriptions, name);
+    if (describe === undefined || hidden.includes(name)) return [];
+    const aliases = propertyOf(propertyOf(given, 'alias'), name);
+    const letter = Array.isArray(aliases) ? aliases.find((each) => each.length === 1) : undefined;
+    return [
+      {
+        name,
+        letter: typeof letter === 'string' ? letter : undefined,
+        describe,
+        takesValue: !listed('boolean').includes(name),
+        default: stringIn(propertyOf(given, 'defaultDescription'), name),
+      },
+    ];
+  });
 }
 
 /** What the words ask for: a text to print, or a command to run. */
@@ -75,22 +154,31 @@ export interface CommandInvocation {
   readonly run: Run;
 }
 
+/** A command that is loaded when it is asked for: to list the verbs must not take all that they need. */
+export interface Verb {
+  readonly verb: string;
+  /** As the command itself has them. */
+  readonly command: string;
+  readonly describe: string;
+  readonly load: () => Promise<AnyCommand>;
+}
+
 export interface CommandLineOptions {
-  readonly commands: readonly AnyCommand[];
+  readonly verbs: readonly Verb[];
   /** The one that runs when no verb is given. */
-  readonly defaultCommand: AnyCommand;
+  readonly defaultVerb: Verb;
   readonly version: string;
 }
 
 /** Throws an XdpwhoError `usage` with a hint. */
-export function parseCommandLine(
+export async function parseCommandLine(
   words: readonly string[],
-  { commands, defaultCommand, version }: CommandLineOptions,
-): Invocation {
+  { verbs, defaultVerb, version }: CommandLineOptions,
+): Promise<Invocation> {
   let run: Run | undefined;
   // The help of the whole is about the verbs, not about the options of the default one.
   const helpOfAll = words.length === 1 && ['-h', '--help', 'help'].includes(words[0] ?? '');
-  const verb = commands.find((each) => words.includes(each.verb)) ?? defaultCommand;
+  const verb = verbs.find((each) => words.includes(each.verb)) ?? defaultVerb;
   const help = words.length === 0 ? 'xdpwho --help' : `xdpwho ${verb.verb} --help`;
 
   const parser = yargs()
@@ -105,9 +193,9 @@ export function parseCommandLine(
       'populate--': true,
     })
     .options(globalOptions)
-    .help('help', 'show this')
-    .alias('help', 'h')
-    .version('version', 'show the version', version)
+    .help(HELP_OPTION.name, HELP_OPTION.describe)
+    .alias(HELP_OPTION.name, HELP_OPTION.letter)
+    .version(VERSION_OPTION.name, VERSION_OPTION.describe, version)
     .group([...Object.keys(globalOptions), 'help', 'version'], GENERAL)
     .wrap(HELP_COLUMNS)
     .strict()
@@ -122,18 +210,24 @@ export function parseCommandLine(
     addUsage(parser, USAGE);
     parser.epilogue(renderExamples(EXAMPLES));
   }
-  for (const command of commands) {
-    const aliases = command === defaultCommand && !helpOfAll ? ['$0'] : [];
-    command.addTo(parser, aliases, (selected) => {
-      run = selected;
-    });
+  // A verb after options may be the value of one: then it is for the default command.
+  const first = verbs.find((each) => each.verb === words[0]);
+  const possible = verbs.filter((each) => each === defaultVerb || words.includes(each.verb));
+  const needed = helpOfAll ? [] : first === undefined ? possible : [first];
+  for (const each of verbs) {
+    const aliases = each === defaultVerb && !helpOfAll ? ['$0'] : [];
+    if (needed.includes(each)) {
+      (await each.load()).addTo(parser, aliases, (selected) => {
+        run = selected;
+      });
+    } else parser.command([helpOfAll ? each.verb : each.command, ...aliases], each.describe);
   }
 
   let text = '';
   const options = parser.parseSync(rewriteFormats(words), {}, (_error, _options, output) => {
     text = output;
   });
-  if (text !== '') return { kind: 'text', text: `${generalLast(text)}\n` };
+  if (text !== '') return { kind: 'text', text: `${tidied(text, helpOfAll)}\n` };
   if (run === undefined) throw usageError('no command', parser, help);
   return { kind: 'command', run, named: options._.length > 0, words, options, help };
 }
@@ -141,11 +235,8 @@ export function parseCommandLine(
 const HELP_COLUMNS = 80;
 const GENERAL = 'General options:';
 const USAGE = [
-  'Usage: $0 [watch] interface...',
-  '       $0 command ...',
-  '',
-  "Shows who is sending packets to this host: counts every packet's source address",
-  'in an XDP program, and leaves nothing behind when it ends.',
+  'Usage: $0 [watch] interface..., or $0 command ...',
+  'Shows who is sending packets to this host, by an XDP program that only counts.',
 ];
 
 const EXAMPLES: readonly Example[] = [
@@ -168,15 +259,26 @@ function addUsage(parser: Argv<GlobalOptions>, lines: readonly string[]): void {
   for (const line of lines) parser.usage(line);
 }
 
-/** yargs puts groups that have a name first: the general options go behind the command's own. */
-function generalLast(help: string): string {
-  const sections = help.split('\n\n');
+/**
+ * yargs puts groups that have a name first: the general options go behind the command's own, and in
+ * the help of a verb on a line, so that it fits a screen. That an option takes no value is to be seen.
+ */
+function tidied(help: string, ofAll: boolean): string {
+  const sections = help.replace(/\n? +\[boolean\]( \[default: false\])?$/gm, '').split('\n\n');
   const general = sections.findIndex((section) => section.startsWith(GENERAL));
   const options = sections.findIndex((section) => section.startsWith('Options:'));
-  if (general < 0 || options < 0) return help;
+  // A screen is short, and the verbs are many.
+  if (ofAll) return sections.join('\n\n').replace('\n\nExamples:', '\nExamples:');
+  if (general < 0) return sections.join('\n\n');
+  const names = generalOptions().map(({ name, letter }) =>
+    letter === undefined ? `--${name}` : `-${letter}`,
+  );
+  const line = `${GENERAL} ${names.join(' ')}; see xdpwho --help`;
+  if (options < 0) sections[general] = line;
+  if (options < 0) return sections.join('\n\n');
   return sections
     .map((section, index) =>
-      index === general ? sections[options] : index === options ? sections[general] : section,
+      index === general ? (sections[options] ?? '') : index === options ? line : section,
     )
     .join('\n\n');
 }

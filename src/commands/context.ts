@@ -1,5 +1,5 @@
 /** What a command gets to work with. */
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Bpftool } from '../bpftool.js';
 import type { Talk } from './talk.js';
 
@@ -8,6 +8,12 @@ export type Output = Writable & {
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
   readonly rows?: number | undefined;
+};
+
+/** Likewise. */
+export type Input = Readable & {
+  readonly isTTY?: boolean | undefined;
+  setRawMode?(raw: boolean): unknown;
 };
 
 /** Why a run ends early, though nothing failed: the reason of the context's `signal`. */
@@ -22,7 +28,14 @@ export class Interruption extends Error {
   }
 }
 
+/** Whether the run is to end because nobody reads its output any more. */
+export function isOutputClosed(signal: AbortSignal): boolean {
+  return signal.reason instanceof Interruption && signal.reason.exitCode === 0;
+}
+
 export interface CommandContext {
+  /** Keys, and a recording where `-` names it. */
+  readonly stdin: Input;
   /** Data. Its errors are seen to: a closed pipe aborts `signal`. */
   readonly stdout: Output;
   readonly stderr: Output;

@@ -1,18 +1,21 @@
 /** `detach`: detach and unpin what is ours. */
-import { hasErrorCode, XdpwhoError } from '../errors.js';
-import { resolveInterface } from '../interfaces.js';
-import { findEntry, type InventoryEntry, listAttachments } from '../inventory.js';
+import { type DetachOptions, detachEntry, findDetachable, refusalOf } from '../detach.js';
+import { XdpwhoError } from '../errors.js';
+import { type InventoryEntry, listAttachments } from '../inventory.js';
 import { planDetachment } from '../plan.js';
+import type { DetachedRecord } from '../records.js';
 import { renderCommand } from '../render/command.js';
 import { renderDocument } from '../render/json.js';
 import { printable } from '../render/text.js';
-import { collect, requestedNetns, type SessionContext } from '../session.js';
+import type { SessionContext } from '../session.js';
 import { defineCommand } from './command-line.js';
+import type { CommandContext } from './context.js';
 import {
   bpffsOption,
   dryRunOption,
   interfaceOption,
   interfacePositional,
+  interfacesIn,
   interfacesOf,
   netnsOption,
   outputOption,
@@ -37,102 +40,92 @@ export const detachCommand = defineCommand({
     ['xdpwho detach --all -o json', 'for automation'],
   ],
   handler: async (options, context) => {
+    if (options.all && interfacesIn(options).length > 0) {
+      throw new XdpwhoError('usage', '--all: together with interfaces');
+    }
+    const names = options.all ? [] : interfacesOf(options);
     const session = await sessionContext(context);
-    const found = options.all
-      ? await listAttachments(session, options)
-      : await Promise.all(interfacesOf(options).map((name) => look(session, name, options)));
-    const entries = found.filter((entry) => entry !== undefined);
-    const refusal = options.all ? undefined : entries.map(refusalOf).find(Boolean);
-    if (refusal !== undefined) throw refusal;
-    const ours = entries.filter((entry) => entry.pins !== null && refusalOf(entry) === undefined);
-    if (options.dryRun) {
-      const lines = ours.flatMap((entry) => planOf(session, entry));
-      const plan =
-        options.output === 'json'
-          ? renderDocument({ changed: ours.length > 0, commands: lines })
-          : lines.join('\n');
-      if (plan !== '') await write(context, `${plan}\n`);
-      return 0;
+    const found = options.all ? await listAttachments(session, options) : [];
+    for (const name of names) {
+      const entry = await look(session, { ...options, interface: name }, context);
+      const known = found.some(({ pins }) => pins?.directory === entry?.pins?.directory);
+      if (entry !== undefined && !known) found.push(entry);
     }
-    for (const entry of ours) {
-      if (entry.pins === null) continue;
-      await collect(session, entry.pins, entry.state ?? undefined);
-      context.talk.say(`${printable(entry.interface)}: detached`);
-    }
-    const detached = ours.map(({ interface: name, netns, programId }) => ({
-      interface: name,
-      netns,
-      program_id: programId,
-    }));
-    if (options.output === 'json') {
-      const document = { changed: ours.length > 0, interfaces: detached };
-      await write(context, `${renderDocument(document)}\n`);
-    } else if (options.output === 'ndjson') {
-      await writeRecords(
-        context,
-        detached.map(({ interface: name, program_id }) => ({
-          type: 'detached',
-          interface: name,
-          program_id: program_id ?? 0,
-        })),
-      );
-    }
-    return 0;
+    const { entries, left } = select(found, options.all);
+    if (options.dryRun) await plan(session, entries, options.output, context);
+    else await detachAll(session, entries, options.output, context);
+    for (const refusal of left) context.talk.say(refusal.message);
+    return left[0]?.exitCode ?? 0;
   },
 });
 
+/**
+ * What is to be detached. Of interfaces that were named, one that must not be detached keeps all
+ * from it. Of `--all`, what another run holds is left, and strangers' programs are no part of it.
+ */
+function select(
+  found: readonly InventoryEntry[],
+  all: boolean,
+): { entries: readonly InventoryEntry[]; left: readonly XdpwhoError[] } {
+  const candidates = all ? found.filter((entry) => entry.ownership !== 'foreign') : found;
+  const left = candidates.flatMap((entry) => refusalOf(entry) ?? []);
+  if (!all && left[0] !== undefined) throw left[0];
+  return { entries: candidates.filter((entry) => refusalOf(entry) === undefined), left };
+}
+
+async function plan(
+  session: SessionContext,
+  entries: readonly InventoryEntry[],
+  output: string,
+  context: CommandContext,
+): Promise<void> {
+  const commands = entries.flatMap((entry) =>
+    planDetachment(session, entry).map(({ file, args }) => renderCommand(file, args)),
+  );
+  const text =
+    output === 'json'
+      ? `${renderDocument({ changed: entries.length > 0, commands })}\n`
+      : commands.map((line) => `${line}\n`).join('');
+  await write(context, text);
+}
+
+async function detachAll(
+  session: SessionContext,
+  entries: readonly InventoryEntry[],
+  output: string,
+  context: CommandContext,
+): Promise<void> {
+  const interfaces: { interface: string; netns: string | null; program_id: number | null }[] = [];
+  for (const entry of entries) {
+    const { interface: name, netns, programId } = entry;
+    await detachEntry(session, entry);
+    context.talk.say(
+      `${printable(name)}: ${entry.attachment === null ? removed(entry) : 'detached'}`,
+    );
+    interfaces.push({ interface: name, netns, program_id: programId });
+  }
+  if (output === 'json') {
+    const document = { changed: interfaces.length > 0, interfaces };
+    await write(context, `${renderDocument(document)}\n`);
+  } else if (output === 'ndjson') {
+    const records = interfaces.map(
+      ({ netns: _, ...each }): DetachedRecord => ({ type: 'detached', ...each }),
+    );
+    await writeRecords(context, records);
+  }
+}
+
+function removed({ why, pins }: InventoryEntry): string {
+  return `${why}; ${pins?.directory} removed`;
+}
+
+/** Undefined when there is nothing to detach: that is told, and no failure. */
 async function look(
   session: SessionContext,
-  name: string,
-  options: { readonly netns: string | undefined; readonly bpffs: string | undefined },
+  options: DetachOptions,
+  context: CommandContext,
 ): Promise<InventoryEntry | undefined> {
-  try {
-    const device = await resolveInterface(name, requestedNetns(options));
-    return await findEntry(session, { ...options, interface: device });
-  } catch (error) {
-    // What is left of an interface that has gone can be detached too.
-    if (!hasErrorCode(error, 'no-such-interface')) throw error;
-    const entries = await listAttachments(session, { bpffs: options.bpffs });
-    const stale = entries.find(
-      (entry) => entry.interface === name && entry.netns === (options.netns ?? null),
-    );
-    if (stale !== undefined) return stale;
-    throw error;
-  }
-}
-
-function refusalOf(entry: InventoryEntry): XdpwhoError | undefined {
-  const name = printable(entry.interface);
-  if (entry.ownership === 'foreign') {
-    return new XdpwhoError(
-      'not-ours',
-      `${name}: its program ${entry.programId} is not ours; left alone`,
-      { hint: `bpftool prog show id ${entry.programId}` },
-    );
-  }
-  if (entry.ownership === 'foreground') {
-    const holder = entry.state?.holder;
-    return new XdpwhoError(
-      'held',
-      `${name}: held by xdpwho ${holder?.command}, process ${holder?.pid}`,
-      { hint: `end it: kill ${holder?.pid}` },
-    );
-  }
-  return undefined;
-}
-
-function planOf(session: SessionContext, entry: InventoryEntry): string[] {
-  if (entry.pins === null) return [];
-  const { attachment } = entry;
-  const attached =
-    attachment === null
-      ? undefined
-      : {
-          device: attachment.interface,
-          mode: attachment.mode,
-          netnsPath: attachment.netns.path,
-        };
-  return planDetachment(session, attached, entry.pins).map(({ file, args }) =>
-    renderCommand(file, args),
-  );
+  const { entry, absent } = await findDetachable(session, options);
+  if (absent !== undefined) context.talk.say([absent.message, absent.hint].join('; '));
+  return entry;
 }

@@ -1,17 +1,17 @@
 /** `dump`: the counters now. */
 import type { Attachment } from '../attachment.js';
-import { type Dump, dump, dumpLines } from '../dump.js';
+import { type Dump, dump, dumpLines, findToRead } from '../dump.js';
 import { XdpwhoError } from '../errors.js';
-import { resolveInterface } from '../interfaces.js';
-import { findEntry } from '../inventory.js';
+import { planReading } from '../plan.js';
 import { parseGrouping, parsePrefix } from '../prefix.js';
 import type { TotalsRecord } from '../records.js';
+import { renderCommand } from '../render/command.js';
 import { renderDocument } from '../render/json.js';
 import { type MetricsFormat, renderMetrics } from '../render/prometheus.js';
 import { renderSourcesTable } from '../render/sources-table.js';
 import { printable } from '../render/text.js';
-import { requestedNetns, type SessionContext } from '../session.js';
-import { describeForJson } from './attach.js';
+import type { SessionContext } from '../session.js';
+import { describeForJson } from '../status.js';
 import { defineCommand } from './command-line.js';
 import type { CommandContext } from './context.js';
 import {
@@ -38,6 +38,11 @@ const DEFAULT_WIDTH = 120;
 export const dumpCommand = defineCommand({
   command: 'dump [interface..]',
   describe: 'the counters now',
+  about: [
+    'The counters now. Counters only grow: nothing that can be done through bpftool reads and zeroes',
+    'them without losing the packets of the moment in between. attach --replace begins anew.',
+    `In metrics, the first ${METRICS_TOP} sources are labels, unless --top says otherwise; the rest is "other".`,
+  ],
   builder: (parser) =>
     parser.positional('interface', interfacePositional).options({
       ...interfaceOption,
@@ -54,19 +59,31 @@ export const dumpCommand = defineCommand({
     ['xdpwho dump eth0 --group 24,64 -o ndjson', 'by network, for jq'],
   ],
   handler: async (options, context) => {
+    const { output, source, group, sort } = options;
+    if (sort === 'rate') {
+      throw new XdpwhoError('usage', '--sort rate: a dump is one reading, and has no rates', {
+        hint: 'xdpwho watch --sort rate',
+      });
+    }
+    const names = interfacesOf(options);
     const session = await sessionContext(context);
-    const attachments: Attachment[] = [];
-    for (const name of interfacesOf(options)) attachments.push(await find(session, name, options));
+    const found = new Map<string, Attachment>();
+    for (const name of names) {
+      const attachment = await findToRead(session, { ...options, interface: name });
+      // An alternative name may stand beside the name.
+      found.set(attachment.pins.directory, attachment);
+    }
+    const attachments = [...found.values()];
     if (options.dryRun) {
-      const files = attachments.map((each) => `cat ${each.record.file ?? each.pins.sourcesMap}\n`);
-      await write(context, files.join(''));
+      const commands = attachments.flatMap((each) => planReading(session, each));
+      const lines = commands.map(({ file, args }) => `${renderCommand(file, args)}\n`);
+      await write(context, lines.join(''));
       return 0;
     }
-    const { output, source, group, sort } = options;
     const plain = options.top === undefined && source === undefined && group === undefined;
     const dumps: { readonly attachment: Attachment; readonly dump: Dump }[] = [];
     for (const attachment of attachments) {
-      if (output === 'ndjson' && plain && sort === undefined && attachment.reader === 'iterator') {
+      if (output === 'ndjson' && plain && sort === undefined && hasOwnLines(attachment)) {
         await handOn(session, attachment, context);
         continue;
       }
@@ -85,30 +102,9 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** The attachment of an interface, by a name that it has; one that holds no program of ours is `not-attached`. */
-async function find(
-  session: SessionContext,
-  name: string,
-  options: { readonly netns: string | undefined; readonly bpffs: string | undefined },
-): Promise<Attachment> {
-  const device = await resolveInterface(name, requestedNetns(options));
-  const entry = await findEntry(session, { ...options, interface: device });
-  if (entry?.attachment) return entry.attachment;
-  const shown = printable(device);
-  if (entry?.ownership === 'foreign') {
-    throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
-      hint: `bpftool prog show id ${entry.programId}`,
-    });
-  }
-  if (entry?.ownership === 'broken') {
-    throw new XdpwhoError('bad-object', `${entry.pins?.directory ?? shown}: ${entry.why}`, {
-      hint: 'xdpwho clean removes it',
-    });
-  }
-  const why = entry?.why == null ? '' : `: ${entry.why}`;
-  throw new XdpwhoError('not-attached', `${shown}: not attached${why}`, {
-    hint: `xdpwho attach ${shown}`,
-  });
+/** The kernel's lines have the name that the interface had when it was attached. */
+function hasOwnLines({ reader, state, attachedAs }: Attachment): boolean {
+  return reader === 'iterator' && state.interface === attachedAs;
 }
 
 /** The kernel's lines as they are: no parsing, no sorting, memory of a few chunks. */
@@ -149,10 +145,11 @@ async function print(
     }));
     await write(context, `${renderMetrics(metrics, format).join('\n')}\n`);
   } else if (format === 'json') {
-    const interfaces = dumps.map(({ attachment, dump: { sources, totals } }) => ({
+    const interfaces = dumps.map(({ attachment, dump: { sources, totals, rest } }) => ({
       ...describeForJson(attachment),
       sources,
       totals,
+      omitted: rest,
     }));
     await write(context, `${renderDocument({ changed: false, interfaces })}\n`);
   } else if (format === 'table') {

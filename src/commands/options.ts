@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import type { InferredOptionTypes } from 'yargs';
 import { XdpwhoError } from '../errors.js';
 import {
+  DEFAULT_BPFFS,
   MAX_SOURCES_LIMIT,
   parseChoice,
   parseCount,
@@ -14,11 +15,13 @@ import {
   parseFormat,
   parseInterval,
   parseMaxSources,
+  parseSize,
 } from '../options.js';
-import { DEFAULT_BPFFS } from '../pins.js';
+import { type Prefix, parsePrefix } from '../prefix.js';
 import type { Order } from '../ranking.js';
 import type { Mode, Reader } from '../records.js';
 import type { ColorChoice } from '../render/color.js';
+import type { LogOptions } from '../session.js';
 
 /** What yargs hands over for an option that takes a value: one text, or all of them when it is repeated. */
 type Given = string | readonly string[];
@@ -139,6 +142,39 @@ export const attachOptions = {
     defaultDescription: '65536, in 64 MiB',
   },
 } as const;
+
+/** What is logged, and in how much memory. */
+export const logOptions = {
+  source: valued('log only sources in this prefix', (text) => parsePrefix(text)),
+  sample: valued('log one packet in N', (text) => parseCount('--sample', text, 0xffff_ffff)),
+  buffer: {
+    ...valued('memory of the log, all CPUs together: 512K, 32M', (text) =>
+      parseSize('--buffer', text),
+    ),
+    defaultDescription: '32M; 1M with --reader dump',
+  },
+} as const;
+
+interface GivenLogOptions {
+  readonly source?: Prefix | undefined;
+  readonly sample?: number | undefined;
+  readonly buffer?: number | undefined;
+}
+
+/** What the options of the log ask for. */
+export function logRequest({ source, sample, buffer }: GivenLogOptions): LogOptions {
+  return { source, sample, bufferBytes: buffer };
+}
+
+export function refuseWithoutLog(options: GivenLogOptions): undefined {
+  for (const name of ['source', 'sample', 'buffer'] as const) {
+    if (options[name] === undefined) continue;
+    throw new XdpwhoError('usage', `--${name}: only with --log`, {
+      hint: 'xdpwho attach --log ..., or xdpwho log ...',
+    });
+  }
+  return undefined;
+}
 
 export const rankingOptions = {
   top: valued('show only the first N sources', (text) => parseCount('--top', text)),

@@ -8,10 +8,18 @@ import type { CommandContext } from './context.js';
 const BATCH = 1000;
 
 /** Resolves when the stream takes more, or nobody reads it any longer. */
-export async function write(context: CommandContext, text: string): Promise<void> {
+export async function write(context: CommandContext, text: string | Uint8Array): Promise<void> {
   const { stdout } = context;
   if (stdout.destroyed || stdout.write(text)) return;
-  await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => {});
+  // Both end together: a listener left behind at each full pipe is soon one too many.
+  const either = new AbortController();
+  const { signal } = either;
+  const first = Promise.race([
+    once(stdout, 'drain', { signal }),
+    once(stdout, 'close', { signal }),
+  ]);
+  await first.catch(() => {});
+  either.abort();
 }
 
 /** One line of JSON each. */

@@ -1,5 +1,5 @@
 /** What the command tells its user, apart from the data: lines on standard error. */
-import { observeCommands } from '../exec.js';
+import { observeCommands } from '../command-channel.js';
 import { renderCommand } from '../render/command.js';
 import { printable } from '../render/text.js';
 

@@ -1,6 +1,8 @@
 /** `watch`: attach, show sources live, detach. */
 import type { Attachment } from '../attachment.js';
 import { countPossibleCpus } from '../kernel.js';
+import { SEGMENT_RECORDS } from '../layout.js';
+import type { LogState } from '../pins.js';
 import { planAttachment } from '../plan.js';
 import type { AttachedRecord } from '../records.js';
 import { renderCommand } from '../render/command.js';
@@ -9,10 +11,12 @@ import { renderDocument } from '../render/json.js';
 import { drawsInPlace, Screen } from '../render/screen.js';
 import { renderSourcesTable } from '../render/sources-table.js';
 import { printable } from '../render/text.js';
+import { ringBytes } from '../ring.js';
 import { estimatedSourceBytes } from '../session.js';
 import { type Reading, type WatchEvent, type WatchOptions, watch } from '../watch.js';
 import { defineCommand } from './command-line.js';
-import { type CommandContext, Interruption } from './context.js';
+import { type CommandContext, isOutputClosed } from './context.js';
+import { LiveView } from './live.js';
 import {
   attachOptions,
   bpffsOption,
@@ -37,8 +41,9 @@ export const watchCommand = defineCommand({
   command: 'watch [interface..]',
   describe: 'attach, show sources live until Ctrl-C, detach',
   about: [
-    'Attaches, shows sources live until Ctrl-C, detaches. k, M and G are powers of 1000. The table has',
-    'room for 65,536 sources, or fewer where the CPUs are so many that it would take more than 64 MiB.',
+    'Attaches, shows sources live until Ctrl-C (or q; ? shows the keys), detaches.',
+    'k, M and G are powers of 1000. The table has room for 65,536 sources, or fewer',
+    'where the CPUs are so many that it would take more than 64 MiB.',
   ],
   builder: (parser) =>
     parser.positional('interface', interfacePositional).options({
@@ -72,31 +77,57 @@ export const watchCommand = defineCommand({
       }
       return 0;
     }
-    const view = viewOf(options.output, context);
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    context.signal.addEventListener('abort', end, { once: true });
+    if (context.signal.aborted) end();
+    const sort = options.sort ?? 'packets';
+    const live = options.output === 'table' && isLive(context);
+    const plainView = viewOf(options.output, context);
+    const showPlain = async (event: WatchEvent) => {
+      tell(event, context);
+      await plainView.show(event);
+    };
+    const view = live
+      ? new LiveView(context, session, {
+          interfaces: interfaces.length,
+          sort,
+          top: options.top ?? 0,
+          onQuit: end,
+          showAfterwards: showPlain,
+        })
+      : { show: showPlain, end: async () => {} };
     const watching: WatchOptions = {
       ...shared,
       interfaces,
       command: 'watch',
-      signal: context.signal,
+      signal: ending.signal,
       intervalMs: options.interval,
       durationMs: options.duration,
       count: options.count,
-      top: options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0),
-      sort: options.sort ?? 'packets',
+      // The live view chooses and sorts for itself, anew at every key.
+      top: live ? 0 : (options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0)),
+      sort: live ? 'none' : sort,
     };
     try {
       for await (const event of watch(session, watching)) {
         // Nobody reads any more: leaving the loop detaches.
         if (isOutputClosed(context.signal)) break;
-        tell(event, context);
         await view.show(event);
       }
     } finally {
+      context.signal.removeEventListener('abort', end);
       await view.end();
+      await plainView.end();
     }
     return 0;
   },
 });
+
+/** A terminal that takes escape sequences; the commands that -v prints would stand in the middle of it. */
+function isLive({ stdout, talk }: CommandContext): boolean {
+  return drawsInPlace(stdout.isTTY === true, process.env.TERM) && !talk.verbose;
+}
 
 /** Shows events in one of the formats. */
 export interface WatchView {
@@ -140,14 +171,22 @@ export function describeAttachment(attachment: Attachment): string[] {
   const { interface: name, mode, programId, reader, state, notes } = attachment;
   const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
   const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B)`;
+  const log = state.log === null ? '' : `, ${describeLog(state.log)}`;
   return [
     ...notes.map((note) => `${name}: ${note}`),
-    `${name}: attached in ${mode} mode, program ${programId}, ${table}, read by ${reader}`,
+    `${name}: attached in ${mode} mode, program ${programId}, ${table}${log}, read by ${reader}`,
   ];
 }
 
-function isOutputClosed(signal: AbortSignal): boolean {
-  return signal.reason instanceof Interruption && signal.reason.exitCode === 0;
+/** How much is kept, and of what. */
+export function describeLog({ source, sample, segments, cpus }: LogState): string {
+  const packets = formatCount(BigInt(segments * SEGMENT_RECORDS));
+  const bytes = formatCount(BigInt(ringBytes(segments, cpus)));
+  return [
+    `log of ${packets} packets for each CPU (${bytes}B)`,
+    ...(source === null ? [] : [`only from ${source}`]),
+    ...(sample === 1 ? [] : [`one in ${sample}`]),
+  ].join(', ');
 }
 
 class NdjsonView implements WatchView {

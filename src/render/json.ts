@@ -11,9 +11,18 @@ export function renderDocument(value: unknown): string {
   return stringify(value, '\n', '  ');
 }
 
+/** A JSON string that is fit for a terminal too: JSON itself allows DEL and the C1 control characters as they are. */
+export function quoteJson(text: string): string {
+  return JSON.stringify(text).replace(
+    /\p{Cc}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** `lineEnd` is the line break with the indentation of the value, or empty: all on one line. */
 function stringify(value: unknown, lineEnd: string, indent: string): string {
   if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'string') return quoteJson(value);
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   const inner = lineEnd + indent;
   const colon = indent === '' ? ':' : ': ';

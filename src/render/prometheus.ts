@@ -3,7 +3,9 @@
  * textfile collector takes; OpenMetrics 1.0 names counters without `_total` in its TYPE lines, has
  * units, and ends with a mark. Neither has time stamps: the textfile collector refuses them.
  */
+
 import type { SourceRecord, TotalsRecord } from '../records.js';
+import { printable } from './text.js';
 
 export interface Metrics {
   readonly interface: string;
@@ -21,9 +23,9 @@ export interface Metrics {
 export type MetricsFormat = 'prometheus' | 'openmetrics';
 
 interface Family {
-  /** Without `_total`. */
+  /** Without `_total` or `_info`. */
   readonly name: string;
-  readonly type: 'counter' | 'gauge';
+  readonly type: 'counter' | 'gauge' | 'info';
   readonly unit?: 'bytes' | 'packets';
   readonly help: string;
   readonly samples: (metrics: Metrics) => readonly Sample[];
@@ -99,23 +101,26 @@ const FAMILIES: readonly Family[] = [
     samples: ({ rest }) => [[{}, rest.sources]],
   },
   {
-    name: 'xdpwho_info',
-    type: 'gauge',
+    name: 'xdpwho',
+    type: 'info',
     help: 'How it is attached; always 1.',
     samples: ({ mode, version }) => [[{ mode, version }, 1]],
   },
 ];
 
+const SUFFIXES = { counter: '_total', gauge: '', info: '_info' } as const;
+
 /** Lines without their ends: every family once, with the samples of all interfaces, as both formats demand. */
 export function renderMetrics(all: readonly Metrics[], format: MetricsFormat): string[] {
   const open = format === 'openmetrics';
   const lines = FAMILIES.flatMap((family) => {
-    const counter = family.type === 'counter';
-    const sample = counter ? `${family.name}_total` : family.name;
+    const sample = `${family.name}${SUFFIXES[family.type]}`;
     const titled = open ? family.name : sample;
+    // 0.0.4 knows no other type for it.
+    const type = family.type === 'info' && !open ? 'gauge' : family.type;
     return [
       `# HELP ${titled} ${escapeHelp(family.help, open)}`,
-      `# TYPE ${titled} ${family.type}`,
+      `# TYPE ${titled} ${type}`,
       ...(open && family.unit !== undefined ? [`# UNIT ${titled} ${family.unit}`] : []),
       ...all.flatMap((metrics) =>
         family.samples(metrics).map(([labels, value]) => {
@@ -135,8 +140,14 @@ function renderLabels(labels: Readonly<Record<string, string>>): string {
     .join(',');
 }
 
+/** The formats have no escape for other control characters, and the text may go to a terminal: they are as in a table. */
 function escapeLabel(value: string): string {
-  return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
+  const escaped = (character: string) => (character === '\n' ? '\\n' : `\\${character}`);
+  return value
+    .split('\n')
+    .map(printable)
+    .join('\n')
+    .replace(/[\\"\n]/g, escaped);
 }
 
 /** Only OpenMetrics escapes quotes in HELP. */

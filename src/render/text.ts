@@ -28,19 +28,26 @@ export function wrapWords(text: string, width: number, indent = ''): string[] {
   return [...lines, line];
 }
 
-export type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
+export type Style = 'bold' | 'dim' | 'inverse' | 'green' | 'yellow' | 'red' | 'cyan';
 
 /** ECMA-48 SGR codes. */
 const STYLE_CODES = {
   bold: [1, 22],
   dim: [2, 22],
+  inverse: [7, 27],
   green: [32, 39],
   yellow: [33, 39],
   red: [31, 39],
+  cyan: [36, 39],
 } as const satisfies Record<Style, readonly [number, number]>;
 
 export function paint(text: string, style: Style, color: boolean): string {
   if (!color || text === '') return text;
   const [on, off] = STYLE_CODES[style];
   return `\x1b[${on}m${text}\x1b[${off}m`;
+}
+
+/** Foreground `index` of the palette of 256 (xterm's, ISO 8613-6 syntax with semicolons). */
+export function paintIndexed(text: string, index: number): string {
+  return text === '' ? text : `\x1b[38;5;${index}m${text}\x1b[39m`;
 }

@@ -1,0 +1,178 @@
+/** `bench`: what a program costs per packet on this host. */
+import { readFileSync } from 'node:fs';
+import { Bench, compareWithSaved, DEFAULT_ROUNDS, LEAST_ROUNDS } from '../bench.js';
+import { parseSaved } from '../comparison.js';
+import { systemErrorCode, XdpwhoError } from '../errors.js';
+import { measureLive } from '../live-bench.js';
+import { parseCount, parseDuration, parsePercentage } from '../options.js';
+import {
+  bencherMetrics,
+  liveBencherMetrics,
+  renderComparisons,
+  renderCosts,
+  renderLiveCost,
+} from '../render/bench.js';
+import { renderDocument } from '../render/json.js';
+import { defineCommand } from './command-line.js';
+import type { CommandContext } from './context.js';
+import { netnsOption, outputOption, parsePath, textOption } from './options.js';
+import { write } from './printing.js';
+import { sessionContext } from './session-context.js';
+
+type Format = 'table' | 'json' | 'bmf';
+
+interface Options {
+  readonly output: Format;
+  readonly object: string | undefined;
+  readonly program: string | undefined;
+  readonly packets: string | undefined;
+  readonly rounds: number | undefined;
+  readonly compare: string | undefined;
+  readonly threshold: number | undefined;
+  readonly live: string | undefined;
+  readonly duration: number | undefined;
+  readonly netns: string | undefined;
+}
+
+const DEFAULT_THRESHOLD = 0.15;
+const DEFAULT_DURATION_MS = 10_000;
+const MOST_ROUNDS = 10_000;
+
+export const benchCommand = defineCommand({
+  command: 'bench',
+  describe: 'what the program costs per packet on this host',
+  about: [
+    'Measures what an XDP program costs per packet, in nanoseconds, in turn with an',
+    'empty program: without an interface and without traffic. With --live, what the',
+    'program on an interface costs on real traffic. Exit code 1 when --compare finds',
+    'something slower.',
+  ],
+  builder: (parser) =>
+    parser.options({
+      ...outputOption<Format>(['table', 'json', 'bmf']),
+      object: textOption('a compiled XDP program, instead of our own', (text) =>
+        parsePath('--object', text),
+      ),
+      program: textOption('which program of the object', (text) => text),
+      packets: textOption('directory of frames: one raw frame per file', (text) =>
+        parsePath('--packets', text),
+      ),
+      rounds: {
+        ...textOption('how often each is measured', parseRounds),
+        defaultDescription: String(DEFAULT_ROUNDS),
+      },
+      compare: textOption('compare with what -o json has saved in this file', (text) =>
+        parsePath('--compare', text),
+      ),
+      threshold: {
+        ...textOption('how much slower is slower', (text) => parsePercentage('--threshold', text)),
+        defaultDescription: '15%',
+      },
+      live: textOption('measure the program on this interface', (text) => text),
+      duration: {
+        ...textOption('how long, with --live', (text) => parseDuration('--duration', text)),
+        defaultDescription: '10s',
+      },
+      ...netnsOption,
+    }),
+  examples: [
+    ['xdpwho bench -o json > saved.json', 'then: xdpwho bench --compare saved.json'],
+    ['xdpwho bench --live eth0 --duration 30s', 'on real traffic'],
+  ],
+  handler: async (options, context) => {
+    checkCombination(options);
+    if (options.live !== undefined) return benchLive(options.live, options, context);
+    return benchProgram(options, context);
+  },
+});
+
+function parseRounds(text: string): number {
+  const rounds = parseCount('--rounds', text, MOST_ROUNDS);
+  if (rounds >= LEAST_ROUNDS) return rounds;
+  throw new XdpwhoError('usage', `--rounds ${text}: must be at least ${LEAST_ROUNDS}`);
+}
+
+function checkCombination(options: Options): void {
+  const { object, program, packets, rounds, compare, threshold, live, duration, netns } = options;
+  const others =
+    live === undefined ? { duration, netns } : { object, program, packets, rounds, compare };
+  const lost = Object.entries(others).find(([, value]) => value !== undefined)?.[0];
+  if (lost !== undefined) {
+    const why = live === undefined ? 'only with --live' : 'not with --live';
+    throw new XdpwhoError('usage', `--${lost}: ${why}`);
+  }
+  if (threshold !== undefined && compare === undefined) {
+    throw new XdpwhoError('usage', '--threshold: only with --compare');
+  }
+}
+
+async function benchProgram(options: Options, context: CommandContext): Promise<number> {
+  const { object, program, packets: packetsDirectory, output, compare } = options;
+  const { rounds = DEFAULT_ROUNDS, threshold = DEFAULT_THRESHOLD } = options;
+  const { signal, talk, color } = context;
+  const saved = compare === undefined ? undefined : parseSaved(readText(compare), compare);
+  const bench = await Bench.open(await sessionContext(context), {
+    object,
+    program,
+    packetsDirectory,
+  });
+  try {
+    for (const skipped of bench.skipped) talk.say(`${skipped.case}: left out: ${skipped.why}`);
+    talk.say(`${bench.program} and an empty program in turn, ${rounds} rounds`);
+    const onAgain = (cases: readonly string[]) => talk.say(`measuring again: ${cases.join(', ')}`);
+    const { costs, comparisons } =
+      saved === undefined
+        ? { costs: await bench.measure(rounds, { signal }), comparisons: undefined }
+        : await compareWithSaved(bench, saved, { rounds, threshold, signal, onAgain });
+    if (output === 'json') {
+      const { program: name, skipped } = bench;
+      const document = { program: name, object, rounds, cases: costs, skipped, comparisons };
+      await write(context, `${renderDocument(document)}\n`);
+    } else if (output === 'bmf') {
+      await write(context, `${renderDocument(bencherMetrics(bench.program, costs))}\n`);
+    } else if (comparisons === undefined) {
+      await write(context, `${renderCosts(costs, color).join('\n')}\n`);
+    } else {
+      await write(context, `${renderComparisons(comparisons, color).join('\n')}\n`);
+    }
+    const slower = comparisons?.filter(({ verdict }) => verdict === 'slower') ?? [];
+    if (slower.length === 0) return 0;
+    const percent = `${+(threshold * 100).toFixed(2)} %`;
+    talk.say(`slower by more than ${percent}: ${slower.map((each) => each.case).join(', ')}`);
+    return 1;
+  } finally {
+    await bench.close();
+  }
+}
+
+async function benchLive(
+  device: string,
+  options: Options,
+  context: CommandContext,
+): Promise<number> {
+  const { netns, output, duration: durationMs = DEFAULT_DURATION_MS } = options;
+  const { signal, talk } = context;
+  const onStart = (switchedOn: boolean) =>
+    talk.say(
+      switchedOn
+        ? 'kernel.bpf_stats_enabled: switched on, for the whole system, until this ends'
+        : 'kernel.bpf_stats_enabled: on already',
+    );
+  const about = { interface: device, netns, durationMs, signal, onStart };
+  const cost = await measureLive(await context.bpftool(), about);
+  const text =
+    output === 'table'
+      ? renderLiveCost(cost).join('\n')
+      : renderDocument(output === 'json' ? cost : liveBencherMetrics(cost));
+  await write(context, `${text}\n`);
+  return 0;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const why = systemErrorCode(cause) === 'ENOENT' ? 'no such file' : String(cause);
+    throw new XdpwhoError('usage', `${file}: ${why}`, { cause });
+  }
+}

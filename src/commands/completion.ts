@@ -1,0 +1,38 @@
+/** `completion`: what a shell needs to complete our command lines. */
+import { basename } from 'node:path';
+import { XdpwhoError } from '../errors.js';
+import { parseChoice } from '../options.js';
+import { renderCompletion, SHELLS } from '../render/completion.js';
+import { type AnyCommand, defineCommand, generalOptions } from './command-line.js';
+import { write } from './printing.js';
+
+/** `loadCommands`: all of them, this one included. */
+export function makeCompletionCommand(
+  loadCommands: () => Promise<readonly AnyCommand[]>,
+): AnyCommand {
+  return defineCommand({
+    command: 'completion [shell]',
+    describe: 'completion for bash, zsh or fish',
+    about: [
+      'Prints what bash, zsh or fish (default: the one in SHELL) needs to complete verbs,',
+      'options, their values, interfaces, network namespaces and files.',
+    ],
+    builder: (parser) => parser.positional('shell', { type: 'string', hidden: true }).hide('shell'),
+    examples: [
+      ['xdpwho completion bash > ~/.local/share/bash-completion/completions/xdpwho', 'for bash'],
+      ['xdpwho completion fish > ~/.config/fish/completions/xdpwho.fish', 'for fish'],
+    ],
+    handler: async ({ shell }, context) => {
+      const asked = shell ?? basename(process.env.SHELL ?? '');
+      if (asked === '') {
+        throw new XdpwhoError('usage', 'no shell named', { hint: 'xdpwho completion bash' });
+      }
+      const descriptions = (await loadCommands()).map((command) => command.description());
+      await write(
+        context,
+        renderCompletion(parseChoice('completion', asked, SHELLS), descriptions, generalOptions()),
+      );
+      return 0;
+    },
+  });
+}

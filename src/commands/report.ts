@@ -1,0 +1,70 @@
+/** `report`: a recording of `watch -o ndjson` as a page to look at. */
+import { createReadStream } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { systemErrorCode, XdpwhoError } from '../errors.js';
+import { renderReport } from '../render/report.js';
+import { printable } from '../render/text.js';
+import { readReport } from '../report.js';
+import { defineCommand } from './command-line.js';
+import type { CommandContext } from './context.js';
+import { parsePath, textOption } from './options.js';
+import { write } from './printing.js';
+
+export const reportCommand = defineCommand({
+  command: 'report [file]',
+  describe: 'a recording of watch -o ndjson as an HTML page',
+  about: [
+    'Turns a recording of `watch -o ndjson` into one HTML page: traffic over time, the',
+    'top sources, a table. The page has no script and loads nothing. FILE may be -.',
+  ],
+  builder: (parser) =>
+    parser
+      .positional('file', { type: 'string', hidden: true })
+      .hide('file')
+      .options({
+        output: {
+          ...textOption('where to write it; default: standard output', (text) =>
+            parsePath('--output', text),
+          ),
+          alias: 'o',
+        },
+      }),
+  examples: [
+    ['xdpwho eth0 -o ndjson --duration 1m > eth0.ndjson', 'record a minute'],
+    ['xdpwho report eth0.ndjson -o eth0.html', 'and look at it'],
+  ],
+  handler: async ({ file, output }, context) => {
+    if (file === undefined) throw new XdpwhoError('usage', 'no recording named');
+    const name = file === '-' ? 'standard input' : file;
+    const recording = await readReport(await open(file, context), printable(name));
+    const page = renderReport(recording, { file: name, version: context.version });
+    if (output === undefined) {
+      await write(context, page);
+      return 0;
+    }
+    try {
+      await writeFile(output, page);
+    } catch (error) {
+      throw unusable(output, error);
+    }
+    context.talk.say(`${output}: written`);
+    return 0;
+  },
+});
+
+/** Opened before anything is read, so that a missing file is told as such. */
+async function open(file: string, context: CommandContext): Promise<Readable> {
+  if (file === '-') return context.stdin;
+  const stream = createReadStream(file);
+  await new Promise<void>((resolve, reject) => {
+    stream.once('open', () => resolve());
+    stream.once('error', (error) => reject(unusable(file, error)));
+  });
+  return stream;
+}
+
+function unusable(file: string, error: unknown): XdpwhoError {
+  const why = systemErrorCode(error) ?? String(error);
+  return new XdpwhoError('failed', `${printable(file)}: ${why}`, { hint: 'ls -l', cause: error });
+}

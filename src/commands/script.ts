@@ -1,0 +1,65 @@
+/** `script`: one verb as a POSIX shell script, for a host without Node. */
+import { XdpwhoError } from '../errors.js';
+import { nameFault } from '../interfaces.js';
+import { parseChoice } from '../options.js';
+import { printable } from '../render/text.js';
+import { renderScript, SCRIPT_VERBS } from '../script.js';
+import { defineCommand } from './command-line.js';
+import {
+  attachOptions,
+  bpffsOption,
+  fileModeOption,
+  interfaceOption,
+  interfacesIn,
+  netnsOption,
+} from './options.js';
+import { write } from './printing.js';
+
+export const scriptCommand = defineCommand({
+  command: 'script <verb> [interface]',
+  describe: 'a verb as one shell script, for a host without Node',
+  about: [
+    'Prints one POSIX shell script that does on another host what the verb (attach, detach or status)',
+    'would do: it needs sh, bpftool and coreutils or busybox there. What it leaves is read, listed',
+    'and detached by xdpwho, and the other way round.',
+  ],
+  builder: (parser) =>
+    parser
+      .positional('verb', { type: 'string', demandOption: true, hidden: true })
+      .positional('interface', { type: 'string', hidden: true })
+      .options({
+        ...interfaceOption,
+        ...netnsOption,
+        ...attachOptions,
+        ...fileModeOption,
+        ...bpffsOption,
+        replace: {
+          type: 'boolean',
+          default: false,
+          describe: 'attach anew where the options differ; counts are lost',
+        },
+      }),
+  examples: [
+    ['xdpwho script attach eth0 > attach.sh', 'then: ssh root@HOST sh < attach.sh'],
+    ['xdpwho script attach eth0 --file-mode 0444 | ssh root@HOST sh', 'or in one step'],
+    ['xdpwho script status eth0', 'prints JSON there; exit code 3 when nothing is attached'],
+  ],
+  handler: async (options, context) => {
+    const verb = parseChoice('script', options.verb, SCRIPT_VERBS);
+    const named = options.interface === undefined ? [] : [options.interface];
+    const [name, other] = interfacesIn({ ...options, interface: named });
+    if (name === undefined) throw new XdpwhoError('usage', 'no interface named');
+    if (other !== undefined) {
+      throw new XdpwhoError('usage', `${printable(other)}: one interface for each script`);
+    }
+    const fault = nameFault(name);
+    if (fault !== undefined) throw new XdpwhoError('usage', `${printable(name)}: ${fault}`);
+    const { netns, bpffs, mode, reader, maxSources, fileMode, replace, quiet } = options;
+    const script = renderScript(
+      { verb, interface: name, netns, bpffs, mode, reader, maxSources, fileMode, replace, quiet },
+      { version: context.version, objectsDirectory: context.objectsDirectory },
+    );
+    await write(context, script);
+    return 0;
+  },
+});

@@ -1,0 +1,84 @@
+/**
+ * Every verb, in the order in which help lists them. Commands are loaded when they are asked for, so
+ * that help comes at once; test/verbs.test.ts holds the words here against theirs.
+ */
+import type { AnyCommand, Verb } from './command-line.js';
+
+/** The one that runs when no verb is given. */
+export const DEFAULT_VERB: Verb = lazy(
+  'watch [interface..]',
+  'attach, show sources live until Ctrl-C, detach',
+  async () => {
+    const { watchCommand } = await import('./watch.js');
+    return watchCommand;
+  },
+);
+
+export const VERBS: readonly Verb[] = [
+  DEFAULT_VERB,
+  lazy('log [interface..]', 'one line per packet, until Ctrl-C; detach', async () => {
+    const { logCommand } = await import('./log.js');
+    return logCommand;
+  }),
+  lazy('attach [interface..]', 'attach and return; it goes on counting by itself', async () => {
+    const { attachCommand } = await import('./attach.js');
+    return attachCommand;
+  }),
+  lazy('dump [interface..]', 'the counters now', async () => {
+    const { dumpCommand } = await import('./dump.js');
+    return dumpCommand;
+  }),
+  lazy('status [interface..]', 'what is attached, in which mode, whose it is', async () => {
+    const { statusCommand } = await import('./status.js');
+    return statusCommand;
+  }),
+  lazy('detach [interface..]', "detach and unpin; never a stranger's program", async () => {
+    const { detachCommand } = await import('./detach.js');
+    return detachCommand;
+  }),
+  lazy('clean', 'remove what dead runs left; only ever our own', async () => {
+    const { cleanCommand } = await import('./clean.js');
+    return cleanCommand;
+  }),
+  lazy('report [file]', 'a recording of watch -o ndjson as an HTML page', async () => {
+    const { reportCommand } = await import('./report.js');
+    return reportCommand;
+  }),
+  lazy('bench', 'what the program costs per packet on this host', async () => {
+    const { benchCommand } = await import('./bench.js');
+    return benchCommand;
+  }),
+  lazy('doctor [interface..]', 'what this host has and lacks, and what mends it', async () => {
+    const { doctorCommand } = await import('./doctor.js');
+    return doctorCommand;
+  }),
+  lazy('build [directory]', 'compile the BPF objects with clang', async () => {
+    const { buildCommand } = await import('./build.js');
+    return buildCommand;
+  }),
+  lazy('demo', 'the main job, on traffic of its own', async () => {
+    const { demoCommand } = await import('./demo.js');
+    return demoCommand;
+  }),
+  lazy(
+    'script <verb> [interface]',
+    'a verb as one shell script, for a host without Node',
+    async () => {
+      const { scriptCommand } = await import('./script.js');
+      return scriptCommand;
+    },
+  ),
+  lazy('completion [shell]', 'completion for bash, zsh or fish', async () => {
+    const { makeCompletionCommand } = await import('./completion.js');
+    return makeCompletionCommand(loadCommands);
+  }),
+];
+
+/** All of them, for what tells about all of them. */
+export function loadCommands(): Promise<AnyCommand[]> {
+  return Promise.all(VERBS.map((verb) => verb.load()));
+}
+
+function lazy(command: string, describe: string, load: Verb['load']): Verb {
+  return { verb: command.split(' ', 1)[0] ?? '', command, describe, load };
+}

@@ -1,0 +1,198 @@
+/** Interfaces that go, move and are many, when nobody but the guard is left to see it. */
+import { writeFileSync } from 'node:fs';
+import { execa } from 'execa';
+import * as assert from 'uvu/assert';
+import { udpFrame } from '../../src/frames.js';
+import { tried } from '../reliability.js';
+import { suite } from '../suite.js';
+import { documentIn, Lab, lastReading, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
+
+const PROMISE =
+  'An interface that moves, is renamed, goes, or is one of many keeps no program of ours';
+
+const MANY = 200;
+
+let lab: Lab;
+let other: Lab;
+
+const changes = suite(PROMISE, WHY_NOT);
+
+changes.before.each(async () => {
+  lab = await Lab.create();
+  other = await Lab.create();
+});
+changes.after.each(async () => {
+  await lab.close();
+  await other.close();
+});
+
+async function watching(interfaceName = 'eth0'): Promise<Started> {
+  const run = lab.start(['watch', interfaceName, '--interval', '10s']);
+  await run.says(/attached in native mode/);
+  return run;
+}
+
+/** What may become of the interface before its run is killed. */
+const CHANGES: Readonly<Record<string, () => Promise<unknown>>> = {
+  renamed: async () => {
+    await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'name', 'eth.9']);
+  },
+  'set down': () => lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'down']),
+  deleted: () => lab.ip(lab.netns, ['link', 'del', 'dev', 'eth0']),
+  'deleted, and made anew': async () => {
+    await lab.ip(lab.netns, ['link', 'del', 'dev', 'eth0']);
+    await lab.addVeth('again', 'eth0');
+  },
+  'moved to another named namespace': async () => {
+    await other.ip(other.netns, ['link', 'del', 'dev', 'eth0']);
+    await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'netns', other.netns]);
+  },
+  'left without its namespace': () => execa('ip', ['netns', 'del', lab.netns]),
+};
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  changes(`${what}, then the run killed: the guard finds the program where it is`, async () => {
+    const run = await watching();
+    await change();
+    run.child.kill('SIGKILL');
+    await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+    assert.equal(lab.pins(), []);
+    const places = what.includes('without') ? [other] : [lab, other];
+    for (const place of places) assert.equal(await place.attached(), []);
+    tried(PROMISE, {
+      what: `the interface ${what} under \`watch\`, which is then killed`,
+      times: 1,
+      result: 'nothing left, wherever it was',
+    });
+  });
+}
+
+changes(
+  'moved to the namespace of a process, which has no name, then the run killed: it is found there too',
+  async () => {
+    const process = execa('unshare', ['--net', 'sleep', '60'], { reject: false });
+    const pid = process.pid;
+    assert.ok(pid !== undefined);
+    try {
+      const inode = (place: string) =>
+        execa('stat', ['-Lc', '%i', place]).then(({ stdout }) => stdout);
+      const own = await inode('/proc/self/ns/net');
+      await lab.until(async () => (await inode(`/proc/${pid}/ns/net`)) !== own, 'unshared');
+      const run = await watching();
+      await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'netns', String(pid)]);
+      const there = () => lab.bpftool.showNet(`/proc/${pid}/ns/net`);
+      assert.is((await there()).length, 1, 'it takes its program along');
+      run.child.kill('SIGKILL');
+      await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+      assert.equal(await there(), []);
+      assert.equal(lab.pins(), []);
+    } finally {
+      process.kill('SIGKILL');
+      await process;
+    }
+    tried(PROMISE, {
+      what: 'the interface moved to the namespace of a process under `watch`, which is then killed',
+      times: 1,
+      result: 'nothing left',
+    });
+  },
+);
+
+changes(
+  'the same name and index in two namespaces with one bpffs: each has its own counts and its own end',
+  async () => {
+    const index = async (each: Lab) => {
+      const [link]: { ifindex?: number }[] = JSON.parse(
+        await each.ip(each.netns, ['-j', 'link', 'show', 'dev', 'eth0']),
+      );
+      return link?.ifindex;
+    };
+    assert.is(await index(lab), await index(other));
+    const places = ['--bpffs', lab.bpffs];
+    const run = (each: Lab, ...args: string[]) =>
+      each.run([...args, '--netns', each.netns, ...places], { bare: true });
+    for (const [each, count] of [
+      [lab, 5],
+      [other, 9],
+    ] as const) {
+      assert.is((await run(each, 'attach', 'eth0')).exitCode, 0);
+      await each.send(udpFrame({ source: '192.0.2.1' }), count);
+    }
+    assert.is(lab.pins().length, 2);
+    const packets = async (each: Lab) => {
+      const { stdout } = await run(each, 'dump', 'eth0', '-o', 'ndjson');
+      return lastReading(recordsIn(stdout)).packets;
+    };
+    assert.equal(
+      [await packets(lab), await packets(other)],
+      [{ '192.0.2.1': 5 }, { '192.0.2.1': 9 }],
+    );
+    assert.is((await run(lab, 'detach', 'eth0')).exitCode, 0);
+    assert.equal([(await lab.attached()).length, (await other.attached()).length], [0, 1]);
+    assert.equal(await packets(other), { '192.0.2.1': 9 });
+    assert.is((await run(other, 'detach', 'eth0')).exitCode, 0);
+    assert.equal(lab.pins(), []);
+    tried(PROMISE, {
+      what: 'the same name and index in two namespaces, one bpffs',
+      times: 1,
+      result: 'told apart: counts, `detach`',
+    });
+  },
+);
+
+changes('an index above 1,000 is like any other', async () => {
+  const peer = ['peer', 'name', 'far', 'index', '65432', 'netns', lab.netns];
+  const ends = ['name', 'near', 'netns', lab.sender, 'index', '54321', 'type', 'veth'];
+  await execa('ip', ['link', 'add', ...ends, ...peer]);
+  for (const [netns, name] of [
+    [lab.sender, 'near'],
+    [lab.netns, 'far'],
+  ] as const) {
+    await lab.ip(netns, ['link', 'set', 'dev', name, 'arp', 'off', 'addrgenmode', 'none', 'up']);
+  }
+  assert.is((await lab.run(['attach', 'far'])).exitCode, 0);
+  await lab.send(udpFrame({ source: '192.0.2.1' }), 7, { ifindex: 54_321 });
+  const { stdout } = await lab.run(['dump', 'far', '-o', 'ndjson']);
+  assert.equal(lastReading(recordsIn(stdout)).packets, { '192.0.2.1': 7 });
+  assert.is((await lab.run(['detach', 'far'])).exitCode, 0);
+  await lab.untilNothingLeft();
+  tried(PROMISE, { what: 'an interface with index 65,432', times: 1, result: 'like any other' });
+});
+
+changes(`${MANY} interfaces at once are attached, told and detached`, async () => {
+  const names = Array.from({ length: MANY }, (_, index) => `many${index}`);
+  const batch = `${lab.scratch}/links`;
+  const lines = names.map((name) => {
+    const peer = `peer name ${name} netns ${lab.netns}`;
+    return `link add name t${name} netns ${lab.sender} type veth ${peer}`;
+  });
+  writeFileSync(batch, `${lines.join('\n')}\n`);
+  await execa('ip', ['-batch', batch]);
+  const few = ['--max-sources', '64'];
+  // Not by lab.run, which sets a limit for one interface.
+  const attaching = lab.start(['attach', ...names, ...few, '--json']);
+  assert.is((await attaching.ended()).exitCode, 0, attaching.stderr);
+  assert.is((await lab.attached()).length, MANY);
+  const status = documentIn((await lab.run(['status', '--json'])).stdout);
+  const entries = listIn(status, 'interfaces').filter((each) => each.ownership === 'ours');
+  assert.equal(entries.map((each) => each.interface).sort(), [...names].sort());
+  const detaching = lab.start(['detach', '--all', '-q']);
+  assert.is((await detaching.ended()).exitCode, 0, detaching.stderr);
+  await lab.untilNothingLeft();
+
+  // And in the foreground, killed: a guard for each.
+  const half = names.slice(0, MANY / 4);
+  const run = lab.start(['watch', ...half, ...few, '--interval', '10s', '-q']);
+  await lab.until(async () => (await lab.attached()).length >= half.length / 2, 'many', 180_000);
+  run.child.kill('SIGKILL');
+  await lab.until(async () => (await lab.guards()).length === 0, 'no guard left', 180_000);
+  assert.equal(lab.pins(), []);
+  assert.equal(await lab.attached(), []);
+  tried(PROMISE, {
+    what: `${MANY} interfaces by \`attach\`, \`status\`, \`detach --all\`; ${half.length} by \`watch\`, killed in the middle`,
+    times: 1,
+    result: 'all of them attached, told and detached; nothing left',
+  });
+});
+
+changes.run();

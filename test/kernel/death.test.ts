@@ -1,0 +1,561 @@
+/** Every way of dying, at every moment: what was attached is gone afterwards, or is told and collected. */
+import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import * as assert from 'uvu/assert';
+import { cgroupPlaces } from '../../src/kernel.js';
+import { tried } from '../reliability.js';
+import { suite } from '../suite.js';
+import { CLI, documentIn, Lab, listIn, type Started, WHY_NOT } from './lab.js';
+
+const PROMISE = 'What it attached is gone when its run is gone, however that ended';
+
+const LABS = 3;
+const RANDOM_MOMENTS = 200;
+
+const labs: Lab[] = [];
+
+/** The first of them, for what needs only one. */
+function first(): Lab {
+  const [lab] = labs;
+  if (lab === undefined) throw new Error('no lab');
+  return lab;
+}
+
+const death = suite(PROMISE, WHY_NOT);
+
+death.before(async () => {
+  for (let count = 0; count < LABS; count++) labs.push(await Lab.create());
+});
+death.after(async () => {
+  await Promise.all(labs.map((lab) => lab.close()));
+});
+
+/** Work for every lab at once, each taking the next item when it is done with one. */
+async function share<T>(items: readonly T[], work: (lab: Lab, item: T) => Promise<void>) {
+  const left = [...items];
+  const lane = async (lab: Lab) => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(lab, item);
+  };
+  await Promise.all(labs.map(lane));
+}
+
+/** Starts `watch` and waits until it is attached. */
+async function watching(lab: Lab, ...args: string[]): Promise<Started> {
+  const run = lab.start(['watch', 'eth0', '--interval', '200ms', ...args]);
+  await run.says(/attached in native mode/);
+  return run;
+}
+
+/** The process that guards the only attachment in a lab. */
+async function guardPid(lab: Lab): Promise<number> {
+  const [line, ...more] = await lab.guards();
+  assert.is(more.length, 0, 'one guard for one attachment');
+  return Number.parseInt(line?.trim() ?? '', 10);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** What to do to the run at one of its commands. `$PPID` is the run: nsenter is replaced by bpftool. */
+const FAULTS = {
+  'before it': 'kill -9 $PPID; exit 1',
+  'and the command goes on without it': 'kill -9 $PPID; sleep 0.2',
+  'and the command with it': '"$bpftool" "$@" & kill -9 $PPID $!; exit 1',
+  'after it': '"$bpftool" "$@"; kill -9 $PPID; exit 0',
+} as const;
+
+type Fault = keyof typeof FAULTS;
+
+let wrappers = 0;
+
+/** A bpftool that does that at the nth command that has this verb, once: the guard uses it too. */
+function faultyBpftool(lab: Lab, verb: string, nth: number, fault: Fault): string {
+  const name = `faulty${++wrappers}`;
+  const fired = `${lab.scratch}/${name}-fired`;
+  const seen = `${lab.scratch}/${name}-seen`;
+  return lab.bpftoolThat(
+    name,
+    `case " $* " in *" ${verb} "*)
+  echo x >>${seen}
+  if [ "$(wc -l <${seen})" -eq ${nth} ] && mkdir ${fired} 2>/dev/null; then ${FAULTS[fault]}; fi
+esac`,
+  );
+}
+
+function hasFired(lab: Lab, bpftool: string): boolean {
+  return readdirSync(lab.scratch).some((entry) => `${lab.scratch}/${entry}` === `${bpftool}-fired`);
+}
+
+interface Stage {
+  readonly args: readonly string[];
+  readonly verb: string;
+  readonly nth: number;
+}
+
+/** The commands of each verb of ours, in their order. */
+const MAKING = [
+  { verb: 'net show', nth: 1 },
+  { verb: 'prog load', nth: 1 },
+  { verb: 'prog show', nth: 1 },
+  { verb: 'iter pin', nth: 1 },
+  { verb: 'iter pin', nth: 2 },
+  { verb: 'net attach', nth: 1 },
+];
+const STAGES: readonly Stage[] = [
+  ...[...MAKING, { verb: 'net show', nth: 3 }, { verb: 'net detach', nth: 1 }].map((stage) => ({
+    args: ['watch', 'eth0', '--interval', '100ms', '--count', '2'],
+    ...stage,
+  })),
+  ...[...MAKING, { verb: 'iter pin', nth: 3 }, { verb: 'net detach', nth: 1 }].map((stage) => ({
+    args: ['log', 'eth0', '--duration', '300ms'],
+    ...stage,
+  })),
+  ...MAKING.map((stage) => ({ args: ['attach', 'eth0'], ...stage })),
+];
+
+death('SIGKILL at each of the commands of watch, log and attach leaves nothing', async () => {
+  const faults = Object.keys(FAULTS) as readonly string[];
+  const cases = STAGES.flatMap((stage) => faults.map((fault) => ({ stage, fault })));
+  let fired = 0;
+  await share(cases, async (lab, { stage, fault }) => {
+    const name = `${stage.args[0]}, ${stage.nth}. ${stage.verb}, ${fault}`;
+    const bpftool = faultyBpftool(lab, stage.verb, stage.nth, faultNamed(fault));
+    const run = lab.start([...stage.args, '--bpftool', bpftool]);
+    const { signal } = await run.ended();
+    assert.is(signal, 'SIGKILL', `${name}: ${run.stderr}`);
+    assert.ok(hasFired(lab, bpftool), name);
+    fired++;
+    await lab.untilNothingLeft();
+  });
+  assert.is(fired, cases.length);
+  tried(PROMISE, {
+    what: `SIGKILL of \`watch\`, \`log\` and \`attach\` at each bpftool command: before it, in it, after it, and with it going on alone`,
+    times: fired,
+    result: 'nothing attached, pinned or running afterwards',
+  });
+});
+
+function faultNamed(name: string): Fault {
+  for (const fault of Object.keys(FAULTS)) {
+    if (fault === name && isFault(fault)) return fault;
+  }
+  throw new Error(name);
+}
+
+function isFault(name: string): name is Fault {
+  return Object.hasOwn(FAULTS, name);
+}
+
+death('SIGKILL in the middle of detach leaves what the next detach ends', async () => {
+  const verbs = ['net show', 'prog show', 'net detach'];
+  const cases = verbs.flatMap((verb) => Object.keys(FAULTS).map((fault) => ({ verb, fault })));
+  await share(cases, async (lab, { verb, fault }) => {
+    const name = `${verb}, ${fault}`;
+    assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0, name);
+    const bpftool = faultyBpftool(lab, verb, 1, faultNamed(fault));
+    const run = lab.start(['detach', 'eth0', '--bpftool', bpftool]);
+    assert.is((await run.ended()).signal, 'SIGKILL', name);
+    // A command that went on alone ends within that time.
+    await sleep(300);
+    const { exitCode, stderr } = await lab.run(['detach', 'eth0']);
+    assert.is(exitCode, 0, `${name}: ${stderr}`);
+    await lab.untilNothingLeft();
+  });
+  tried(PROMISE, {
+    what: 'SIGKILL of `detach` at each bpftool command, in the same four ways',
+    times: cases.length,
+    result: 'the next `detach` ended what was left',
+  });
+});
+
+const RANDOM_RUNS = [
+  ['watch', 'eth0', '--interval', '100ms'],
+  ['log', 'eth0'],
+  ['watch', 'eth0', '--interval', '100ms', '--reader', 'dump'],
+  ['attach', 'eth0'],
+];
+
+death('SIGKILL at a random moment leaves nothing, or a whole attachment of attach', async () => {
+  const spanMs = await wholeRunMs();
+  const runs = Array.from({ length: RANDOM_MOMENTS }, (_, index) => ({
+    args: RANDOM_RUNS[index % RANDOM_RUNS.length] ?? [],
+    delayMs: randomInt(spanMs),
+  }));
+  const found = { attached: 0, kept: 0, tooLate: 0 };
+  await share(runs, async (lab, { args, delayMs }) => {
+    const run = lab.start(args);
+    await sleep(delayMs);
+    if ((await lab.attached()).length > 0) found.attached++;
+    run.child.kill('SIGKILL');
+    if ((await run.ended()).signal !== 'SIGKILL') found.tooLate++;
+    await lab.until(async () => (await lab.guards()).length === 0, 'no guard left');
+    if (args[0] !== 'attach') {
+      await lab.untilNothingLeft();
+      return;
+    }
+    const there = (await lab.attached()).length;
+    assert.is(lab.pins().length, there, `pins without attachment, or the reverse: ${delayMs} ms`);
+    if (there === 0) return;
+    found.kept++;
+    const status = await lab.run(['status', 'eth0', '--json']);
+    assert.is(listIn(documentIn(status.stdout), 'interfaces')[0]?.ownership, 'ours');
+    assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+    await lab.untilNothingLeft();
+  });
+  assert.ok(found.attached > 0, 'some moments lay after attaching');
+  assert.ok(found.attached < RANDOM_MOMENTS, 'some moments lay before attaching');
+  tried(PROMISE, {
+    what: `SIGKILL at a random moment of the first ${spanMs} ms: of \`watch\` twice, \`log\` and \`attach\` once in four`,
+    times: RANDOM_MOMENTS,
+    result: `${found.attached} were attached at that moment; nothing left of any \`watch\` or \`log\`; ${found.kept} of the \`attach\` runs had done their work, and it was whole`,
+  });
+});
+
+/** What a run takes here, with others beside it, from its start until it is attached, and half of that. */
+async function wholeRunMs(): Promise<number> {
+  const startMs = performance.now();
+  await share(labs, async (lab) => {
+    const run = await watching(lab);
+    run.child.kill('SIGKILL');
+    await lab.untilNothingLeft();
+  });
+  return Math.ceil((performance.now() - startMs) * 1.2);
+}
+
+death('a guard that is killed is replaced, as often as it is killed', async () => {
+  const lab = first();
+  const run = await watching(lab);
+  const rounds = 8;
+  let pid = await guardPid(lab);
+  for (let round = 0; round < rounds; round++) {
+    const killed = pid;
+    process.kill(killed, 'SIGKILL');
+    await lab.until(async () => {
+      const [line = ''] = await lab.guards();
+      pid = Number.parseInt(line.trim(), 10);
+      return pid > 0 && pid !== killed && isRunning(pid);
+    }, 'another guard');
+  }
+  // The new one has been told which program to detach.
+  await sleep(100);
+  run.child.kill('SIGKILL');
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'SIGKILL of the guard, again and again, then of its run',
+    times: rounds,
+    result: 'replaced each time; nothing left',
+  });
+});
+
+death(
+  'a guard killed at once with its run leaves an attachment that says it is stale and goes on passing, until the next run',
+  async () => {
+    const lab = first();
+    for (const collect of [
+      ['watch', 'eth0', '--interval', '100ms', '--count', '1'],
+      ['clean'],
+      ['detach', 'eth0'],
+    ]) {
+      const run = await watching(lab);
+      const guard = await guardPid(lab);
+      const group = cgroupOf(guard);
+      // Stopped, it cannot start another guard.
+      process.kill(run.pid, 'SIGSTOP');
+      process.kill(guard, 'SIGKILL');
+      process.kill(run.pid, 'SIGKILL');
+      await run.ended();
+      await lab.until(() => !isRunning(guard), 'the guard is dead');
+      assert.is((await lab.attached()).length, 1, 'nobody is left to detach it');
+      const status = documentIn((await lab.run(['status', '--json'])).stdout);
+      assert.is(listIn(status, 'interfaces')[0]?.ownership, 'stale');
+      const { exitCode, stderr } = await lab.run(collect);
+      assert.is(exitCode, 0, stderr);
+      await lab.untilNothingLeft();
+      assert.ok(group === undefined || !existsSync(group), 'its cgroup went too');
+    }
+    tried(PROMISE, {
+      what: 'SIGKILL of the guard and its run at once',
+      times: 3,
+      result:
+        'stays attached and passes packets; `status` says stale; the next run, `clean` or `detach` collected it',
+    });
+  },
+);
+
+/** The cgroup that a guard has for itself, if it has one. */
+function cgroupOf(guard: number): string | undefined {
+  const own = /^0::(.*)$/m.exec(readFileSync(`/proc/${guard}/cgroup`, 'utf8'))?.[1];
+  const root = cgroupPlaces()?.root;
+  return root !== undefined && own?.includes('/xdpwho-') ? `${root}${own}` : undefined;
+}
+
+death('SIGKILL of the whole process group leaves nothing', async () => {
+  const lab = first();
+  const run = lab.start(['watch', 'eth0', '--interval', '200ms'], { ownGroup: true });
+  await run.says(/attached in native mode/);
+  process.kill(-run.pid, 'SIGKILL');
+  await lab.untilNothingLeft();
+  tried(PROMISE, { what: 'SIGKILL of the process group', times: 1, result: 'nothing left' });
+});
+
+death('SIGSTOP keeps it attached, and SIGKILL after that leaves nothing', async () => {
+  const lab = first();
+  const run = await watching(lab);
+  process.kill(run.pid, 'SIGSTOP');
+  await sleep(500);
+  assert.is((await lab.attached()).length, 1);
+  process.kill(run.pid, 'SIGKILL');
+  await lab.untilNothingLeft();
+  tried(PROMISE, { what: 'SIGSTOP, then SIGKILL', times: 1, result: 'nothing left' });
+});
+
+death('a terminal that is closed leaves nothing', async () => {
+  const lab = first();
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const command = [process.execPath, CLI, 'watch', 'eth0', ...own].join(' ');
+  // It holds the other side of the terminal.
+  const terminal = spawn('script', ['-qc', `exec ${command}`, '/dev/null'], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  const ended = once(terminal, 'exit');
+  try {
+    await lab.until(async () => (await lab.attached()).length === 1, 'attached');
+  } finally {
+    terminal.kill('SIGKILL');
+  }
+  await ended;
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'the terminal closed under it (a real one, of `script`)',
+    times: 1,
+    result: 'nothing left',
+  });
+});
+
+death(
+  'a cgroup that is killed with all that is in it leaves nothing where the guard can have its own',
+  async () => {
+    const lab = first();
+    const group = makeCgroup();
+    if (group === undefined) {
+      // Without a place of its own, the guard dies with its run: like the two killed at once.
+      const run = await watching(lab);
+      assert.is((await lab.guards()).length, 1);
+      run.child.kill('SIGKILL');
+      await lab.untilNothingLeft();
+      tried(PROMISE, {
+        what: 'a killed cgroup',
+        times: 0,
+        result: 'no cgroup can be made on this host: see "killed at once"',
+      });
+      return;
+    }
+    try {
+      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+      const script = `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`;
+      const args = ['-c', script, 'sh', group, process.execPath, CLI, 'watch', 'eth0', ...own];
+      const run = execa('sh', args, { reject: false });
+      await lab.until(async () => (await lab.attached()).length === 1, 'attached');
+      await lab.until(() => lab.pins().length === 1, 'pinned');
+      const guardGroup = cgroupOf(await guardPid(lab));
+      assert.ok(guardGroup !== undefined && guardGroup !== group);
+      writeFileSync(`${group}/cgroup.kill`, '1');
+      assert.is((await run).signal, 'SIGKILL');
+      await lab.untilNothingLeft();
+      assert.not(existsSync(guardGroup), 'the cgroup of the guard went too');
+    } finally {
+      rmdirSync(group);
+    }
+    tried(PROMISE, {
+      what: 'its cgroup killed (`cgroup.kill`, what a service manager does)',
+      times: 1,
+      result: 'nothing left, the cgroup of the guard neither',
+    });
+  },
+);
+
+function makeCgroup(): string | undefined {
+  const root = cgroupPlaces()?.root;
+  if (root === undefined) return undefined;
+  const group = `${root}/xdpwho-test-${process.pid}`;
+  try {
+    mkdirSync(group);
+    return group;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs the command from a shell that does something first. */
+function runFrom(lab: Lab, prepare: string, args: readonly string[], env = {}) {
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const words = [process.execPath, CLI, ...args, ...own];
+  return execa('sh', ['-c', `${prepare}\nexec "$@"`, 'sh', ...words], {
+    reject: false,
+    timeout: 60_000,
+    env,
+  });
+}
+
+const ONE_READING = ['watch', 'eth0', '--interval', '100ms', '--count', '1'];
+
+death(
+  'too few file descriptors end it with an error or not at all, and leave nothing',
+  async () => {
+    const limits = [8, 12, 16, 20, 22, 24, 26, 28, 30, 32, 36, 40, 48, 64];
+    let worked = 0;
+    await share(limits, async (lab, limit) => {
+      const { exitCode, stderr } = await runFrom(lab, `ulimit -n ${limit}`, ONE_READING);
+      if (exitCode === 0) worked++;
+      assert.not.match(stderr, /internal error/, `${limit} descriptors`);
+      await lab.untilNothingLeft();
+    });
+    assert.ok(worked > 0 && worked < limits.length, `${worked} of ${limits.length} worked`);
+    tried(PROMISE, {
+      what: 'too few file descriptors (`ulimit -n` from 8 to 64)',
+      times: limits.length,
+      result: `${worked} runs had enough; nothing left of the others`,
+    });
+  },
+);
+
+death(
+  'a full or closed /run and /tmp end it with an error that says so, and leave nothing',
+  async () => {
+    const lab = first();
+    // The namespaces' own mounts in /run are in the way of nothing: they are entered before.
+    const places = {
+      'full /run': 'mount -t tmpfs -o size=4k tmpfs /run; head -c 4096 /dev/zero >/run/filler',
+      'read-only /run and TMPDIR':
+        'mount -t tmpfs -o ro tmpfs /run; mkdir -p "$T"; mount -t tmpfs -o ro tmpfs "$T"; export TMPDIR="$T"',
+      'read-only /run alone': 'mount -t tmpfs -o ro tmpfs /run',
+    };
+    for (const [name, prepare] of Object.entries(places)) {
+      const directory = `${lab.scratch}/closed`;
+      const words = [process.execPath, CLI, ...ONE_READING, '--bpffs', lab.bpffs];
+      const enter = [`--net=/run/netns/${lab.netns}`, 'unshare', '-m', '--propagation', 'private'];
+      const script = `T=$1; shift; ${prepare}; exec "$@"`;
+      const { exitCode, stderr } = await execa(
+        'nsenter',
+        [...enter, 'sh', '-c', script, 'sh', directory, ...words],
+        { reject: false },
+      );
+      if (name.endsWith('alone')) {
+        assert.is(exitCode, 0, `${name}: ${stderr}`);
+      } else {
+        assert.is(exitCode, 1, `${name}: ${stderr}`);
+        assert.match(stderr, /^xdpwho: .*(ENOSPC|EROFS|no temporary folder)/m, name);
+        assert.match(stderr, /^ {2}hint: /m, name);
+        assert.not.match(stderr, /internal error/, name);
+      }
+      await lab.untilNothingLeft();
+    }
+    tried(PROMISE, {
+      what: 'a full /run; /run and TMPDIR read-only',
+      times: Object.keys(places).length,
+      result:
+        'ended with an error that names the cause, or worked with the other one; nothing left',
+    });
+  },
+);
+
+death(
+  'no HOME, no standard streams, an ignored SIGPIPE: it works, and leaves nothing',
+  async () => {
+    const lab = first();
+    const cases: [prepare: string, args: readonly string[]][] = [
+      ['unset HOME USER LOGNAME PATH', ONE_READING],
+      ['exec <&-', ONE_READING],
+      ['exec 2>&-', ONE_READING],
+      ['exec <&- 2>&-', ONE_READING],
+      ["trap '' PIPE", ONE_READING],
+    ];
+    for (const [prepare, args] of cases) {
+      const { exitCode, stderr } = await runFrom(lab, prepare, args);
+      assert.is(exitCode, 0, `${prepare}: ${stderr}`);
+      await lab.untilNothingLeft();
+    }
+    // Where there is no output, its end is that of the run, and no more.
+    for (const prepare of ['exec >&-', 'exec <&- >&- 2>&-']) {
+      await runFrom(lab, prepare, ONE_READING);
+      await lab.untilNothingLeft();
+    }
+    const words = `${process.execPath} ${CLI} watch eth0 -o ndjson --interval 100ms`;
+    const piped = `trap '' PIPE; ${words} --netns ${lab.netns} --bpffs ${lab.bpffs} | head -n 1`;
+    const { stdout } = await execa('sh', ['-c', piped], { timeout: 60_000 });
+    assert.match(stdout, /^\{"type":"attached"/);
+    await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: 'HOME and PATH unset, standard streams closed at the start, SIGPIPE ignored',
+      times: cases.length + 3,
+      result: 'nothing left',
+    });
+  },
+);
+
+death(
+  'a bpftool that fails the guard leaves pins to collect by, and one that fails for a while is tried again',
+  async () => {
+    const lab = first();
+    const broken = `${lab.scratch}/broken`;
+    const bpftool = lab.bpftoolThat('breakable', `[ ! -e ${broken} ] || exit 1`);
+    const run = await watching(lab, '--bpftool', bpftool);
+    writeFileSync(broken, '');
+    run.child.kill('SIGKILL');
+    await run.ended();
+    await sleep(1500);
+    assert.is((await lab.attached()).length, 1);
+    assert.is(lab.pins().length, 1, 'what is still attached keeps its pins');
+    rmSync(broken);
+    await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: 'a bpftool that fails while the guard needs it, then works again',
+      times: 1,
+      result: 'tried again until it worked; the pins stayed until then',
+    });
+  },
+);
+
+death('a guard whose shell is busybox does the same', async () => {
+  const lab = first();
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const words = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
+  const { stdout: busybox } = await execa('sh', ['-c', 'command -v busybox']);
+  const mounted = [busybox, realpathSync('/bin/sh')];
+  const script = 'mount --bind "$1" "$2"; shift 2; exec "$@"';
+  const args = ['-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...mounted, ...words];
+  const run = execa('unshare', args, { reject: false });
+  await lab.until(async () => (await lab.attached()).length === 1, 'attached');
+  const program = readlinkSync(`/proc/${await guardPid(lab)}/exe`);
+  // A mount over a file goes by that file's name.
+  assert.ok(program.endsWith('busybox') || program === mounted[1], program);
+  run.kill('SIGKILL');
+  await run;
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'SIGKILL of a `watch` whose guard runs in the shell of busybox',
+    times: 1,
+    result: 'nothing left',
+  });
+});
+
+death.run();

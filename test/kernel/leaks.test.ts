@@ -1,0 +1,211 @@
+/** The same thing again and again: what is there afterwards is what was there before. */
+import { readdirSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { execa } from 'execa';
+import * as assert from 'uvu/assert';
+import type { Attachment } from '../../src/attachment.js';
+import { dump } from '../../src/dump.js';
+import { udpFrame } from '../../src/frames.js';
+import { openAttachment } from '../../src/session.js';
+import { propertyOf } from '../../src/unknown.js';
+import { watch } from '../../src/watch.js';
+import { tried } from '../reliability.js';
+import { suite } from '../suite.js';
+import { Lab, WHY_NOT } from './lab.js';
+
+const PROMISE = 'Nothing grows: not with the number of runs, and not with their length';
+
+const CYCLES = 500;
+const WATCHES = 100;
+/** An hour at an interval of one second. */
+const HOUR_OF_READINGS = 3600;
+/** Cycles that run side by side, each on an interface of its own. */
+const LANES = 4;
+/** Before the first measurement: what is made once, caches and compiled code. */
+const WARM_UP = 40;
+/** The garbage collector gives memory back in its own time; a leak of one reading per cycle is far more. */
+const RESIDENT_SLACK_BYTES = 24 * 1024 * 1024;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: unknown = runInNewContext('gc');
+
+let lab: Lab;
+
+const leaks = suite(PROMISE, WHY_NOT);
+
+leaks.before(async () => {
+  lab = await Lab.create();
+  for (let lane = 1; lane < LANES; lane++) await lab.addVeth(`tx${lane}`, `eth${lane}`);
+});
+leaks.after(() => lab.close());
+
+interface Holdings {
+  readonly descriptors: number;
+  readonly children: number;
+  readonly residentBytes: number;
+}
+
+async function holdings(): Promise<Holdings> {
+  await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+  if (typeof collectGarbage === 'function') collectGarbage();
+  const { stdout } = await execa('ps', ['--ppid', String(process.pid), '-o', 'pid='], {
+    reject: false,
+  });
+  return {
+    descriptors: readdirSync('/proc/self/fd').length,
+    children: stdout.split('\n').length,
+    residentBytes: process.memoryUsage().rss,
+  };
+}
+
+/** Ids of kernel objects that a cycle has made: others make some at the same time. */
+interface Ids {
+  readonly programs: Set<number>;
+  readonly maps: Set<number>;
+}
+
+async function record(attachment: Attachment, ids: Ids): Promise<void> {
+  const { id, mapIds } = await lab.bpftool.showProgram(attachment.pins.program);
+  ids.programs.add(id);
+  for (const map of mapIds) ids.maps.add(map);
+}
+
+/** What of it the kernel still has. A link or a program that is left keeps its maps. */
+async function alive(ids: Ids): Promise<number[]> {
+  const list = async (kind: string): Promise<unknown[]> => {
+    const { stdout } = await execa(lab.bpftool.path, ['-j', kind, 'show'], { maxBuffer: 1e8 });
+    const value: unknown = JSON.parse(stdout);
+    return Array.isArray(value) ? value : [];
+  };
+  const idOf = (each: unknown) => Number(propertyOf(each, 'id'));
+  const programs = (await list('prog')).map(idOf).filter((id) => ids.programs.has(id));
+  const maps = (await list('map')).map(idOf).filter((id) => ids.maps.has(id));
+  const links = (await list('link')).filter((each) =>
+    ids.maps.has(Number(propertyOf(each, 'map_id'))),
+  );
+  return [...programs, ...maps, ...links.map(idOf)];
+}
+
+/** `times` runs of `work`, LANES at a time, each with an interface of its own. */
+async function repeat(times: number, work: (device: string) => Promise<void>): Promise<void> {
+  let left = times;
+  const lane = async (index: number) => {
+    while (left-- > 0) await work(`eth${index}`);
+  };
+  await Promise.all(Array.from({ length: LANES }, (_, index) => lane(index)));
+}
+
+/** Measures before and after; the first WARM_UP of the runs are not measured. */
+async function unchanged(times: number, ids: Ids, work: (device: string) => Promise<void>) {
+  await repeat(WARM_UP, work);
+  const before = await holdings();
+  await repeat(times - WARM_UP, work);
+  const after = await holdings();
+  // The kernel frees maps some time after the last one has let go.
+  await lab.until(async () => (await alive(ids)).length === 0, 'freed', 30_000);
+  assert.is(after.descriptors, before.descriptors);
+  assert.is(after.children, before.children);
+  const grownBytes = after.residentBytes - before.residentBytes;
+  assert.ok(grownBytes < RESIDENT_SLACK_BYTES, `${grownBytes} bytes more`);
+  assert.equal(lab.pins(), []);
+  assert.equal(await lab.attached(), []);
+  const grownMiB = (grownBytes / 2 ** 20).toFixed(1);
+  return `of ${ids.programs.size} programs and ${ids.maps.size} maps none is left, nor a link, pin, process or descriptor; resident memory ${grownMiB} MiB more`;
+}
+
+const options = (device: string) => ({
+  interface: device,
+  netns: lab.netns,
+  bpffs: lab.bpffs,
+  maxSources: 256,
+});
+
+leaks(
+  `${CYCLES} times attach, dump, detach in one process leave it and the kernel as they were`,
+  async () => {
+    const ids = { programs: new Set<number>(), maps: new Set<number>() };
+    const result = await unchanged(CYCLES, ids, async (device) => {
+      const attachment = await openAttachment(lab.context, options(device));
+      await record(attachment, ids);
+      await dump(lab.context, attachment, { top: 0, sort: 'packets' });
+      await attachment[Symbol.asyncDispose]();
+    });
+    assert.is(ids.programs.size, CYCLES);
+    tried(PROMISE, { what: 'attach, dump, detach in one process', times: CYCLES, result });
+  },
+);
+
+leaks(`${WATCHES} times watch in one process leave it and the kernel as they were`, async () => {
+  const ids = { programs: new Set<number>(), maps: new Set<number>() };
+  const result = await unchanged(WATCHES, ids, async (device) => {
+    const { interface: name, ...rest } = options(device);
+    const events = watch(lab.context, {
+      ...rest,
+      interfaces: [name],
+      intervalMs: 20,
+      count: 3,
+      top: 0,
+      sort: 'packets',
+    });
+    for await (const event of events) {
+      if (event.kind === 'attached') await record(event.attachment, ids);
+    }
+  });
+  assert.is(ids.programs.size, WATCHES);
+  tried(PROMISE, { what: '`watch` of three readings in one process', times: WATCHES, result });
+});
+
+leaks(
+  `a watch of ${HOUR_OF_READINGS} readings, an hour at one a second, does not grow`,
+  async () => {
+    const { interface: name, ...rest } = options('eth0');
+    const events = watch(lab.context, {
+      ...rest,
+      interfaces: [name],
+      intervalMs: 1,
+      count: HOUR_OF_READINGS,
+      top: 20,
+      sort: 'rate',
+    });
+    let readings = 0;
+    let sent = 0;
+    let early = 0;
+    let descriptors = 0;
+    const resident = () => {
+      if (typeof collectGarbage === 'function') collectGarbage();
+      return process.memoryUsage().rss;
+    };
+    for await (const event of events) {
+      if (event.kind !== 'readings') continue;
+      readings++;
+      // New sources all the time, in a table of 256.
+      if (readings % 20 === 0 && !event.final) {
+        const source = `198.18.${(readings / 20) & 255}.0`;
+        await lab.send(udpFrame({ source }), 128, { sources: 128 });
+        sent += 128;
+      }
+      if (readings === HOUR_OF_READINGS / 6) {
+        early = resident();
+        descriptors = readdirSync('/proc/self/fd').length;
+      }
+      if (readings === HOUR_OF_READINGS - 1) {
+        assert.is(readdirSync('/proc/self/fd').length, descriptors);
+      }
+      if (event.final) {
+        const [reading] = event.readings;
+        assert.is(reading?.totals.packets, BigInt(sent));
+      }
+    }
+    const grownBytes = resident() - early;
+    assert.is(readings, HOUR_OF_READINGS);
+    assert.ok(grownBytes < RESIDENT_SLACK_BYTES, `${grownBytes} bytes more`);
+    tried(PROMISE, {
+      what: `readings of one \`watch\`, as many as in an hour, while sources churn`,
+      times: readings,
+      result: `${sent.toLocaleString('en')} packets, all counted; resident memory ${(grownBytes / 2 ** 20).toFixed(1)} MiB more after the last five sixths`,
+    });
+  },
+);
+
+leaks.run();

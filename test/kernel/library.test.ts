@@ -1,0 +1,151 @@
+/** The library as a program uses it: through the package's name, and from its examples. */
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { equal, is, match, ok, unreachable } from 'uvu/assert';
+import { udpFrame } from '../../src/frames.js';
+import {
+  attach,
+  detach,
+  dump,
+  log,
+  openSession,
+  status,
+  watch,
+  XdpwhoError,
+} from '../../src/index.js';
+import { suite } from '../suite.js';
+import { Lab, WHY_NOT } from './lab.js';
+
+interface Context {
+  lab: Lab;
+}
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const test = suite<Context>('the library', WHY_NOT);
+
+test.before(async (context) => {
+  context.lab = await Lab.create();
+});
+
+test.after.each(async ({ lab }) => {
+  await lab.untilNothingLeft();
+});
+
+test.after(async ({ lab }) => {
+  await lab.close();
+});
+
+/** eth0 of the lab. */
+function place({ netns, bpffs }: Lab) {
+  return { interface: 'eth0', netns, bpffs };
+}
+
+test('attaches for a block, and dumps and tells meanwhile', async ({ lab }) => {
+  {
+    await using attachment = await attach(place(lab));
+    is(attachment.interface, 'eth0');
+    await lab.send(udpFrame({ source: '192.0.2.1' }), 5);
+    await lab.send(udpFrame({ source: '198.51.100.1' }), 7);
+    const whole = await dump(place(lab));
+    equal(
+      whole.sources.map(({ source, packets }) => [source, packets]),
+      [
+        ['198.51.100.1', 7n],
+        ['192.0.2.1', 5n],
+      ],
+    );
+    const network = await dump({ ...place(lab), source: '192.0.2.0/24', group: '8' });
+    equal(
+      network.sources.map(({ source, packets }) => [source, packets]),
+      [['192.0.0.0/8', 5n]],
+    );
+    const [record] = await status({ ...place(lab), interfaces: ['eth0'] });
+    equal([record?.ownership, record?.packets], ['foreground', 12n]);
+  }
+  is((await lab.attached()).length, 0);
+});
+
+test('what is kept stays until it is detached', async ({ lab }) => {
+  const attachment = await attach(place(lab));
+  await attachment.keep();
+  is((await status({ ...place(lab), interfaces: ['eth0'] }))[0]?.ownership, 'ours');
+  is(await detach(place(lab)), true);
+  is(await detach(place(lab)), false);
+});
+
+test('watches until the loop is left, and detaches then', async ({ lab }) => {
+  const { netns, bpffs } = lab;
+  const kinds: string[] = [];
+  for await (const event of watch({ interfaces: ['eth0'], netns, bpffs, intervalMs: 100 })) {
+    kinds.push(event.kind);
+    if (event.kind === 'attached') await lab.send(udpFrame({ source: '192.0.2.1' }), 3);
+    if (event.kind !== 'readings') continue;
+    is(event.readings[0]?.sources[0]?.packets, 3n);
+    ok(!Number.isNaN(Date.parse(event.readings[0]?.totals.time ?? '')), 'the time of the reading');
+    break;
+  }
+  equal(kinds, ['attached', 'readings']);
+  is((await lab.attached()).length, 0);
+});
+
+test('an AbortSignal ends it in order, with a final reading', async ({ lab }) => {
+  const { netns, bpffs } = lab;
+  const ending = new AbortController();
+  const kinds: string[] = [];
+  const { signal } = ending;
+  for await (const event of watch({ interfaces: ['eth0'], netns, bpffs, signal })) {
+    kinds.push(event.kind === 'readings' && event.final ? 'final' : event.kind);
+    if (event.kind === 'attached') ending.abort();
+  }
+  equal(kinds, ['attached', 'final', 'detached']);
+});
+
+test('logs one record for each packet', async ({ lab }) => {
+  const { netns, bpffs } = lab;
+  let packets = 0;
+  for await (const event of log({ interfaces: ['eth0'], netns, bpffs, count: 4 })) {
+    if (event.kind === 'attached') await lab.send(udpFrame({ source: '192.0.2.9' }), 4);
+    if (event.kind === 'packets') packets += event.packets.length;
+  }
+  is(packets, 4);
+});
+
+test('rejects with a code that a program can act upon', async ({ lab }) => {
+  const session = await openSession();
+  const failures: readonly (readonly [code: string, call: () => Promise<unknown>])[] = [
+    ['not-attached', () => dump({ ...place(lab), session })],
+    ['no-such-interface', () => attach({ ...place(lab), interface: 'nosuch0', session })],
+    ['usage', () => dump({ ...place(lab), source: 'x', session })],
+    ['tool-missing', () => openSession({ bpftool: '/nowhere/bpftool' })],
+  ];
+  for (const [code, call] of failures) {
+    try {
+      await call();
+    } catch (error) {
+      ok(error instanceof XdpwhoError, String(error));
+      is(error.code, code);
+      continue;
+    }
+    unreachable(code);
+  }
+});
+
+test('the examples run, by the name of the package', async ({ lab }) => {
+  const example = async (name: string, args: readonly string[]) => {
+    const running = execa(
+      process.execPath,
+      ['--import', 'tsx', `${ROOT}/examples/${name}.ts`, ...args],
+      { cwd: ROOT },
+    );
+    await lab.until(async () => (await lab.attached()).length === 1, 'attached');
+    await lab.send(udpFrame({ source: '192.0.2.1' }), 6);
+    return (await running).stdout;
+  };
+  is(await example('top-talkers', ['eth0', '2', lab.netns, lab.bpffs]), '192.0.2.1\t6');
+  match(
+    await example('scoped', ['eth0', lab.netns, lab.bpffs]),
+    /^attached in native mode\n192\.0\.2\.0\/24\t6\n6 packets in all$/,
+  );
+});
+
+test.run();

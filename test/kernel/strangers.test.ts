@@ -1,0 +1,326 @@
+/** Programs of others on our interfaces, before us, after us and at the same moment. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import * as assert from 'uvu/assert';
+import { resolveNetns } from '../../src/interfaces.js';
+import { ObjectFiles } from '../../src/object-files.js';
+import { tried } from '../reliability.js';
+import { suite } from '../suite.js';
+import { compileTool } from './compiler.js';
+import { Lab, OBJECTS_DIRECTORY, recordsIn, type Started, WHY_NOT } from './lab.js';
+
+const PROMISE = "A stranger's program is never removed, replaced or taken for ours";
+
+const ROUNDS_AT_ONCE = 50;
+const LABS = 2;
+
+let lab: Lab;
+let others: Lab[] = [];
+
+const strangers = suite(PROMISE, WHY_NOT);
+
+strangers.before(async () => {
+  lab = await Lab.create();
+  others = [lab];
+  while (others.length < LABS) others.push(await Lab.create());
+});
+strangers.after(async () => {
+  await Promise.all(others.map((each) => each.close()));
+});
+
+/** An object that passes everything and is not ours. */
+function strangersObject(): string {
+  return `${dirname(new ObjectFiles(OBJECTS_DIRECTORY).path('xdpwho'))}/pass.o`;
+}
+
+let pinned = 0;
+
+async function pinStranger(): Promise<string> {
+  const pin = `${lab.bpffs}/stranger${++pinned}`;
+  await lab.bpftool.loadProgram(strangersObject(), pin);
+  return pin;
+}
+
+/** The ids of what is on the lab's interface. */
+async function programsThere(): Promise<number[]> {
+  return (await lab.attached()).map((each) => each.programId);
+}
+
+interface Stranger {
+  readonly leave: () => Promise<void>;
+}
+
+const inLab = () => resolveNetns(lab.netns).path;
+
+/** Ways in which others put a program on an interface. */
+const WAYS: Readonly<Record<string, () => Promise<Stranger>>> = {
+  'in native mode': async () => {
+    await lab.bpftool.attach('native', await pinStranger(), 'eth0', inLab());
+    return { leave: () => lab.bpftool.detach('native', 'eth0', inLab()) };
+  },
+  'in generic mode': async () => {
+    await lab.bpftool.attach('generic', await pinStranger(), 'eth0', inLab());
+    return { leave: () => lab.bpftool.detach('generic', 'eth0', inLab()) };
+  },
+  'held by a bpf_link': async () => {
+    const tool = await compileTool(lab, 'hold-link');
+    const [link] = await linksOf('eth0');
+    const args = [`--net=${inLab()}`, '--', tool, await pinStranger(), String(link)];
+    const holder = spawn('nsenter', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const closed = once(holder, 'close');
+    await once(holder.stdout, 'data');
+    return {
+      leave: async () => {
+        holder.stdin.end();
+        await closed;
+      },
+    };
+  },
+  "by libxdp's dispatcher (xdp-loader)": async () => {
+    const loader = (...args: string[]) =>
+      execa('nsenter', [`--net=${inLab()}`, '--', 'xdp-loader', ...args]);
+    await loader('load', '-m', 'native', 'eth0', strangersObject());
+    return {
+      leave: async () => {
+        await loader('unload', 'eth0', '--all');
+      },
+    };
+  },
+};
+
+async function linksOf(device: string): Promise<number[]> {
+  const shown: unknown = JSON.parse(await lab.ip(lab.netns, ['-j', 'link', 'show', 'dev', device]));
+  if (!Array.isArray(shown)) return [];
+  return shown.flatMap((each: { ifindex?: unknown }) =>
+    typeof each.ifindex === 'number' ? [each.ifindex] : [],
+  );
+}
+
+for (const [way, place] of Object.entries(WAYS)) {
+  strangers(`one that is there first, ${way}, stays, and every verb says so`, async () => {
+    const stranger = await place();
+    const before = await programsThere();
+    assert.is(before.length, 1);
+    const verbs = [
+      ['watch', 'eth0', '--count', '1'],
+      ['attach', 'eth0'],
+      ['attach', 'eth0', '--replace'],
+      ['attach', 'eth0', '--mode', 'generic'],
+      ['watch', 'eth0', '--mode', 'generic', '--count', '1'],
+      ['detach', 'eth0'],
+    ];
+    try {
+      for (const verb of verbs) {
+        const { exitCode, stderr } = await lab.run(verb);
+        assert.is(exitCode, 4, `${verb.join(' ')}: ${stderr}`);
+        assert.match(stderr, new RegExp(`\\b${before[0]}\\b`), verb.join(' '));
+        assert.equal(await programsThere(), before, verb.join(' '));
+      }
+      for (const verb of [['detach', '--all'], ['clean']]) {
+        await lab.run(verb);
+        assert.equal(await programsThere(), before, verb.join(' '));
+      }
+      assert.equal(lab.pins(), []);
+    } finally {
+      await stranger.leave();
+    }
+    assert.equal(await programsThere(), []);
+    tried(PROMISE, {
+      what: `a stranger's program there first, ${way}; \`watch\`, \`attach\`, \`detach\`, \`clean\``,
+      times: verbs.length + 2,
+      result: 'it stayed; exit code 4, its id named',
+    });
+  });
+}
+
+async function watching(...args: string[]): Promise<Started> {
+  const run = lab.start(['watch', 'eth0', '--interval', '100ms', ...args]);
+  await run.says(/attached in native mode/);
+  return run;
+}
+
+const REPLACEMENTS: Readonly<Record<string, () => Promise<unknown>>> = {
+  'by `ip -force link set`': () =>
+    lab.ip(lab.netns, [
+      ...['-force', 'link', 'set', 'dev', 'eth0', 'xdpdrv'],
+      ...['object', strangersObject(), 'section', 'xdp'],
+    ]),
+  'by `bpftool net attach ... overwrite`': async () => {
+    const args = ['net', 'attach', 'xdpdrv', 'pinned', await pinStranger(), 'dev', 'eth0'];
+    await execa('nsenter', [`--net=${inLab()}`, '--', lab.bpftool.path, ...args, 'overwrite']);
+  },
+};
+
+for (const [how, replace] of Object.entries(REPLACEMENTS)) {
+  strangers(
+    `one that takes our place under watch, ${how}, stays, and the watch says so and ends`,
+    async () => {
+      for (const death of [undefined, 'SIGTERM', 'SIGKILL'] as const) {
+        // With long intervals, what ends the run is the first to see the stranger.
+        const run = await watching(...(death === undefined ? [] : ['--interval', '10s']));
+        const ours = await programsThere();
+        await replace();
+        const theirs = await programsThere();
+        assert.not.equal(theirs, ours);
+        if (death !== undefined) run.child.kill(death);
+        const { exitCode } = await run.ended();
+        if (death === undefined) {
+          assert.is(exitCode, 4, run.stderr);
+          assert.match(run.stderr, new RegExp(`another program has taken.*id ${theirs[0]}`));
+        }
+        await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+        await lab.until(() => lab.pins().length === 0, 'unpinned');
+        assert.equal(await programsThere(), theirs);
+        await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'xdpdrv', 'off']);
+      }
+      tried(PROMISE, {
+        what: `ours replaced ${how} while \`watch\` runs, is ended, or is killed`,
+        times: 3,
+        result: 'the stranger stayed; `watch` said so and ended with exit code 4',
+      });
+    },
+  );
+}
+
+strangers(
+  'one that comes between the look and the detaching is detached for ours: there is no way to close that moment',
+  async () => {
+    const pin = await pinStranger();
+    const { id } = await lab.bpftool.showProgram(pin);
+    assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0);
+    const arrived = `${lab.scratch}/arrived`;
+    const arrive = `mkdir ${arrived} && "$bpftool" net attach xdpdrv pinned ${pin} dev eth0 overwrite`;
+    const bpftool = lab.bpftoolThat('racing', `case " $* " in *" net detach "*) ${arrive} ;; esac`);
+    const { exitCode, stderr } = await lab.run(['detach', 'eth0', '--bpftool', bpftool]);
+    assert.is(exitCode, 0, stderr);
+    assert.equal(await programsThere(), []);
+    assert.is(
+      (await lab.bpftool.showProgram(pin)).id,
+      id,
+      'detached, but there to be attached again',
+    );
+    assert.equal(lab.pins(), []);
+    tried(PROMISE, {
+      what: 'a stranger that comes in the instant between the look and `bpftool net detach`',
+      times: 1,
+      result: '**does not hold**: its program is detached (and exists still, where it is pinned)',
+    });
+  },
+);
+
+strangers(
+  'two of ours at the same moment: one has the interface, the other says so or finds it done',
+  async () => {
+    const found = { held: 0, shared: 0, both: 0 };
+    const rounds = Array.from({ length: ROUNDS_AT_ONCE }, (_, index) => index);
+    const lane = async (each: Lab) => {
+      for (let round = rounds.shift(); round !== undefined; round = rounds.shift()) {
+        const watches = round % 2 === 0;
+        const verb = watches
+          ? ['watch', 'eth0', '--interval', '400ms', '--count', '1']
+          : ['attach', 'eth0'];
+        const ends = await Promise.all([each.run(verb), each.run(verb)]);
+        const codes = ends.map(({ exitCode }) => exitCode).sort();
+        const said = ends.map(({ stderr }) => stderr).join('');
+        if (watches) {
+          // The second came after the first had ended, or was refused.
+          assert.ok(codes[0] === 0 && (codes[1] === 0 || codes[1] === 1), said);
+          if (codes[1] === 1) assert.match(said, /eth0: (held by xdpwho|another xdpwho)/);
+          found[codes[1] === 1 ? 'held' : 'both']++;
+          await each.untilNothingLeft();
+        } else {
+          assert.equal(codes, [0, 0], said);
+          assert.is((await each.attached()).length, 1);
+          assert.is(each.pins().length, 1);
+          found.shared++;
+          assert.is((await each.run(['detach', 'eth0'])).exitCode, 0);
+          await each.untilNothingLeft();
+        }
+      }
+    };
+    await Promise.all(others.map(lane));
+    assert.ok(found.held > 0, JSON.stringify(found));
+    tried(PROMISE, {
+      what: 'two `watch`, or two `attach`, on one interface at the same moment',
+      times: ROUNDS_AT_ONCE,
+      result: `one program each time: ${found.held} times the second was refused, ${found.both} times it came after the first, ${found.shared} times it found it attached`,
+    });
+  },
+);
+
+/** The directory of the lab's only attachment. */
+function pinDirectory(): string {
+  const [name, ...more] = lab.pins();
+  assert.ok(name !== undefined && more.length === 0);
+  return `${lab.bpffs}/xdpwho/${name}`;
+}
+
+/** What somebody may do to our pins while we run. */
+const MEDDLING: Readonly<Record<string, (directory: string) => Promise<void> | void>> = {
+  'the whole directory removed': (directory) => rmSync(directory, { recursive: true }),
+  'the program removed': (directory) => rmSync(`${directory}/program`),
+  'the sources removed': (directory) => rmSync(`${directory}/sources`, { force: true }),
+  'the record removed': (directory) => rmSync(`${directory}/state`),
+  'the directory moved, and a link in its place': (directory) => {
+    renameSync(directory, `${lab.bpffs}/moved`);
+    mkdirSync(`${lab.bpffs}/precious`);
+    symlinkSync(`${lab.bpffs}/precious`, directory);
+  },
+  'its map another one, of another shape': async (directory) => {
+    rmSync(`${directory}/maps/sources`);
+    const map = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '4', 'name', 'sources'];
+    await execa(lab.bpftool.path, ['map', 'create', `${directory}/maps/sources`, ...map]);
+  },
+};
+
+for (const [what, meddle] of Object.entries(MEDDLING)) {
+  strangers(`${what} under watch: no crash, and ours is off the interface at the end`, async () => {
+    for (const [end, reader] of [
+      ['SIGTERM', 'iterator'],
+      ['SIGKILL', 'dump'],
+    ] as const) {
+      const run = await watching('-o', 'ndjson', '--reader', reader);
+      try {
+        await meddle(pinDirectory());
+        // Some readings see it. The run may end by itself: what it reads has gone.
+        await sleep(300);
+      } finally {
+        run.child.kill(end);
+      }
+      await run.ended();
+      assert.not.match(run.stderr, /internal error/);
+      recordsIn(run.stdout);
+      await lab.until(async () => (await lab.attached()).length === 0, 'detached');
+      await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+      const left = readdirSync(lab.bpffs);
+      if (left.includes('precious')) {
+        assert.equal(readdirSync(`${lab.bpffs}/precious`), []);
+        rmSync(`${lab.bpffs}/precious`, { recursive: true });
+        rmSync(`${lab.bpffs}/moved`, { recursive: true });
+      }
+      // What is left is not known for ours any more, and in nobody's way.
+      const { exitCode, stderr } = await lab.run([
+        'watch',
+        'eth0',
+        '--interval',
+        '100ms',
+        '--count',
+        '1',
+      ]);
+      assert.is(exitCode, 0, stderr);
+      await lab.run(['clean']);
+      assert.equal(lab.pins(), []);
+    }
+    tried(PROMISE, {
+      what: `${what} while \`watch\` runs, which is then ended, or killed`,
+      times: 2,
+      result: 'detached at the end; the next run had the interface',
+    });
+  });
+}
+
+strangers.run();

@@ -1,0 +1,202 @@
+/** The ten commands of docs/tasks.md, run as they stand there by somebody who has just installed xdpwho. */
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { equal, is, match, not, ok } from 'uvu/assert';
+import { udpFrame } from '../../src/frames.js';
+import { suite } from '../suite.js';
+import { CLI, Lab, lastReading, recordsIn, WHY_NOT } from './lab.js';
+
+const TASKS = fileURLToPath(new URL('../../docs/tasks.md', import.meta.url));
+/** A minute is too long for a test. */
+const SHORTER: readonly (readonly [documented: string, run: string])[] = [
+  ['--duration 1m', '--duration 3s'],
+];
+
+interface Task {
+  readonly title: string;
+  readonly command: string;
+}
+
+const tasks = [
+  ...readFileSync(TASKS, 'utf8').matchAll(/^(\S[^\n]*(?:\n[^\n]+)*):\n\n```sh\n(.*)\n```$/gm),
+].map(([, title = '', command = '']): Task => ({ title, command }));
+
+interface Ended {
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A host of its own: the lab's namespace and bpffs at their usual places, and `xdpwho` in the PATH. */
+class Host {
+  readonly #lab: Lab;
+  readonly directory: string;
+
+  constructor(lab: Lab) {
+    this.#lab = lab;
+    this.directory = `${lab.scratch}/home`;
+    mkdirSync(`${this.directory}/bin`, { recursive: true });
+    const shim = `${this.directory}/bin/xdpwho`;
+    writeFileSync(shim, `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`);
+    chmodSync(shim, 0o755);
+  }
+
+  /** A command line as it is documented, in the namespace `netns`. */
+  async run(command: string, netns: string): Promise<Ended> {
+    const setting = `mount --bind '${this.#lab.bpffs}' /sys/fs/bpf && cd '${this.directory}' && PATH="$PWD/bin:$PATH"`;
+    const { exitCode, stdout, stderr } = await execa(
+      'nsenter',
+      [`--net=/run/netns/${netns}`, 'unshare', '--mount', 'sh', '-c', `${setting}\n${command}`],
+      { reject: false, timeout: 120_000 },
+    );
+    return { exitCode, stdout, stderr };
+  }
+
+  read(name: string): string {
+    return readFileSync(`${this.directory}/${name}`, 'utf8');
+  }
+}
+
+interface Context {
+  lab: Lab;
+  host: Host;
+}
+
+/** 192.0.2.7 sends most packets, 198.51.100.0/24 most bytes. */
+async function sendRound(lab: Lab): Promise<void> {
+  await lab.send(udpFrame({ source: '192.0.2.7' }), 30);
+  await lab.send(udpFrame({ source: '198.51.100.4', length: 1000 }), 9);
+  await lab.send(udpFrame({ source: '198.51.100.5', length: 1000 }), 8);
+  await lab.send(udpFrame({ source: '2001:db8::1' }), 3);
+}
+
+/** What each prints, by a word of its command. */
+const CHECKS: readonly (readonly [command: RegExp, check: (ended: Ended, host: Host) => void])[] = [
+  [
+    /--top 1 --duration/,
+    ({ stdout }) => {
+      match(stdout, /in all:\nSOURCE .*\n192\.0\.2\.7 .*\n\+3 more sources\n/);
+    },
+  ],
+  [
+    /> eth0\.ndjson/,
+    (_, host) => {
+      const records = recordsIn(host.read('eth0.ndjson'));
+      const { packets } = lastReading(records);
+      equal(Object.keys(packets).sort(), [
+        '192.0.2.7',
+        '198.51.100.4',
+        '198.51.100.5',
+        '2001:db8::1',
+      ]);
+      is(records.at(-1)?.type, 'detached');
+    },
+  ],
+  [
+    /report/,
+    (_, host) => {
+      match(host.read('eth0.html'), /<td>192\.0\.2\.7<\/td>/);
+    },
+  ],
+  [
+    /--netns web/,
+    ({ stdout }) => {
+      match(stdout, /^192\.0\.2\.7 /m);
+    },
+  ],
+  [
+    /log/,
+    ({ stdout }) => {
+      const lines = stdout.split('\n').filter((line) => /198\.51\.100\.[45]/.test(line));
+      is(lines.length, 5);
+      not.match(stdout, /192\.0\.2\.7/);
+    },
+  ],
+  [
+    /bench/,
+    ({ stdout }) => {
+      match(stdout, /^ipv4 +\d+\.\d .*XDP_PASS$/m);
+    },
+  ],
+  [
+    /^xdpwho attach/,
+    ({ stderr }) => {
+      match(stderr, /eth0: attached (in|already).*\n/);
+      match(stderr, /eth1: attached (in|already).*\n/);
+    },
+  ],
+  [
+    /--group 24/,
+    ({ stdout }) => {
+      match(stdout, /^SOURCE .*\n198\.51\.100\.0\/24 /);
+    },
+  ],
+  [
+    /prometheus/,
+    (_, host) => {
+      const metrics = host.read('xdpwho.prom');
+      match(metrics, /^xdpwho_source_packets_total\{device="eth0".*source="192\.0\.2\.7"\} \d+$/m);
+      match(metrics, /device="eth1"/);
+    },
+  ],
+  [
+    /^xdpwho detach/,
+    ({ stderr }) => {
+      match(stderr, /eth0: detached/);
+      match(stderr, /eth1: detached/);
+    },
+  ],
+];
+
+const test = suite<Context>('the ten first tasks', WHY_NOT);
+
+test.before(async (context) => {
+  context.lab = await Lab.create();
+  await context.lab.addVeth('eth1', 'eth1');
+  context.host = new Host(context.lab);
+});
+
+test.after(async ({ lab }) => {
+  await lab.untilNothingLeft();
+  await lab.close();
+});
+
+test('are ten, and each has its check', () => {
+  is(tasks.length, 10);
+  for (const { title, command } of tasks) {
+    is(CHECKS.filter(([pattern]) => pattern.test(command)).length, 1, title);
+  }
+});
+
+for (const { title, command } of tasks) {
+  test(title.replaceAll('\n', ' '), async ({ lab, host }) => {
+    const run = SHORTER.reduce(
+      (line, [documented, shorter]) => line.replace(documented, shorter),
+      command,
+    );
+    // The container is the receiving side, seen from the other one.
+    const fromOutside = run.includes('--netns web');
+    const netns = fromOutside ? lab.sender : lab.netns;
+    const running = host.run(run.replace('--netns web', `--netns ${lab.netns}`), netns);
+    let ended: Ended | undefined;
+    const sending = running.then((result) => {
+      ended = result;
+    });
+    while (ended === undefined) {
+      await sendRound(lab);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    await sending;
+    const result = await running;
+    is(result.exitCode, 0, `${run}\n${result.stderr}`);
+    ok(!/internal error/.test(result.stderr), result.stderr);
+    const [, check] = CHECKS.find(([pattern]) => pattern.test(command)) ?? [];
+    check?.(result, host);
+    if (!run.startsWith('xdpwho attach')) return;
+    const again = await host.run(run, netns);
+    equal([again.exitCode, again.stderr.match(/attached already/g)?.length], [0, 2], 'run twice');
+  });
+}
+
+test.run();

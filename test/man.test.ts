@@ -1,0 +1,72 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { equal, is, ok } from 'uvu/assert';
+import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
+import { generalOptions, parseCommandLine } from '../src/commands/command-line.js';
+import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
+import { EXIT_CODES } from '../src/errors.js';
+import { findTool } from '../src/exec.js';
+import { suite } from './suite.js';
+
+const page = readFileSync(MAN_PAGE, 'utf8');
+const descriptions = (await loadCommands()).map((command) => command.description());
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: how mandoc makes letters bold
+const OVERSTRIKE = /.\x08/g;
+
+const test = suite('the man page');
+
+test('is the one that the commands make: npm run docs', () => {
+  is(page, renderManPage(descriptions, generalOptions()));
+});
+
+test("has every option of yargs' own help, in the section of its command", async () => {
+  const general = generalOptions().map((option) => option.name);
+  for (const { verb } of descriptions) {
+    // What the user sees, and not what the page was made from; the general ones are on a line.
+    const shown = new Set<string>(general);
+    const help = await parseCommandLine([verb, '--help'], {
+      verbs: VERBS,
+      defaultVerb: DEFAULT_VERB,
+      version: '0',
+    });
+    const stdout = help.kind === 'text' ? help.text : '';
+    for (const [, name = ''] of stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)) shown.add(name);
+    ok(shown.size >= 6, `${verb}: ${stdout}`);
+    const sections = page.split(/^\.S[sh] /m);
+    const section = (title: string) => sections.find((each) => each.startsWith(`${title}\n`)) ?? '';
+    const text = section(verb) + section('OPTIONS OF EVERY COMMAND');
+    const written = [...text.matchAll(/^\.It .*Fl -(\S+)/gm)].map((found) =>
+      (found[1] ?? '').replaceAll('\\-', '-'),
+    );
+    equal(written.sort(), [...shown].sort(), verb);
+  }
+});
+
+test('has every exit code', () => {
+  const section = page.split(/^\.Sh /m).find((each) => each.startsWith('EXIT STATUS')) ?? '';
+  const codes = [...section.matchAll(/^\.It No (.*)$/gm)].flatMap((found) =>
+    (found[1] ?? '').split(', '),
+  );
+  const expected = new Set([0, ...Object.values(EXIT_CODES), 3, 129, 130, 143]);
+  equal(codes.map(Number).sort(), [...expected].sort());
+});
+
+test.run();
+
+const lint = suite('mandoc', findTool('mandoc') === undefined ? 'there is no mandoc' : undefined);
+
+lint('has nothing to say against it', () => {
+  const { stdout, stderr } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', MAN_PAGE], {
+    encoding: 'utf8',
+  });
+  equal([stdout, stderr], ['', '']);
+});
+
+lint('shows it with every command', () => {
+  const { stdout } = spawnSync('mandoc', ['-T', 'ascii', MAN_PAGE], { encoding: 'utf8' });
+  const plain = stdout.replaceAll(OVERSTRIKE, '');
+  for (const { verb } of descriptions) ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
+});
+
+lint.run();

@@ -1,0 +1,20 @@
+/**
+ * What a test tried, how often and with which result: rows for docs/reliability.md, which
+ * `npm run reliability` writes (test/reliability.mjs).
+ */
+import { appendFileSync } from 'node:fs';
+
+export interface Trial {
+  /** What was done to it, in a few words. */
+  readonly what: string;
+  readonly times: number;
+  /** What came of it, with the figures of this run. */
+  readonly result: string;
+}
+
+/** To be called when the assertions have held. Writes only where RELIABILITY_LOG names a file. */
+export function tried(promise: string, trial: Trial): void {
+  const file = process.env.RELIABILITY_LOG;
+  if (file === undefined) return;
+  appendFileSync(file, `${JSON.stringify({ promise, ...trial })}\n`);
+}
