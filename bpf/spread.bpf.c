@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * For `bpftool prog run ... repeat N`, which gives a program the same frame N times: writes another
+ * source address into the frame each time, and calls the program that is measured. What that costs
+ * itself drops out, since the empty program is called in the same way.
+ *
+ * A tail call wants caller and callee alike, so this is compiled with and without XDPWHO_FRAGS.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "parsing.h"
+#include "xdpwho.h"
+
+/* How many sources, from `first_source` on, take turns in no order. 0: each one is new. */
+const volatile __u32 source_count = 0;
+const volatile __u32 first_source = 0;
+
+static __u32 state;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, 1);
+} measured SEC(".maps");
+
+#ifdef XDPWHO_FRAGS
+SEC("xdp.frags")
+#else
+SEC("xdp")
+#endif
+int spread(struct xdp_md *ctx)
+{
+	void *cursor = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct iphdr *header;
+	__u32 source;
+
+	if (parse_ethernet(&cursor, end) != bpf_htons(ETH_P_IP))
+		return XDP_ABORTED;
+	header = cursor;
+	if ((void *)(header + 1) > end)
+		return XDP_ABORTED;
+
+	/* Takes each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
+	state = state * 1664525 + 1013904223;
+	source = source_count ? (__u64)state * source_count >> 32 : state;
+	header->saddr = bpf_htonl(first_source + source);
+
+	bpf_tail_call(ctx, &measured, 0);
+	return XDP_ABORTED;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
