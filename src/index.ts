@@ -1,26 +1,36 @@
 /** The library: everything that the command does, without its words. */
-export { attachToStay, type StayOptions, type StayOutcome } from './attach.js';
-export { Attachment, type Standing } from './attachment.js';
-export { Bpftool, BpftoolError, type BpftoolOptions } from './bpftool.js';
-export { type Dump, type DumpOptions, dump } from './dump.js';
+export type { Attachment, Standing } from './attachment.js';
+export type { DetachOptions } from './detach.js';
+export type { Dump } from './dump.js';
 export { type ErrorCode, EXIT_CODES, XdpwhoError } from './errors.js';
 export {
-  clean,
-  findEntry,
-  type InventoryEntry,
-  listAttachments,
-  type Ownership,
-} from './inventory.js';
+  attach,
+  type DumpSelection,
+  detach,
+  dump,
+  log,
+  openSession,
+  type SessionOptions,
+  status,
+  type WithSession,
+  watch,
+} from './library.js';
+export type { LogEvent, LogRunOptions } from './log.js';
 export type {
   AnyRecord,
   AttachedRecord,
   DetachedRecord,
   ErrorRecord,
+  LostRecord,
   Mode,
+  Ownership,
+  PacketRecord,
   Reader,
   SourceRecord,
+  StatusRecord,
   TotalsRecord,
 } from './records.js';
-export { type AttachOptions, openAttachment, type SessionContext } from './session.js';
-export { SourceReader } from './sources.js';
-export { type Reading, type WatchEvent, type WatchOptions, watch } from './watch.js';
+export type { PacketBatch } from './ring.js';
+export type { AttachOptions, LogOptions, SessionContext } from './session.js';
+export type { StatusOptions } from './status.js';
+export type { Reading, WatchEvent, WatchOptions } from './watch.js';
