@@ -1,31 +1,15 @@
 /**
- * Builds dist/: the library's modules and types (tsc), the command in one file (esbuild), and the BPF
+ * Builds dist/: the library's modules and types (tsc), the command with all that it needs (esbuild), and the BPF
  * objects for both byte orders (clang, through src/clang.ts). Stamped, for setup.mjs.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { bundle } from './packaging/bundle.mjs';
 import { buildStamp } from './setup.mjs';
 
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
-const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-
-/** execa and yargs are partly CommonJS: their `require` of Node's modules has to exist in the bundle. */
-const banner = `import { createRequire as xdpwhoRequire } from 'node:module';
-const require = xdpwhoRequire(import.meta.url);`;
-
-/** @type {import('esbuild').BuildOptions} */
-const bundle = {
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node18.19',
-  banner: { js: banner },
-  define: { XDPWHO_VERSION: JSON.stringify(version) },
-  logLevel: 'silent',
-};
-
 // Of what is read now: a file that changes from here on asks for another build.
 const stamp = buildStamp();
 rmSync('dist', { recursive: true, force: true });
@@ -39,9 +23,19 @@ await step('types and library: dist/*.js, dist/*.d.ts', () => {
   if (tsc.status !== 0) throw new Error(tsc.error?.message ?? `tsc:\n${tsc.stdout}${tsc.stderr}`);
 });
 
-await step('command: dist/cli.mjs', () =>
-  build({ ...bundle, entryPoints: ['src/cli.ts'], outfile: 'dist/cli.mjs' }),
+// In parts that are loaded when they are needed: help is to come at once.
+await step('command: dist/cli.mjs, dist/cli-*.mjs', () =>
+  build({
+    ...bundle,
+    entryPoints: ['src/cli.ts'],
+    outdir: 'dist',
+    outExtension: { '.js': '.mjs' },
+    splitting: true,
+    chunkNames: 'cli-[hash]',
+  }),
 );
+
+cpSync('src/script', 'dist/script', { recursive: true });
 
 await step('BPF objects: dist/bpf/{el,eb}', async () => {
   // Beside the other modules, so that paths relative to import.meta.url hold.

@@ -1,6 +1,6 @@
 /**
- * Makes a machine that has only Node, npm and a package manager ready for `npm run demo` and
- * `npm test`: system packages, npm ci, the build. What is there is left alone; when all of it is,
+ * Makes a machine that has only Node, npm and a package manager ready for `npm run demo`, `npm test`
+ * and `npm run vm`: system packages, npm ci, the build. What is there is left alone; when all of it is,
  * nothing is started and nothing is said. `node setup.mjs demo` then runs the demo, as root.
  *
  * Plain JavaScript with no dependency, since it runs before there is a node_modules, in the syntax of
@@ -34,15 +34,28 @@ const SYSTEM_ROOT = process.env.XDPWHO_SETUP_ROOT || '/';
 // biome-ignore format: one row, one line
 const TOOLS = table(
   ['name', 'why', 'commands', 'found', 'apt', 'dnf', 'zypper', 'apk'],
-  ['clang', 'compiles the BPF programs', 'demo test', program, 'clang', 'clang', 'clang', 'clang'],
-  ['llvm-strip', 'strips debug sections from them', 'demo test', program, 'llvm', 'llvm', 'llvm', 'llvm'],
-  ['bpf/bpf_helpers.h', "libbpf's headers", 'demo test', header, 'libbpf-dev', 'libbpf-devel', 'libbpf-devel', 'libbpf-dev'],
-  ['linux/bpf.h', "the kernel's headers", 'demo test', header, 'linux-libc-dev', 'kernel-headers', 'linux-glibc-devel', 'linux-headers'],
+  ['clang', 'compiles the BPF programs', 'demo test vm', program, 'clang', 'clang', 'clang', 'clang'],
+  ['llvm-strip', 'strips debug sections from them', 'demo test vm', program, 'llvm', 'llvm', 'llvm', 'llvm'],
+  ['bpf/bpf_helpers.h', "libbpf's headers", 'demo test vm', header, 'libbpf-dev', 'libbpf-devel', 'libbpf-devel', 'libbpf-dev'],
+  ['linux/bpf.h', "the kernel's headers", 'demo test vm', header, 'linux-libc-dev', 'kernel-headers', 'linux-glibc-devel', 'linux-headers'],
   ['bpftool', 'loads, attaches and reads the BPF programs', 'demo test', bpftool, 'bpftool | linux-tools-common linux-tools-generic', 'bpftool', 'bpftool', 'bpftool'],
   ['ip', 'makes the network namespaces', 'demo test', program, 'iproute2', 'iproute', 'iproute2', 'iproute2'],
   ['nsenter', 'runs commands in them', 'demo test', program, 'util-linux', 'util-linux', 'util-linux', 'util-linux'],
   ['mount', 'mounts the BPF file system', 'demo test', program, 'mount', 'util-linux', 'util-linux', 'util-linux'],
   ['clang-format', 'checks the layout of the C files', 'test', program, 'clang-format', 'clang-tools-extra', 'clang-tools', 'clang-extra-tools'],
+  ['qemu-system-x86_64', 'boots other kernels', 'vm', program, 'qemu-system-x86', 'qemu-system-x86-core', 'qemu-x86', 'qemu-system-x86_64'],
+  ['apt-get', "downloads Debian's kernels and tools", 'vm', program, 'apt', 'apt', '', ''],
+  ['dpkg-deb', 'unpacks them', 'vm', program, 'dpkg', 'dpkg', 'dpkg', 'dpkg'],
+  ['tmux', 'is the terminal that the live view is tested in', 'test', program, 'tmux', 'tmux', 'tmux', 'tmux'],
+  ['mandoc', 'checks the man page', 'test', program, 'mandoc', 'mandoc', 'mandoc', 'mandoc'],
+  ['xdp-loader', 'puts a program of libxdp beside ours', 'test', program, 'xdp-tools', 'xdp-tools', 'xdp-tools', 'xdp-tools'],
+  ['busybox', 'runs the scripts as small systems do', 'test', anyProgram, 'busybox-static', 'busybox', 'busybox-static', 'busybox-static'],
+  ['dash', 'runs the scripts as Debian does', 'test', program, 'dash', 'dash', 'dash', 'dash'],
+  ['mmdebstrap', 'makes the Debian that the packages are tried in', 'test', program, 'mmdebstrap', 'mmdebstrap', '', ''],
+  ['systemd-analyze', 'checks the units', 'test', program, 'systemd', 'systemd', 'systemd', ''],
+  ['logrotate', 'rotates a log', 'test', program, 'logrotate', 'logrotate', 'logrotate', 'logrotate'],
+  ['ansible-playbook', 'runs the playbooks', 'test', program, 'ansible-core', 'ansible-core', 'ansible', 'ansible-core'],
+  ['ansible-lint', 'checks them', 'test', program, 'ansible-lint', 'python3-ansible-lint', '', 'ansible-lint'],
 );
 
 /** The first one whose program is there installs. Each leaves out what is only recommended. */
@@ -63,8 +76,8 @@ function table(columns, ...rows) {
 class SetupError extends Error {}
 
 async function main([command, ...args]) {
-  if (command !== 'demo' && command !== 'test') {
-    throw new SetupError('usage: node setup.mjs demo|test');
+  if (command !== 'demo' && command !== 'test' && command !== 'vm') {
+    throw new SetupError('usage: node setup.mjs demo|test|vm');
   }
   checkNode();
   passSignalsOn();
@@ -86,10 +99,10 @@ function checkNode() {
 // System packages.
 
 async function installTools(command) {
-  const missing = missingTools(command);
+  const manager = MANAGERS.find((candidate) => program(candidate.program));
+  const missing = missingTools(command, manager);
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name).join(', ');
-  const manager = MANAGERS.find((candidate) => program(candidate.program));
   if (manager === undefined) {
     const known = MANAGERS.map((candidate) => candidate.program).join(', ');
     throw new SetupError(`none of ${known} is here: install by hand: ${names}`);
@@ -103,20 +116,25 @@ async function installTools(command) {
   }
 
   const how = asRoot.length > 0 ? `${manager.program}, by sudo` : manager.program;
-  say(`\`npm ${command === 'demo' ? 'run demo' : command}\` needs more than is here; from ${how}:`);
+  say(
+    `\`npm ${command === 'test' ? 'test' : `run ${command}`}\` needs more than is here; from ${how}:`,
+  );
   for (const { name, why } of missing) say(`  ${name.padEnd(18)} ${why}`);
   // A source that does not answer is no reason to stop: the lists may be good enough.
   if (refresh.length > 0) await run([...asRoot, ...refresh]);
   const install = [...asRoot, ...installCommand(manager, missing)];
   const code = await run(install);
   if (code !== 0) throw new SetupError(`${install.join(' ')}: failed (exit ${code}), see above`);
-  const left = missingTools(command).map(({ name }) => name);
+  const left = missingTools(command, manager).map(({ name }) => name);
   if (left.length > 0)
     throw new SetupError(`still missing after the installation: ${left.join(', ')}`);
 }
 
-function missingTools(command) {
-  const needed = TOOLS.filter(({ commands }) => commands.split(' ').includes(command));
+/** Without what this system has no package of: the tests that need it say that they are skipped. */
+function missingTools(command, manager) {
+  const needed = TOOLS.filter(
+    (tool) => tool.commands.split(' ').includes(command) && !(manager && tool[manager.name] === ''),
+  );
   return needed.filter(({ name, found }) => !found(name));
 }
 
@@ -145,6 +163,11 @@ function header(name) {
 /** Whether a program is there; the small ones inside busybox lack what is needed of ip and nsenter. */
 function program(name) {
   return findAll(name).some((path) => basename(realpathSync(path)) !== 'busybox');
+}
+
+/** Likewise, and busybox itself may be it. */
+function anyProgram(name) {
+  return findAll(name).length > 0;
 }
 
 function bpftool() {
@@ -211,10 +234,16 @@ async function build() {
 
 /** A hash over everything that dist is made from. build.mjs leaves it in dist/.stamp. */
 export function buildStamp() {
-  const names = ['build.mjs', 'package-lock.json', 'package.json', 'tsconfig.build.json'];
+  const names = [
+    'build.mjs',
+    'packaging/bundle.mjs',
+    'package-lock.json',
+    'package.json',
+    'tsconfig.build.json',
+  ];
   for (const directory of ['bpf', 'src']) {
     for (const name of readdirSync(join(HOME, directory), { recursive: true }).sort()) {
-      if (/\.(c|h|ts)$/.test(name)) names.push(join(directory, name));
+      if (/\.(c|h|sh|ts)$/.test(name)) names.push(join(directory, name));
     }
   }
   const hash = createHash('sha256');

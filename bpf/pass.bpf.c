@@ -3,7 +3,11 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#ifdef XDPWHO_FRAGS
+SEC("xdp.frags")
+#else
 SEC("xdp")
+#endif
 int pass(struct xdp_md *ctx)
 {
 	return XDP_PASS;

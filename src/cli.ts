@@ -3,45 +3,34 @@
  * code. The only place that prints errors, handles signals or sets the exit code.
  */
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Bpftool } from './bpftool.js';
-import { attachCommand } from './commands/attach.js';
-import { buildCommand } from './commands/build.js';
-import { cleanCommand } from './commands/clean.js';
 import {
-  type AnyCommand,
   type CommandInvocation,
   type Invocation,
   parseCommandLine,
 } from './commands/command-line.js';
 import { type CommandContext, Interruption } from './commands/context.js';
-import { demoCommand } from './commands/demo.js';
-import { detachCommand } from './commands/detach.js';
-import { doctorCommand } from './commands/doctor.js';
-import { dumpCommand } from './commands/dump.js';
-import { statusCommand } from './commands/status.js';
 import { Talk } from './commands/talk.js';
-import { watchCommand } from './commands/watch.js';
+import { DEFAULT_VERB, VERBS } from './commands/verbs.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
-import { nearNames } from './interfaces.js';
-import { findBpftool } from './probes.js';
+import { nearNames } from './near-names.js';
+import { ownObjectsDirectory } from './object-files.js';
 import type { ErrorRecord } from './records.js';
 import { usesColor } from './render/color.js';
 import { renderDocument, stringifyRecord } from './render/json.js';
 import { printable } from './render/text.js';
 import { propertyOf } from './unknown.js';
 
-const COMMANDS: readonly AnyCommand[] = [
-  watchCommand,
-  attachCommand,
-  dumpCommand,
-  statusCommand,
-  detachCommand,
-  cleanCommand,
-  doctorCommand,
-  buildCommand,
-  demoCommand,
-];
+/** What any call may fail of, and what mends it. */
+const RESOURCE_HINTS: Readonly<Record<string, string>> = {
+  EMFILE: 'ulimit -n 1024',
+  ENFILE: 'sysctl fs.file-max',
+  EAGAIN: 'ulimit -u',
+  ENOMEM: 'free -m',
+  ENOSPC: 'df /run /tmp, or set TMPDIR',
+  EDQUOT: 'df /run /tmp, or set TMPDIR',
+  EROFS: 'df /run /tmp, or set TMPDIR',
+};
 
 /** build.mjs writes it in. */
 declare const XDPWHO_VERSION: string;
@@ -59,9 +48,9 @@ listener.stop();
 process.exitCode = exitCode;
 
 async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
-  const invocation = parseCommandLine(words, {
-    commands: COMMANDS,
-    defaultCommand: watchCommand,
+  const invocation = await parseCommandLine(words, {
+    verbs: VERBS,
+    defaultVerb: DEFAULT_VERB,
     version: packageVersion(),
   });
   let exitCode = 0;
@@ -83,17 +72,21 @@ function contextFor({ options }: CommandInvocation, signal: AbortSignal): Comman
   const talk = new Talk((text) => stderr.write(text), options);
   let bpftool: Promise<Bpftool> | undefined;
   return {
+    // Looked at only by a command that takes keys: opening it costs time.
+    get stdin() {
+      return process.stdin;
+    },
     stdout,
     stderr,
     signal,
     talk,
     color: usesColor(options.noColor === true ? 'never' : options.color, stdout.isTTY, process.env),
     bpftool: async () => {
-      bpftool ??= findBpftool({ path: options.bpftool });
+      bpftool ??= (await import('./probes.js')).findBpftool({ path: options.bpftool });
       return bpftool;
     },
     version: packageVersion(),
-    objectsDirectory: options.objects ?? fileURLToPath(new URL('../dist/bpf', import.meta.url)),
+    objectsDirectory: options.objects ?? ownObjectsDirectory(),
   };
 }
 
@@ -157,13 +150,17 @@ function hintFor(
   if (named || word === undefined || code !== 'no-such-interface') return hint;
   // A misspelt verb has been taken for an interface.
   if (!message.startsWith(`${printable(word)}: `)) return hint;
-  const verbs = COMMANDS.map((command) => command.verb);
+  const verbs = VERBS.map((each) => each.verb);
   const [verb] = nearNames(word, verbs);
   return verb === undefined ? hint : `did you mean: ${['xdpwho', verb, ...rest].join(' ')}`;
 }
 
 /** Prints an error for people, and as a record where records were asked for. Gives the exit code. */
 function report(error: unknown, words: readonly string[]): number {
+  const lack = RESOURCE_HINTS[systemErrorCode(error) ?? ''];
+  if (lack !== undefined && error instanceof Error) {
+    return report(new XdpwhoError('failed', error.message, { hint: lack, cause: error }), words);
+  }
   if (!(error instanceof XdpwhoError)) return reportBug(error, words);
   const { code, message, hint, detail, exitCode } = error;
   process.stderr.write(`xdpwho: ${printable(message)}\n`);

@@ -9,7 +9,7 @@ import { XdpwhoError } from './errors.js';
 import type { ObjectFiles } from './object-files.js';
 
 /** The values that a kernel can be configured with (kernel/Kconfig.hz; 1024 and others on a few machines). */
-const USUAL_HZ = [100, 250, 300, 1000];
+export const USUAL_HZ: readonly number[] = [100, 250, 300, 1000];
 const MEASURING_MS = 200;
 /** net/bpf/test_run.c takes no frame shorter than an Ethernet header. */
 const FRAME = new Uint8Array(64);
@@ -32,7 +32,7 @@ export async function readJiffies(
   const pin = `${directory}/clock`;
   const frame = `${scratch}/frame`;
   writeFileSync(frame, FRAME);
-  await bpftool.loadProgram(objects.path('clock'), pin);
+  await bpftool.loadProgram(objects.writePatched('clock', {}, scratch), pin);
   try {
     const moments: JiffiesMoment[] = [];
     for (let index = 0; index < times; index++) {

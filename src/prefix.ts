@@ -33,6 +33,17 @@ export function parsePrefix(text: string): Prefix {
   return { network: masked(addressKey(address), total), bits: total, family };
 }
 
+/** As it is written: "198.51.100.0/24". */
+export function formatPrefix({ network, bits, family }: Prefix): string {
+  const address = formatAddress(String.fromCharCode(...network));
+  return `${address}/${family === 4 ? bits - 96 : bits}`;
+}
+
+/** 16 bytes: the bits that the prefix has a say about. */
+export function prefixMask(prefix: Prefix): Uint8Array {
+  return masked(new Uint8Array(16).fill(0xff), prefix.bits);
+}
+
 /** Whether an address lies in the prefix. An IPv6 prefix does not take in IPv4. */
 export function contains(prefix: Prefix, address: string): boolean {
   if ((prefix.family === 6) !== address.includes(':')) return false;

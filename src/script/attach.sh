@@ -1,0 +1,191 @@
+# The verb attach: attaches, pins, and leaves it so; what is attached with the same options stays as it is.
+
+own_holder() {
+  printf '{"pid":%s,"startTicks":"%s","pidNamespace":"%s","command":"attach"}' $$ "$(start_ticks $$)" "$(readlink /proc/self/ns/pid)"
+}
+
+# An existing link is not followed; GNU ln puts the new one in its place in one step.
+write_record() { ln -sfn "$(record)" "$directory/state"; }
+
+same_options() {
+  differs=
+  differ() { [ "$2" = "$3" ] || differs="${differs:+$differs, }$1 is $2, asked for $3"; }
+  differ --mode "$(text_of modeAsked)" "$mode"
+  differ --reader "$(text_of readerAsked)" "$reader"
+  differ --max-sources "$(number_of maxSources)" "$max_sources"
+  differ --file-mode "$(printf '%04o' "$(number_of fileMode)")" "$file_mode"
+  logging=on
+  [ "$(log_of)" != null ] || logging=off
+  differ --log $logging off
+  [ -z "$differs" ]
+}
+
+attach() {
+  find_byte_order
+  cpus=$(count_members "$(cat /sys/devices/system/cpu/possible)")
+  [ -n "$max_sources" ] || max_sources=$(default_max_sources "$cpus")
+  prepare_bpffs
+  waits=0
+  while :; do
+    look
+    case $whose in
+      none) ;;
+      foreign) refuse_foreign ;;
+      ours)
+        if same_options; then
+          say "$interface_shown: attached already, program $program_id"
+          report false
+          return
+        fi
+        [ "$replace" = true ] || fail options-differ "$interface_shown: attached with other options: $differs" "make the script with --replace, which begins to count anew"
+        set_aside ;;
+      broken | other-version)
+        code=bad-object
+        [ "$whose" = broken ] || code=other-version
+        [ "$replace" = true ] || fail $code "$directory: $why_so" 'make the script with --replace, or run one of detach'
+        end ;;
+      foreground)
+        if [ "$holder_command" != attach ] || [ $waits -ge 100 ]; then
+          fail held "$interface_shown: held by xdpwho $holder_command, process $holder_pid" "end it: kill $holder_pid"
+        fi
+        waits=$((waits + 1))
+        pause
+        continue ;;
+      stale) end ;;
+    esac
+    directory=$own_directory
+    if mkdir -p -m 0700 "$root" && mkdir -m 0700 "$directory" 2>"$scratch/err"; then break; fi
+    [ -e "$directory" ] || fail bpffs-missing "$(tail -n 1 "$scratch/err")"
+  done
+  establish
+  report true
+}
+
+# What an attachment with other options has counted is kept until the new one is there.
+set_aside() {
+  aside=$own_directory~$(text_of token | cut -c 1-8)
+  aside_state=$state aside_mode=$mode_there
+  ln -sfn "$(printf '%s' "$state" | sed 's/"holder":null/"holder":'"$(own_holder)"'/')" "$directory/state"
+  detach_program "$program_id"
+  mv "$directory" "$aside"
+}
+
+establish() {
+  token=$(cat /proc/sys/kernel/random/uuid)
+  since=$(date -u +%Y-%m-%dT%H:%M:%S.000Z)
+  mode_used=null program_id=null reader_used=null reader_note=null holder=$(own_holder)
+  made=true
+  write_record
+  mkdir -m 0700 "$directory/maps"
+  load
+  program_id=$(pinned_id "$directory")
+  pin_readers
+  attach_program
+  holder=null
+  write_record
+  made=false
+  if [ -n "$aside" ]; then
+    directory=$aside
+    remove_pins 2>/dev/null
+    directory=$own_directory aside=
+  fi
+  # The record, as the next look would read it.
+  state=$(record)
+}
+
+# The variant that takes jumbo frames first; kernels before 5.18 refuse it.
+load() {
+  for variant in xdpwho.frags xdpwho; do
+    unpack $variant
+    write_integer $variant sources "$max_sources"
+    if run load_program "$scratch/$variant.o"; then return; fi
+    [ "$(errno)" != EPERM ] || break
+  done
+  tool_failed 'prog load'
+}
+
+pin_readers() {
+  reader_used='"dump"'
+  [ "$reader" != dump ] || return 0
+  hz=$(configured_hz)
+  [ -n "$hz" ] || hz=$(measured_hz)
+  for iterator in sources totals; do
+    unpack $iterator
+    write_integer $iterator possible_cpus "$cpus"
+    write_text $iterator interface_json "$interface_json"
+  done
+  write_integer sources jiffies_per_second "$hz"
+  if run pin_sources && run pin_totals; then
+    chmod "$file_mode" "$directory/sources" "$directory/totals"
+    reader_used='"iterator"'
+    # Whoever may read the files must be able to reach them.
+    if [ "$shared" = true ]; then
+      for each in "$root" "$directory"; do
+        case $(stat -c %a "$each") in *[1357][1357]) ;; *) chmod 0711 "$each" ;; esac
+      done
+    fi
+    return
+  fi
+  said=$(why)
+  rm -f "$directory/sources" "$directory/totals"
+  [ "$reader" != iterator ] || fail kernel-too-old "no iterator can be pinned: bpftool iter pin: $said" 'make the script with --reader dump'
+  note="no iterator can be pinned (bpftool iter pin: $said); reading by \`map dump\`, slower"
+  say "$interface_shown: $note"
+  reader_note=\"$(json_text "$note")\"
+}
+
+attach_program() {
+  attempting=true
+  case $mode in
+    auto)
+      if run attach_native; then mode_used='"native"'
+      elif is_mode_errno "$(errno)"; then
+        say "$interface_shown: native mode is not to be had ($(why)); using generic mode"
+        run attach_generic || attach_failed generic
+        mode_used='"generic"'
+      else attach_failed native
+      fi ;;
+    *)
+      run "attach_$mode" || attach_failed "$mode"
+      mode_used=\"$mode\" ;;
+  esac
+}
+
+attach_failed() {
+  said=$(why)
+  case $(errno) in
+    EBUSY | EEXIST)
+      look_at_interface
+      [ -z "$id_there" ] || [ "$id_there" = "$program_id" ] || refuse_foreign
+      fail interface-busy "$interface_shown: $said" "bpftool net show" ;;
+    ERANGE) fail mtu-too-large "$interface_shown: its MTU is too large for $1 mode" 'make the script with --mode generic' ;;
+    EOPNOTSUPP | EINVAL) fail mode-unsupported "$interface_shown: no $1 mode: $said" 'make the script with --mode auto' ;;
+    *) tool_failed 'net attach' ;;
+  esac
+}
+
+# However it ends: what was begun and not finished goes, and what was set aside comes back.
+clean_up() {
+  status=$?
+  trap '' HUP INT TERM
+  if [ "$made" = true ]; then
+    case $program_id in null | '') ;; *) detach_program "$program_id" ;; esac
+    case $(readlink "$directory/state") in *"$token"*) remove_pins 2>/dev/null ;; esac
+  fi
+  if [ -n "$aside" ] && mv "$aside" "$own_directory"; then
+    directory=$own_directory
+    if run "attach_$aside_mode"; then ln -sfn "$aside_state" "$directory/state"
+    else say "$interface_shown: what was there before could not be put back: $(why)"; fi
+  fi
+  rm -rf "$scratch"
+  exit $status
+}
+
+# report CHANGED
+report() {
+  if [ "$1" = true ]; then
+    say "$interface_shown: attached in $(text_of mode) mode, program $(number_of programId), up to $max_sources sources, read by $(text_of reader)"
+    [ "$(text_of reader)" != iterator ] || say "$interface_shown: cat $directory/sources"
+  fi
+  printf '{"changed":%s,"interfaces":[{%s}],"failed":[]}\n' "$1" "$(described)"
+}

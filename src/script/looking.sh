@@ -1,0 +1,125 @@
+# What is there: whose the interface's program is, and how our own one stands.
+
+# Fields of the record. No text in it can look like a key: its quotes are escaped.
+text_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
+number_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":\([0-9]*\).*/\1/p'; }
+
+start_ticks() {
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  # The command's name, in parentheses, may hold anything.
+  set -f
+  set -- ${stat##*) }
+  set +f
+  printf '%s' "${20-}"
+}
+
+# Whether the holder in the record runs; one in another pid namespace counts as running.
+holder_alive() {
+  case $state in *'"holder":null'*) return 1 ;; esac
+  holder_pid=$(number_of pid) holder_command=$(text_of command)
+  [ "$(text_of pidNamespace)" = "$(readlink /proc/self/ns/pid)" ] || return 0
+  [ "$(start_ticks "$holder_pid")" = "$(text_of startTicks)" ]
+}
+
+# The id of the program of ours that is pinned in a directory.
+pinned_id() {
+  if [ -h "$1/program" ] || ! [ -f "$1/program" ]; then return 0; fi
+  run show_program "$1" || return 0
+  sed -n 's/^{"id":\([0-9]*\),.*"name":"'"$program_name"'".*/\1/p' "$scratch/out"
+}
+
+# Lines of "net show" as "MODE ID NAME", the name last, for this namespace or that at a path.
+programs() {
+  show_net "$1" | while IFS= read -r line; do
+    name=${line%(*}
+    case ${line##*) } in
+      'driver id '*) echo "native ${line##* } $name" ;;
+      'generic id '*) echo "generic ${line##* } $name" ;;
+      'offload id '*) echo "offload ${line##* } $name" ;;
+    esac
+  done
+}
+
+# Sets mode_there and id_there: what the interface has.
+look_at_interface() {
+  mode_there= id_there=
+  programs "$at" >"$scratch/programs"
+  while IFS= read -r line; do
+    rest=${line#* }
+    [ "${rest#* }" = "$interface" ] || continue
+    mode_there=${line%% *} id_there=${rest%% *}
+  done <"$scratch/programs"
+}
+
+# Whether the program is attached in any namespace: an interface takes its program along.
+attached_elsewhere() {
+  for other in /proc/self/ns/net "$netns_directory"/* /proc/[0-9]*/ns/net; do
+    [ -e "$other" ] || continue
+    if programs "$other" 2>/dev/null | grep -q "^[a-z]* $1 "; then return 0; fi
+  done
+  return 1
+}
+
+# Sets whose (none, ours, foreground, stale, broken, other-version, foreign), why_so, state, program_id, directory.
+look_once() {
+  state= program_id= why_so= whose=none directory=$own_directory
+  look_at_interface
+  if [ -n "$id_there" ] && [ "$(pinned_id "$directory")" != "$id_there" ]; then
+    # It may have been attached under another name.
+    found=
+    for candidate in "$root"/*; do
+      [ "$(pinned_id "$candidate")" != "$id_there" ] || found=$candidate
+    done
+    if [ -z "$found" ]; then
+      state=$(readlink "$directory/state" 2>/dev/null) || state=
+      whose=foreign
+      # Or it is just being attached.
+      if [ -n "$state" ] && [ -z "$(number_of programId)" ] && holder_alive; then whose=foreground; fi
+      return
+    fi
+    directory=$found
+  fi
+  [ -e "$directory" ] || [ -h "$directory" ] || return 0
+  whose=broken
+  if [ -h "$directory" ] || ! [ -d "$directory" ]; then why_so='it is not a directory'; return; fi
+  state=$(readlink "$directory/state" 2>/dev/null) || { why_so='it has no record of an attachment'; return; }
+  held=false
+  if holder_alive; then held=true; fi
+  program_id=$(pinned_id "$directory")
+  case $state in
+    '{"version":'$state_version,*) ;;
+    '{"version":'*)
+      why_so='it was made by another version of xdpwho' whose=other-version
+      [ "$program_id" = "$id_there" ] || whose=stale
+      if $held; then whose=foreground; fi
+      return ;;
+    *) why_so='its state is not JSON'; return ;;
+  esac
+  recorded=$(number_of programId)
+  if [ -z "$recorded" ]; then
+    if $held; then whose=foreground why_so='it is being attached'
+    else whose=stale why_so='the run that was attaching it is gone'; fi
+  elif [ -z "$program_id" ]; then why_so='its program is missing or no pin'
+  elif [ "$program_id" != "$recorded" ]; then why_so="its program has id $program_id, and not $recorded"
+  elif [ "$(text_of reader)" = iterator ] && ! [ -f "$directory/sources" ]; then why_so='its sources is missing or no pin'
+  elif ! $held && ! [ "$state" = "${state%\"holder\":null*}" ] && attached; then whose=ours
+  elif $held; then whose=foreground
+  elif [ "$state" = "${state%\"holder\":null*}" ]; then whose=stale why_so="the run that held it ($holder_pid) is gone"
+  else whose=stale why_so='its program is not attached any more'
+  fi
+}
+attached() { [ "$program_id" = "$id_there" ] || attached_elsewhere "$program_id"; }
+
+# Others make and remove directories meanwhile: what is half there may be whole in a moment.
+look() {
+  looks=0
+  while look_once; [ "$whose" = broken ] && [ $looks -lt 5 ]; do
+    looks=$((looks + 1))
+    pause
+  done
+}
+
+refuse_foreign() {
+  called=$(run show_program_by_id && sed -n 's/.*"name":"\([^"]*\)".*/, name \1/p' "$scratch/out")
+  fail interface-busy "$interface_shown: held by another program: id $id_there$called, $mode_there mode; left alone" "bpftool prog show id $id_there"
+}

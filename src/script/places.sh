@@ -1,0 +1,71 @@
+# The namespace, the interface, the BPF file system, and where the pins are.
+
+# Sets at, the path of the namespace, and netns_inode.
+find_netns() {
+  at=/proc/self/ns/net
+  if [ -n "$netns" ]; then
+    case $netns in
+      */*) at=$netns ;;
+      *[!0-9]*) at=$netns_directory/$netns ;;
+      *) at=$netns_directory/$netns; [ -e "$at" ] || at=/proc/$netns/ns/net ;;
+    esac
+    [ -e "$at" ] || fail no-such-interface "$netns_shown: no such network namespace" 'ip netns list'
+    [ "$(stat -f -c %t "$at")" = "$nsfs_magic" ] || fail usage "$netns_shown: not a network namespace" 'ip netns list'
+  fi
+  netns_inode=$(stat -L -c %i "$at")
+}
+
+# in_netns PATH COMMAND...; our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
+in_netns() {
+  place=$1
+  shift
+  if [ "$place" -ef /proc/self/ns/net ]; then "$@" </dev/null; else nsenter --net="$place" -- "$@" </dev/null; fi
+}
+
+interface_exists() {
+  in_netns "$at" cat /proc/self/net/dev | while IFS= read -r line; do
+    name=${line%:*}
+    name=${name##* }
+    [ "$name" != "$interface" ] || echo yes
+  done | grep -q yes
+}
+
+# The host's own namespace is the one of process 1, seen from the host's own pid namespace.
+find_directory() {
+  root=$bpffs/xdpwho
+  directory=$root/$pin_name
+  if [ "$(readlink /proc/self/ns/pid)" != "$initial_pid_namespace" ] ||
+    [ "$(stat -L -c %i /proc/1/ns/net 2>/dev/null)" != "$netns_inode" ]; then
+    directory=$directory@$netns_inode
+  fi
+  own_directory=$directory
+}
+
+is_bpffs() { [ "$(stat -f -c %t "$1" 2>/dev/null)" = "$bpffs_magic" ]; }
+
+# "ip netns exec" mounts a sysfs of its own over /sys, with the namespace's name as its device.
+refuse_if_hidden() {
+  case $bpffs in /sys/*) ;; *) return 0 ;; esac
+  sys=$(sed -n 's/^\([^ ]*\) \/sys \([^ ]*\) .*/\2 \1/p' /proc/self/mounts | tail -n 1)
+  case $sys in
+    'sysfs sysfs' | 'sysfs none') ;;
+    'sysfs '*) fail bpffs-missing "$bpffs_shown: hidden by ip netns exec" 'leave ip netns exec and name the namespace: xdpwho script --netns NAME ...' ;;
+  esac
+}
+
+prepare_bpffs() {
+  if ! is_bpffs "$bpffs"; then
+    refuse_if_hidden
+    [ "$bpffs" = "$default_bpffs" ] || mkdir -p -m 0755 "$bpffs"
+    mount_bpffs 2>"$scratch/err" || fail bpffs-missing "$bpffs_shown: no bpffs there: $(tail -n 1 "$scratch/err")" 'mount -t bpf bpf /sys/fs/bpf'
+  fi
+  mkdir -m 0700 "$root" 2>"$scratch/err" || [ -d "$root" ] || fail bpffs-missing "$(tail -n 1 "$scratch/err")"
+  if [ -h "$root" ] || ! is_bpffs "$root"; then
+    fail bad-object "$root: not a directory of a bpffs" "remove it: rm $root"
+  fi
+  # Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
+  owner=$(stat -c %u "$root")
+  if [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ]; then
+    fail bad-object "$root: belongs to user $owner" "look at it: ls -lR $root"
+  fi
+}

@@ -1,0 +1,118 @@
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { equal, is, match, ok } from 'uvu/assert';
+import { suite } from '../suite.js';
+import { DebianRoot, WHY_NO_ROOT } from './debian-root.js';
+
+const HOME = fileURLToPath(new URL('../..', import.meta.url));
+const PACKAGES = `${HOME}packages`;
+const UNITS = `${HOME}packaging/systemd`;
+
+const test = suite('a package on a minimal Debian', WHY_NO_ROOT);
+
+let root: DebianRoot;
+
+/** The package whose name ends so. */
+function packageFile(end: string): string {
+  const [name, ...others] = readdirSync(PACKAGES).filter((each) => each.endsWith(end));
+  equal(others, []);
+  return `${PACKAGES}/${name}`;
+}
+
+function checksums(): Promise<string> {
+  const names = readdirSync(PACKAGES).map((name) => `${PACKAGES}/${name}`);
+  return execa('sha256sum', names).then(({ stdout }) => stdout);
+}
+
+/** The demo checks its own counts. */
+async function runsTheDemo(command: readonly string[]): Promise<void> {
+  const ran = await root.run('sh', '-c', 'cd / && exec "$@"', 'sh', ...command, 'demo');
+  is(ran.exitCode, 0, ran.all);
+  match(ran.all, /every count is exact/);
+}
+
+test.before(async () => {
+  await execa(process.execPath, ['packaging/package.mjs'], { cwd: HOME });
+  root = await DebianRoot.create();
+});
+
+test.after(() => root.close());
+
+test('is the same bytes each time it is made', async () => {
+  const before = await checksums();
+  await execa(process.execPath, ['packaging/package.mjs'], { cwd: HOME });
+  is(await checksums(), before);
+});
+
+test('brings what it needs, as .deb, and nothing more: no compiler, no headers', async () => {
+  is((await root.run('sh', '-c', 'command -v node bpftool')).stdout, '');
+  cpSync(packageFile('.deb'), `${root.path}/root/xdpwho.deb`);
+  await root.must('apt-get', '-qq', 'update');
+  const install = ['apt-get', '-qq', 'install', '-y', '--no-install-recommends'];
+  await root.must(...install, '/root/xdpwho.deb', 'iproute2');
+  is((await root.run('sh', '-c', 'command -v clang gcc npm')).stdout, '');
+  match(await root.must('xdpwho', '--version'), /^\d+\.\d+\.\d+$/);
+  match(await root.must('getent', 'passwd', 'xdpwho'), /:\/nonexistent:\/usr\/sbin\/nologin$/);
+  await runsTheDemo(['xdpwho']);
+});
+
+test('has the man page, the completions, the units and the tmpfiles entry, as .deb', async () => {
+  const listed = (await root.must('dpkg', '--listfiles', 'xdpwho')).split('\n');
+  const units = readdirSync(UNITS).map((name) => `/usr/lib/systemd/system/${name}`);
+  for (const path of [
+    '/usr/share/man/man1/xdpwho.1.gz',
+    '/usr/share/bash-completion/completions/xdpwho',
+    '/usr/lib/tmpfiles.d/xdpwho.conf',
+    ...units,
+  ]) {
+    ok(listed.includes(path), path);
+  }
+  const completion = `${root.path}/usr/share/bash-completion/completions/xdpwho`;
+  await execa('bash', ['-n', completion]);
+  ok(readFileSync(completion, 'utf8').includes('detach'));
+});
+
+test('is one file that runs from anywhere with nothing beside it', async () => {
+  mkdirSync(`${root.path}/srv/a b`, { recursive: true });
+  const file = '/srv/a b/who.mjs';
+  cpSync(packageFile('.mjs'), `${root.path}${file}`);
+  chmodSync(`${root.path}${file}`, 0o555);
+  await runsTheDemo([file]);
+  const script = ['script', 'status', 'eth0'];
+  const ours = await execa(process.execPath, [`${HOME}bin/xdpwho.js`, ...script]);
+  is(await root.must(file, ...script), ours.stdout);
+  match(await root.must(file, 'script', 'attach', 'eth0'), /^el\/sources\) cat <<'END'$/m);
+});
+
+test('is an npm tarball that carries the objects of both byte orders', async () => {
+  const prefix = `${root.path}/usr/local`;
+  const ignoring = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefix', prefix];
+  await execa('npm', ['install', '--global', ...ignoring, packageFile('.tgz')]);
+  const objects = `${prefix}/lib/node_modules/xdpwho/dist/bpf`;
+  equal(readdirSync(`${objects}/el`), readdirSync(`${objects}/eb`));
+  ok(existsSync(`${objects}/eb/sources.o`));
+  await runsTheDemo(['/usr/local/bin/xdpwho']);
+  const library = 'const { EXIT_CODES } = await import("xdpwho"); console.log(EXIT_CODES.usage)';
+  const modules = '/usr/local/lib/node_modules/xdpwho/x.mjs';
+  writeFileSync(`${root.path}${modules}`, library);
+  is(await root.must('node', modules), '2');
+});
+
+test('goes as it came, as .deb', async () => {
+  await root.must('dpkg', '--purge', 'xdpwho');
+  for (const path of ['/usr/bin/xdpwho', '/usr/lib/xdpwho', '/usr/lib/tmpfiles.d/xdpwho.conf']) {
+    is(existsSync(`${root.path}${path}`), false, path);
+  }
+  is((await root.run('getent', 'passwd', 'xdpwho')).exitCode, 2);
+});
+
+test.run();

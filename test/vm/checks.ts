@@ -1,0 +1,437 @@
+/**
+ * What has to hold on every kernel with every bpftool: the real command, attached for real. Where a
+ * kernel or a bpftool lacks something, the check says what takes its place, and that it is told.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { equal, is, match, ok } from 'uvu/assert';
+import { type FrameOptions, udpFrame } from '../../src/frames.js';
+import { countListMembers, countPossibleCpus } from '../../src/kernel.js';
+import { propertyOf } from '../../src/unknown.js';
+import { CLI, Lab, type LabOptions, lastReading, recordsIn } from '../kernel/lab.js';
+import type { Expectations, FactName } from './findings.js';
+import { RELEASES } from './releases.js';
+
+export class Guest {
+  readonly expected: Expectations;
+  /** Tells the host something for the table. */
+  readonly tell: (name: FactName, value: string) => void;
+
+  constructor(expected: Expectations, tell: (name: FactName, value: string) => void) {
+    this.expected = expected;
+    this.tell = tell;
+  }
+
+  /** bpftool 5.10's libbpf cannot read the BTF of later kernels, which iterators are loaded by. */
+  get pinsIterators(): boolean {
+    return this.expected.bpftool !== '5.10' || this.expected.kernel === '5.10';
+  }
+
+  /** The kernel has them from 5.18 on; to bpftool 5.10, `xdp.frags` is plain `xdp`. */
+  get takesJumboFrames(): boolean {
+    return this.expected.kernel !== '5.10' && this.expected.bpftool !== '5.10';
+  }
+}
+
+export interface Check {
+  readonly name: string;
+  /** Why it means nothing with these, or undefined. */
+  readonly unless?: (expected: Expectations) => string | undefined;
+  readonly run: (guest: Guest) => Promise<void>;
+}
+
+const CONFIGURATION = `/boot/config-${release()}`;
+const BTF = '/sys/kernel/btf/vmlinux';
+
+/** Each from another class of frames, in numbers that differ. */
+const FLOWS: readonly (FrameOptions & { frames: number })[] = [
+  { source: '192.0.2.1', frames: 11 },
+  { source: '198.51.100.7', frames: 7, vlans: [100], length: 1000 },
+  { source: '2001:db8::1', frames: 5 },
+  { source: '2001:db8:0:1::53', frames: 3, vlans: [200, 100] },
+];
+
+export const CHECKS: readonly Check[] = [
+  {
+    name: 'the guest is the one that was asked for',
+    run: async ({ expected, tell }) => {
+      is(release(), expected.kernelRelease);
+      is(countPossibleCpus(), expected.possibleCpus);
+      const online = readFileSync('/sys/devices/system/cpu/online', 'utf8');
+      is(countListMembers(online), expected.onlineCpus);
+      const { stdout } = await execa('bpftool', ['-j', 'version']);
+      const version = String(propertyOf(JSON.parse(stdout), 'version'));
+      if (expected.bpftool !== 'newest') ok(version.startsWith(`${expected.bpftool}.`), version);
+      tell('kernel', release());
+      tell('bpftool', version);
+      tell('cpus', `${expected.possibleCpus} possible, ${expected.onlineCpus} online`);
+    },
+  },
+  {
+    name: 'doctor finds nothing missing, and says what bpftool cannot do here',
+    run: async (guest) => {
+      const doctor = await execa(process.execPath, [CLI, 'doctor', '-o', 'json']);
+      const checks = checksOf(doctor.stdout);
+      const failed = checks.filter(({ status }) => status === 'fail');
+      equal(failed, []);
+      const bpftool = checks.find(({ name }) => name === 'bpftool');
+      is(bpftool?.status, guest.pinsIterators ? 'pass' : 'warn');
+      if (!guest.pinsIterators) match(bpftool?.detail ?? '', /too old to pin iterators/);
+    },
+  },
+  {
+    name: 'attaches in native mode, twice as well as once, and counts exactly on each CPU',
+    run: (guest) =>
+      withLab({}, async (lab) => {
+        const attached = await attach(lab);
+        is(attached.mode, 'native');
+        is(attached.reader, guest.pinsIterators ? 'iterator' : 'dump');
+        guest.tell('mode', 'native');
+        guest.tell('reader', String(attached.reader));
+        const note = attached.file_note;
+        if (guest.pinsIterators) is(note, null);
+        else match(String(note), /no iterator can be pinned.*`map dump`, slower/);
+        if (typeof note === 'string') guest.tell('restriction', note);
+
+        const { onlineCpus, possibleCpus } = guest.expected;
+        for (let cpu = 0; cpu < onlineCpus; cpu++) {
+          await runOnCpu(cpu);
+          await sendFlows(lab);
+        }
+        await runOnCpu(`0-${onlineCpus - 1}`);
+        const again = await lab.run(['attach', 'eth0', '-o', 'json']);
+        is(propertyOf(JSON.parse(again.stdout), 'changed'), false);
+        await expectCounts(lab, onlineCpus);
+        await expectValuesOnCpus(lab, onlineCpus, possibleCpus);
+        if (guest.pinsIterators) await expectFile(String(attached.file), onlineCpus);
+
+        const status = await lab.run(['status', 'eth0', '-o', 'json']);
+        is(status.exitCode, 0);
+        match(status.stdout, /"ours"/);
+        for (const changed of [true, false]) {
+          const detach = await lab.run(['detach', 'eth0', '-o', 'json']);
+          is(detach.exitCode, 0, detach.stderr);
+          is(propertyOf(JSON.parse(detach.stdout), 'changed'), changed);
+        }
+        await lab.untilNothingLeft();
+      }),
+  },
+  {
+    name: 'counts exactly in generic mode, read by map dump',
+    run: () =>
+      withLab({}, async (lab) => {
+        const attached = await attach(lab, '--mode', 'generic', '--reader', 'dump');
+        is(attached.mode, 'generic');
+        is(attached.reader, 'dump');
+        is(attached.file_note, 'attached with --reader dump');
+        await sendFlows(lab);
+        await expectCounts(lab, 1);
+      }),
+  },
+  {
+    name: 'of a full table nothing is lost without a word',
+    unless: sameWithItsOwnBpftool,
+    run: () =>
+      withLab({}, async (lab) => {
+        await attach(lab, '--max-sources', '64');
+        await lab.send(udpFrame({ source: '198.18.0.0' }), 512, { sources: 256 });
+        const { totals, packets } = await reading(lab);
+        const kept = Object.values(packets).reduce<number>((sum, each) => sum + Number(each), 0);
+        is(totals?.ipv4, 512);
+        is(kept + Number(totals?.untracked), 512);
+        const sources = Object.keys(packets).length;
+        ok(sources > 0 && sources <= 64, `${sources} sources in a table of 64`);
+      }),
+  },
+  {
+    name: 'watch detaches at its end, and after SIGKILL',
+    unless: sameWithItsOwnBpftool,
+    run: () =>
+      withLab({}, async (lab) => {
+        const watch = lab.start(['watch', 'eth0', '-o', 'ndjson']);
+        await watch.says(/attached/);
+        is((await lab.attached()).length, 1);
+        watch.child.kill('SIGKILL');
+        await watch.ended();
+        await lab.untilNothingLeft();
+        const counted = await lab.run(['watch', 'eth0', '-o', 'ndjson', '--count', '1']);
+        is(counted.exitCode, 0, counted.stderr);
+        const types = recordsIn(counted.stdout).map(({ type }) => type);
+        is(types.at(0), 'attached');
+        is(types.at(-1), 'detached');
+        await lab.untilNothingLeft();
+      }),
+  },
+  {
+    name: "a stranger's program stays",
+    unless: sameWithItsOwnBpftool,
+    run: () =>
+      withLab({}, async (lab) => {
+        const id = await lab.attachStranger('eth0');
+        const attach = await lab.run(['attach', 'eth0']);
+        is(attach.exitCode, 4, attach.stderr);
+        match(attach.stderr, new RegExp(`held by another program: id ${id}`));
+        is((await lab.run(['detach', 'eth0'])).exitCode, 4);
+        equal(
+          (await lab.attached()).map(({ programId }) => programId),
+          [id],
+        );
+      }),
+  },
+  {
+    name: 'jumbo frames: in native mode where the kernel can, else in generic mode, and says so',
+    run: (guest) =>
+      withLab({ mtu: 9000 }, async (lab) => {
+        const attach = await lab.run(['attach', 'eth0', '-o', 'json']);
+        is(attach.exitCode, 0, attach.stderr);
+        is(firstInterface(attach.stdout).mode, guest.takesJumboFrames ? 'native' : 'generic');
+        if (!guest.takesJumboFrames) {
+          match(attach.stderr, /using generic mode/);
+          guest.tell('restriction', restrictionIn(attach.stderr));
+        }
+        await lab.send(udpFrame({ source: '192.0.2.1' }), 20, { length: 8000 });
+        const { packets, bytes } = await reading(lab);
+        equal({ packets, bytes }, { packets: { '192.0.2.1': 20 }, bytes: { '192.0.2.1': 160000 } });
+        guest.tell('jumbo frames', guest.takesJumboFrames ? 'native' : 'generic');
+        if (guest.takesJumboFrames) return;
+        const native = await lab.run(['attach', 'eth0', '--replace', '--mode', 'native']);
+        is(native.exitCode, 1, native.stderr);
+        match(native.stderr, /MTU is too large for native mode/);
+      }),
+  },
+  {
+    name: 'a device without native mode gets generic mode, and says so',
+    unless: sameWithItsOwnBpftool,
+    run: () =>
+      withLab({}, async (lab) => {
+        await lab.ip(lab.netns, ['link', 'add', 'name', 'br0', 'type', 'bridge']);
+        const attach = await lab.run(['attach', 'lo', 'br0', '-o', 'json']);
+        is(attach.exitCode, 0, attach.stderr);
+        equal(
+          (await lab.attached()).map(({ device, mode }) => [device, mode]),
+          [
+            ['lo', 'generic'],
+            ['br0', 'generic'],
+          ],
+        );
+        is(attach.stderr.match(/native mode is not to be had .*using generic mode/g)?.length, 2);
+        const native = await lab.run(['attach', 'lo', '--replace', '--mode', 'native']);
+        is(native.exitCode, 5, native.stderr);
+        is((await lab.run(['detach', 'lo', 'br0'])).exitCode, 0);
+        await lab.untilNothingLeft();
+      }),
+  },
+  {
+    name: 'without BTF of the kernel: reads by map dump, says so, and counts exactly',
+    unless: sameWithItsOwnBpftool,
+    run: (guest) =>
+      withLab({}, async (lab) => {
+        await withoutFile(BTF, async () => {
+          const attached = await attach(lab);
+          is(attached.reader, 'dump');
+          match(String(attached.file_note), /no iterator can be pinned/);
+          guest.tell('without BTF', 'dump');
+          await sendFlows(lab);
+          await expectCounts(lab, 1);
+          const iterator = await lab.run(['attach', 'eth0', '--replace', '--reader', 'iterator']);
+          is(iterator.exitCode, 5, iterator.stderr);
+          const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
+          const btf = checksOf(doctor.stdout).find(({ name }) => name === 'btf');
+          is(btf?.status, 'warn');
+          match(btf?.detail ?? '', /read by map dump/);
+        });
+      }),
+  },
+  {
+    name: 'without the configuration of the kernel: measures its clock, and idle times hold',
+    unless: sameOnOtherKernels,
+    run: () =>
+      withLab({}, async (lab) => {
+        renameSync(CONFIGURATION, `${CONFIGURATION}~`);
+        try {
+          for (const reader of ['auto', 'dump']) {
+            await attach(lab, '--replace', '--reader', reader);
+            const before = Date.now();
+            await lab.send(udpFrame({ source: '192.0.2.1' }), 1);
+            const after = Date.now();
+            await sleep(2000);
+            const asked = Date.now();
+            const { idle } = await reading(lab);
+            const told = Date.now();
+            // A clock taken for one of another rate would be wrong by a factor.
+            const found = Number(idle['192.0.2.1']);
+            ok(found >= (asked - after) * 0.9 - 20, `${found} ms idle, sent ${asked - after} ago`);
+            ok(found <= (told - before) * 1.1 + 20, `${found} ms idle, sent ${told - before} ago`);
+          }
+        } finally {
+          renameSync(`${CONFIGURATION}~`, CONFIGURATION);
+        }
+      }),
+  },
+  {
+    name: 'with RLIMIT_MEMLOCK of 64 KiB that may not be raised: attaches, or says what to raise',
+    unless: sameWithItsOwnBpftool,
+    run: (guest) =>
+      withLab({}, async (lab) => {
+        const limit = ['prlimit', '--memlock=65536:65536', '--'];
+        const under = [...limit, 'setpriv', '--bounding-set', '-sys_resource', '--'];
+        const attach = await lab.run(['attach', 'eth0'], { under });
+        if (guest.expected.kernel !== '5.10') {
+          is(attach.exitCode, 0, attach.stderr);
+          return;
+        }
+        is(attach.exitCode, 77, attach.stderr);
+        match(attach.stderr, /ulimit -l unlimited/);
+        equal(await lab.attached(), []);
+        const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true, under });
+        const memory = checksOf(doctor.stdout).find(({ name }) => name === 'locked-memory');
+        is(memory?.status, 'warn');
+        guest.tell(
+          'restriction',
+          'without CAP_SYS_RESOURCE, the limit on locked memory is to be raised beforehand: `ulimit -l unlimited`',
+        );
+      }),
+  },
+  {
+    name: 'the demo is exact',
+    unless: sameWithItsOwnBpftool,
+    run: async (guest) => {
+      const { exitCode, stdout, stderr } = await execa(
+        process.execPath,
+        [CLI, 'demo', '-o', 'json'],
+        { reject: false },
+      );
+      is(exitCode, 0, `${stdout}\n${stderr}`);
+      is(propertyOf(JSON.parse(stdout), 'exact'), true);
+      guest.tell('demo', 'exact');
+    },
+  },
+];
+
+/** For what a bpftool of another release does not do otherwise. */
+function sameWithItsOwnBpftool({
+  kernel,
+  bpftool,
+}: Pick<Expectations, 'kernel' | 'bpftool'>): string | undefined {
+  const own = RELEASES.some((each) => each.kernel === kernel && each.bpftool === bpftool);
+  return own ? undefined : 'made with the bpftool of the same release';
+}
+
+/** For what does not depend on the kernel's version. */
+function sameOnOtherKernels({
+  kernel,
+  bpftool,
+}: Pick<Expectations, 'kernel' | 'bpftool'>): string | undefined {
+  if (kernel !== '6.1') return 'made on 6.1';
+  return sameWithItsOwnBpftool({ kernel, bpftool });
+}
+
+async function withLab(options: LabOptions, use: (lab: Lab) => Promise<void>): Promise<void> {
+  const lab = await Lab.create(options);
+  try {
+    await use(lab);
+  } finally {
+    await lab.close();
+  }
+}
+
+/** `attach eth0 -o json`: what it says of the interface. */
+async function attach(lab: Lab, ...options: string[]): Promise<Record<string, unknown>> {
+  const result = await lab.run(['attach', 'eth0', '-o', 'json', ...options]);
+  is(result.exitCode, 0, `${result.stdout}\n${result.stderr}`);
+  return firstInterface(result.stdout);
+}
+
+function firstInterface(stdout: string): Record<string, unknown> {
+  const interfaces = propertyOf(JSON.parse(stdout), 'interfaces');
+  const [first]: unknown[] = Array.isArray(interfaces) ? interfaces : [];
+  if (typeof first !== 'object' || first === null) throw new Error(`no interface: ${stdout}`);
+  return { ...first };
+}
+
+async function sendFlows(lab: Lab): Promise<void> {
+  for (const { frames, ...frame } of FLOWS) await lab.send(udpFrame(frame), frames);
+}
+
+async function reading(lab: Lab) {
+  const dump = await lab.run(['dump', 'eth0', '-o', 'ndjson']);
+  is(dump.exitCode, 0, dump.stderr);
+  const records = recordsIn(dump.stdout);
+  const idle = Object.fromEntries(records.map((record) => [String(record.source), record.idle_ms]));
+  return { ...lastReading(records), idle };
+}
+
+/** That every flow was counted `times` times. */
+async function expectCounts(lab: Lab, times: number): Promise<void> {
+  const { packets, bytes, totals } = await reading(lab);
+  equal(packets, Object.fromEntries(FLOWS.map((each) => [each.source, each.frames * times])));
+  equal(
+    bytes,
+    Object.fromEntries(
+      FLOWS.map((each) => [each.source, each.frames * times * udpFrame(each).length]),
+    ),
+  );
+  is(totals?.ipv4, 18 * times);
+  is(totals?.ipv6, 8 * times);
+  is(totals?.untracked, 0);
+}
+
+/** That the table has a value for each possible CPU, and packets on each that is online. */
+async function expectValuesOnCpus(lab: Lab, online: number, possible: number): Promise<void> {
+  const [pins] = lab.pins();
+  const entries = await lab.bpftool.dumpMap(`${lab.bpffs}/xdpwho/${pins}/maps/sources`);
+  is(entries.length, FLOWS.length);
+  for (const entry of entries) {
+    const values = propertyOf(entry, 'values');
+    if (!Array.isArray(values)) throw new Error(`no values: ${JSON.stringify(entry)}`);
+    is(values.length, possible);
+    const used = values.filter((each) =>
+      /0x(?!00)/.test(JSON.stringify(propertyOf(each, 'value'))),
+    );
+    is(used.length, online);
+  }
+}
+
+/** That the file says what `dump` does, to whoever reads it. */
+async function expectFile(file: string, times: number): Promise<void> {
+  const { stdout } = await execa('cat', [file]);
+  const packets = recordsIn(stdout).map((record) => [record.source, record.packets]);
+  equal(
+    Object.fromEntries(packets),
+    Object.fromEntries(FLOWS.map((each) => [each.source, each.frames * times])),
+  );
+}
+
+/** Children take over on which CPUs they may run, and a veth's frames arrive on the sender's CPU. */
+async function runOnCpu(cpus: number | string): Promise<void> {
+  await execa('taskset', ['-p', '-c', String(cpus), String(process.pid)]);
+}
+
+/** Puts an empty file in a file's place for a while. */
+async function withoutFile(path: string, use: () => Promise<void>): Promise<void> {
+  writeFileSync('/run/empty', '');
+  await execa('mount', ['--bind', '/run/empty', path]);
+  try {
+    await use();
+  } finally {
+    await execa('umount', [path]);
+  }
+}
+
+function checksOf(stdout: string) {
+  const checks = propertyOf(JSON.parse(stdout), 'checks');
+  if (!Array.isArray(checks)) throw new Error(`no checks: ${stdout}`);
+  return checks.map((each) => ({
+    name: String(propertyOf(each, 'name')),
+    status: String(propertyOf(each, 'status')),
+    detail: String(propertyOf(each, 'detail')),
+  }));
+}
+
+/** The line that says what was given up. */
+function restrictionIn(stderr: string): string {
+  const line = stderr.split('\n').find((each) => /using generic mode|slower/.test(each)) ?? '';
+  return line.replace(/^xdpwho: \S+: /, '');
+}

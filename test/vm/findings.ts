@@ -1,0 +1,90 @@
+/** What a guest tells the host, one JSON object a line. */
+import { numberIn, propertyOf, stringIn } from '../../src/unknown.js';
+
+export const OUTCOMES = ['passed', 'failed', 'skipped'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** One check that a guest has made. */
+export interface CheckResult {
+  readonly type: 'check';
+  readonly name: string;
+  readonly outcome: Outcome;
+  /** Why it failed, or is left out. */
+  readonly why: string | null;
+  readonly seconds: number;
+}
+
+/** Something that a check has found out, for docs/compatibility.md. */
+export interface Fact {
+  readonly type: 'fact';
+  readonly name: FactName;
+  readonly value: string;
+}
+
+export const FACT_NAMES = [
+  'kernel',
+  'bpftool',
+  'cpus',
+  'mode',
+  'reader',
+  'jumbo frames',
+  'without BTF',
+  'demo',
+  'restriction',
+] as const;
+export type FactName = (typeof FACT_NAMES)[number];
+
+export type Finding = CheckResult | Fact;
+
+/** What the host expects of a guest; the guest's first argument, as JSON. */
+export interface Expectations {
+  /** `--kernel` and `--bpftool`, and what their packages say. */
+  readonly kernel: string;
+  readonly kernelRelease: string;
+  readonly bpftool: string;
+  /** CPUs that maps have values for, and those that packets can come in on. */
+  readonly possibleCpus: number;
+  readonly onlineCpus: number;
+}
+
+/** A line of a guest's output, or undefined where it is none. */
+export function parseFinding(line: string): Finding | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  const name = stringIn(value, 'name');
+  if (name === undefined) return undefined;
+  if (propertyOf(value, 'type') === 'fact') {
+    const known = FACT_NAMES.find((each) => each === name);
+    const text = stringIn(value, 'value');
+    return known === undefined || text === undefined
+      ? undefined
+      : { type: 'fact', name: known, value: text };
+  }
+  const outcome = OUTCOMES.find((each) => each === propertyOf(value, 'outcome'));
+  const seconds = numberIn(value, 'seconds');
+  if (outcome === undefined || seconds === undefined) return undefined;
+  return { type: 'check', name, outcome, why: stringIn(value, 'why') ?? null, seconds };
+}
+
+export function parseExpectations(text: string): Expectations {
+  const value: unknown = JSON.parse(text);
+  const kernel = stringIn(value, 'kernel');
+  const kernelRelease = stringIn(value, 'kernelRelease');
+  const bpftool = stringIn(value, 'bpftool');
+  const possibleCpus = numberIn(value, 'possibleCpus');
+  const onlineCpus = numberIn(value, 'onlineCpus');
+  if (
+    kernel === undefined ||
+    kernelRelease === undefined ||
+    bpftool === undefined ||
+    possibleCpus === undefined ||
+    onlineCpus === undefined
+  ) {
+    throw new Error(`not what a guest is to expect: ${text}`);
+  }
+  return { kernel, kernelRelease, bpftool, possibleCpus, onlineCpus };
+}

@@ -1,0 +1,117 @@
+/** The parts of docs/compatibility.md that the runs write themselves; pure. */
+import type { CheckResult, FactName, Finding } from './findings.js';
+import type { ReleaseParts } from './image.js';
+
+/** What became of one guest. */
+export interface GuestReport {
+  readonly configuration: {
+    /** What `--kernel` and `--bpftool` call them. */
+    readonly kernel: string;
+    readonly bpftool: string;
+    readonly cpus: string;
+  };
+  readonly kernel: Pick<ReleaseParts, 'kernelVersion'>;
+  readonly user: Pick<ReleaseParts, 'bpftoolVersion'>;
+  readonly accelerator: string;
+  readonly findings: readonly Finding[];
+  /** Why it came to no end. */
+  readonly problem: string | undefined;
+  readonly seconds: number;
+}
+
+/** A document with one of its sections, `<!-- NAME -->` to `<!-- /NAME -->`, replaced. */
+export function replaceSection(document: string, name: string, text: string): string {
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const from = document.indexOf(begin);
+  const to = document.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`docs/compatibility.md: no section ${name}`);
+  return `${document.slice(0, from + begin.length)}\n\n${text.trim()}\n\n${document.slice(to)}`;
+}
+
+/** The section of `npm run test:vm`: the guests side by side, the restrictions, the checks. */
+export function renderGuests(reports: readonly GuestReport[]): string {
+  const rows = reports.map((report) => {
+    const fact = (name: FactName) => factOf(report, name) ?? 'not run';
+    return [
+      `${fact('kernel')} (${report.kernel.kernelVersion})`,
+      `${fact('bpftool')} (${report.user.bpftoolVersion})`,
+      fact('cpus'),
+      fact('mode'),
+      fact('reader'),
+      fact('jumbo frames'),
+      fact('without BTF'),
+      fact('demo'),
+    ];
+  });
+  const head = ['kernel', 'bpftool', 'CPUs', 'mode', 'read by', 'MTU 9000', 'without BTF', 'demo'];
+  const columns = reports.map((_, index) => String(index + 1));
+  const checks = checkNames(reports).map((name) => [
+    name,
+    ...reports.map((report) => outcomeOf(report, name)),
+  ]);
+  const numbered = rows.map((row, index) => [String(index + 1), ...row]);
+  const legend = [
+    'By the number of the guest above. `-`: made only with the bpftool of the release that the kernel is',
+    'from, or on one kernel, where another makes no difference.',
+  ];
+  const paragraphs = [
+    [table(['', ...head], numbered)],
+    ['### Restrictions that were met'],
+    restrictions(reports),
+    ['### Checks'],
+    legend,
+    [table(['check', ...columns], checks)],
+  ];
+  return paragraphs.map((lines) => lines.join('\n')).join('\n\n');
+}
+
+/** Each with the guests that met it; what differs in the names of files only is one. */
+function restrictions(reports: readonly GuestReport[]): string[] {
+  const met = new Map<string, number[]>();
+  reports.forEach((report, index) => {
+    for (const finding of report.findings) {
+      if (finding.type !== 'fact' || finding.name !== 'restriction') continue;
+      const text = finding.value.replace(/\/\S*\/(\w+\.o)/g, '$1');
+      met.set(text, [...(met.get(text) ?? []), index + 1]);
+    }
+  });
+  return [...met].map(([text, guests]) => `- ${text} (${guests.join(', ')})`);
+}
+
+function checkNames(reports: readonly GuestReport[]): string[] {
+  return [...new Set(reports.flatMap((report) => checksOf(report).map(({ name }) => name)))];
+}
+
+function outcomeOf(report: GuestReport, name: string): string {
+  const outcome = checksOf(report).find((check) => check.name === name)?.outcome;
+  return outcome === 'passed' ? 'ok' : outcome === 'failed' ? '**failed**' : '-';
+}
+
+function checksOf({ findings }: GuestReport): CheckResult[] {
+  return findings.flatMap((finding) => (finding.type === 'check' ? [finding] : []));
+}
+
+function factOf({ findings }: GuestReport, name: FactName): string | undefined {
+  return findings
+    .flatMap((finding) => (finding.type === 'fact' && finding.name === name ? finding.value : []))
+    .at(0);
+}
+
+export interface NodeReport {
+  readonly version: string;
+  /** The closing line of the unit tests. */
+  readonly tests: string;
+  readonly demo: string;
+}
+
+/** The section of `npm run test:nodes`. */
+export function renderNodes(reports: readonly NodeReport[]): string {
+  const rows = reports.map(({ version, tests, demo }) => [version, tests, demo]);
+  return table(['Node', 'unit tests', 'demo'], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
