@@ -14,6 +14,9 @@ import { type AnnouncedCompanion, requireTool, startAnnouncedCompanion } from '.
 /** As processes in the namespace name it. */
 const DIRECTORY = '/sys/fs/bpf';
 
+/** Of one command, which may run a slow program many times. */
+const TIME_LIMIT_MS = 120_000;
+
 const HOLD = `
 trap '' HUP INT QUIT TERM PIPE
 mount -t bpf bpf ${DIRECTORY} || exit 1
@@ -32,7 +35,11 @@ export class PrivateBpffs {
   private constructor(companion: AnnouncedCompanion, bpftool: Bpftool) {
     this.#companion = companion;
     const mountNamespacePath = `/proc/${companion.pid}/ns/mnt`;
-    this.bpftool = new Bpftool({ path: bpftool.path, mountNamespacePath });
+    this.bpftool = new Bpftool({
+      path: bpftool.path,
+      mountNamespacePath,
+      timeoutMs: TIME_LIMIT_MS,
+    });
   }
 
   /** Rejects with `not-permitted` where a mount namespace cannot be had. */

@@ -477,10 +477,12 @@ async function iteratorConstants(work: Establishing, objects: ObjectFiles) {
   return { sources: { ...shared, jiffies_per_second }, totals: shared };
 }
 
-/** A name as it stands between the quotes of a JSON string. */
+/** A name as it stands between the quotes of a JSON string, in ASCII: the kernel's lines are handed on as bytes. */
 export function jsonContent(name: string): string {
-  const content = quoteJson(name).slice(1, -1);
-  if (Buffer.byteLength(content) < INTERFACE_JSON_SIZE) return content;
+  const content = quoteJson(name)
+    .slice(1, -1)
+    .replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  if (content.length < INTERFACE_JSON_SIZE) return content;
   throw new XdpwhoError('failed', `${printable(name)}: the name does not fit into a record`);
 }
 

@@ -12,7 +12,7 @@ import { Bench, type Cost, DEFAULT_ROUNDS } from '../../src/bench.js';
 import { type Estimate, estimate } from '../../src/estimates.js';
 import { CLI, Lab } from '../kernel/lab.js';
 import { benchContext } from './baseline.js';
-import { Field } from './flood-field.js';
+import { Field, type Flood } from './flood-field.js';
 import { barChart, type Line, lineChart } from './svg.js';
 
 const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url));
@@ -24,6 +24,8 @@ const TABLE_SIZES = [1000, 10_000, 100_000, 1_000_000];
 /** Room for the last of them: an LRU lets go a little before it is full. */
 const LARGEST_TABLE = 1_200_000;
 const DEFAULT_FLOOD_ROUNDS = 7;
+/** One batch of the sender's: what takes the time is its start. */
+const LEAST_FLOOD = 64;
 const READ_ROUNDS = 3;
 /** Larger tables are read once: it takes long, and differs little. */
 const LARGE = 1_000_000;
@@ -80,36 +82,42 @@ async function runPrograms(): Promise<Cost[]> {
 /** Everyone in turn, round by round. */
 async function contest(field: Field, sources: number): Promise<Contest[]> {
   const contestants = field.contestants();
-  const costs = contestants.map((): number[] => []);
+  const floods = contestants.map((): Flood[] => []);
   const shares = contestants.map((): number[] => []);
-  // What starting the sender takes.
-  const starts: number[] = [];
+  const startsNs: number[] = [];
   for (let round = 1; round <= rounds; round++) {
     say(`${sources} sources, round ${round} of ${rounds}`);
-    let emptyNs = 0;
     for (const [index, contestant] of contestants.entries()) {
       await contestant.setUp();
       try {
         const warm = await field.flood(sources, sources);
-        starts.push((await field.flood(sources, 64)).durationNs);
-        const { sent, durationNs } = await field.flood(sources, contestant.packets);
-        const perPacketNs = (durationNs - Math.min(...starts)) / sent;
-        if (index === 0) emptyNs = perPacketNs;
-        costs[index]?.push(index === 0 ? perPacketNs : perPacketNs - emptyNs);
-        const all = warm.sent + 64 + sent;
-        const share = (await contestant.account()) / all;
+        const start = await field.flood(sources, LEAST_FLOOD);
+        const flood = await field.flood(sources, contestant.packets);
+        startsNs.push(start.durationNs);
+        floods[index]?.push(flood);
+        const share = (await contestant.account()) / (warm.sent + start.sent + flood.sent);
         shares[index]?.push(share);
-        say(`  ${contestant.label}: ${perPacketNs.toFixed(0)} ns, ${percent(share)}`);
+        say(`  ${contestant.label}: ${(flood.durationNs / 1e6).toFixed(0)} ms, ${percent(share)}`);
       } finally {
         await contestant.tearDown();
       }
     }
   }
-  return contestants.map(({ label }, index) => ({
-    label,
-    costNs: estimate(costs[index] ?? []),
-    share: index === 0 ? undefined : estimate(shares[index] ?? []).median,
-  }));
+  // What it takes to start the sender is no packet's cost.
+  const startNs = Math.min(...startsNs);
+  const perPacketNs = floods.map((own) =>
+    own.map(({ sent, durationNs }) => (durationNs - startNs) / sent),
+  );
+  const emptyNs = perPacketNs[0] ?? [];
+  return contestants.map(({ label }, index) => {
+    const own = perPacketNs[index] ?? [];
+    const costs = index === 0 ? own : own.map((ns, round) => ns - (emptyNs[round] ?? Number.NaN));
+    return {
+      label,
+      costNs: estimate(costs),
+      share: index === 0 ? undefined : estimate(shares[index] ?? []).median,
+    };
+  });
 }
 
 interface Reading {

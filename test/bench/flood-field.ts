@@ -11,6 +11,12 @@ import { compileProgram as compileTestProgram, compileTool } from '../kernel/com
 import { CLI, type Lab, type Started } from '../kernel/lab.js';
 import { compileProgram } from './baseline.js';
 
+export interface Flood {
+  readonly sent: number;
+  /** From the start of the sender to its end. */
+  readonly durationNs: number;
+}
+
 export interface Contestant {
   readonly label: string;
   /** Packets of one flood: fewer where each takes long. */
@@ -53,8 +59,8 @@ export class Field {
     return new Field(lab, tools, await lab.ifindex('eth0'));
   }
 
-  /** Sends frames from `sources` addresses in turn, on one CPU; gives how long it took. */
-  async flood(sources: number, packets: number): Promise<{ sent: number; durationNs: number }> {
+  /** Sends frames from `sources` addresses in turn, on one CPU. */
+  async flood(sources: number, packets: number): Promise<Flood> {
     const { path = '' } = resolveNetns(this.lab.sender);
     const numbers = [this.#ifindex, SOURCE_OFFSET, sources, 0, packets].map(String);
     // Ahead of whatever else wants this CPU.

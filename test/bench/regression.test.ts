@@ -14,8 +14,8 @@ import {
   scaleBaseline,
 } from './baseline.js';
 
-/** Enough for intervals of a few percent on two shared cores; twice that when in doubt. */
-const ROUNDS = 7;
+/** Enough for intervals of a few percent, on two shared cores. */
+const ROUNDS = 5;
 
 const cost = suite('what the program costs', WHY_NOT);
 let scratch = '';

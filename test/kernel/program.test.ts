@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { requireTool, run } from '../../src/exec.js';
@@ -189,6 +190,16 @@ function corpus(): Uint8Array[] {
   }
   for (const tag of [OLD_QINQ, SERVICE_VLAN, [...SERVICE_VLAN, ...SERVICE_VLAN]]) {
     frames.push(frameOf(80, ETHERNET, tag, four), frameOf(80, ETHERNET, tag, six));
+  }
+  for (const depth of [4, 5]) {
+    const tags = Array.from({ length: depth }, () => VLAN).flat();
+    frames.push(frameOf(120, ETHERNET, tags, four), frameOf(120, ETHERNET, tags, six));
+  }
+  // EtherTypes, and all that follows, by chance; the frame is in the message of what fails.
+  for (let length = 14; length <= 200; length++) {
+    const chance = [...randomBytes(length)];
+    frames.push(frameOf(length, ETHERNET, chance), frameOf(length, chance));
+    for (const type of [IPV4, IPV6, VLAN]) frames.push(frameOf(length, ETHERNET, type, chance));
   }
   for (const next of [0, 43, 44, 59, 60, 255]) {
     const header = ipv6Header(SOURCE6);

@@ -241,7 +241,7 @@ safety(
         said.push(stdout, stderr);
         if (format === 'ndjson') {
           assert.equal(lastReading(recordsIn(stdout)).packets, { '192.0.2.1': 3 });
-          assert.ok(recordsIn(stdout).every((each) => each.interface === name));
+          for (const each of recordsIn(stdout)) assert.is(each.interface, name);
         }
         if (format === 'json') documentIn(stdout);
       }
