@@ -41,7 +41,6 @@ export const scriptCommand = defineCommand({
       }),
   examples: [
     ['xdpwho script attach eth0 > attach.sh', 'then: ssh root@HOST sh < attach.sh'],
-    ['xdpwho script attach eth0 --file-mode 0444 | ssh root@HOST sh', 'or in one step'],
     ['xdpwho script status eth0', 'prints JSON there; exit code 3 when nothing is attached'],
   ],
   handler: async (options, context) => {

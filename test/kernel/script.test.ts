@@ -222,7 +222,7 @@ for (const shell of SHELLS) {
   });
 }
 
-const HOSTILE = ['$(id)`x', "a'b", 'c"d', '-x\\', 'e(f', '*?[a]', `\${x};&`, 'eth0.100', 'ä\u202eb'];
+const HOSTILE = ['$(id)`x;\'"&', '-x\\(*?[a]', 'eth0.100', `\u00e4\u202e\${b}`];
 
 for (const shell of SHELLS) {
   test(`takes an interface of any name (${shell.name})`, async () => {

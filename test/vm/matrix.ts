@@ -165,7 +165,7 @@ async function checkGuest(
         : `the checks ended with exit code ${exitCode}:\n${said}`;
     return { ...report, accelerator, problem, seconds: seconds() };
   } catch (error) {
-    if (!(error instanceof VmError)) throw error;
+    if (!(error instanceof VmError) || stopping.signal.aborted) throw error;
     return { ...report, accelerator: 'none', problem: error.message, seconds: seconds() };
   }
 }

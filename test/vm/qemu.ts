@@ -72,6 +72,20 @@ const ESCAPE = 0x1d;
 let kvmFails = false;
 
 /**
+ * Runs the command in "$@", and kills it at the end of its own input: whose other end we hold, so that
+ * QEMU does not outlive us, however we end.
+ */
+const WITH_US = `
+exec 6<&0 </dev/null
+"$@" 6<&- &
+machine=$!
+( exec 2>/dev/null 3>&- 4>&- 5>&-; read -r _ <&6; kill -KILL "$machine" ) &
+watcher=$!
+wait "$machine"
+kill -KILL "$watcher"
+`;
+
+/**
  * Runs one guest to its end. A guest that dies before it has told an exit code is booted again, with
  * its command from the start: software emulation of several CPUs is known to make a kernel panic
  * now and then.
@@ -85,9 +99,10 @@ export async function runGuest(guest: Guest, options: RunOptions): Promise<Guest
       const accelerator = !kvmFails && mayUseKvm(guest.architecture) ? 'kvm' : 'tcg';
       const log = join(scratch, `console-${retries}`);
       const boot = new Boot(guest, { ...options, accelerator, initrd, log });
-      const { exitCode, bootMs, why } = await boot.ended;
+      const { exitCode, bootMs, why, mayRetry } = await boot.ended;
       if (exitCode !== undefined) return { exitCode, accelerator, bootMs: bootMs ?? 0, retries };
       options.signal?.throwIfAborted();
+      if (!mayRetry) throw new VmError(why);
       if (accelerator === 'kvm') {
         kvmFails = true;
         options.progress(`KVM does not work here (${why}); emulating in software`);
@@ -109,6 +124,8 @@ class Boot {
     bootMs: number | undefined;
     /** What ended it, where it is no exit code. */
     why: string;
+    /** It died of itself. */
+    mayRetry: boolean;
   }>;
   readonly #child: ChildProcess;
   readonly #startedAt = Date.now();
@@ -116,6 +133,7 @@ class Boot {
   #bootMs: number | undefined;
   #why = '';
   #limit: NodeJS.Timeout;
+  #mayRetry = true;
 
   constructor(
     guest: Guest,
@@ -123,14 +141,15 @@ class Boot {
   ) {
     const { accelerator, initrd, log, signal, terminal } = options;
     const args = qemuArguments({ ...guest, accelerator, initrd, log });
-    this.#child = spawn(guest.architecture.qemu, args, {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    this.#child = spawn('sh', ['-c', WITH_US, 'xdpwho-vm', guest.architecture.qemu, ...args], {
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
       // A Ctrl-C in the terminal is for whoever started us to handle.
       detached: true,
     });
-    this.#limit = setTimeout(() => this.#kill('it did not boot'), BOOT_LIMIT_MS);
+    this.#limit = setTimeout(() => this.#kill('it did not boot', true), BOOT_LIMIT_MS);
     const stop = () => this.#kill('interrupted');
     signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted === true) stop();
 
     let complaint = '';
     this.#child.stderr?.on('data', (chunk: Buffer) => {
@@ -157,7 +176,8 @@ class Boot {
       terminal?.input.off('data', input);
       const lastWords = complaint.trim().split('\n').at(-1) ?? '';
       const why = this.#why || panicIn(log) || lastWords || 'it ended without a word';
-      return { exitCode: this.#exitCode, bootMs: this.#bootMs, why };
+      const mayRetry = this.#mayRetry || panicIn(log) !== undefined;
+      return { exitCode: this.#exitCode, bootMs: this.#bootMs, why, mayRetry };
     });
   }
 
@@ -173,9 +193,10 @@ class Boot {
     if (code !== undefined) this.#exitCode = Number(code);
   }
 
-  #kill(why: string): void {
+  #kill(why: string, mayRetry = false): void {
     this.#why = why;
-    this.#child.kill('SIGKILL');
+    this.#mayRetry = mayRetry;
+    this.#child.stdin?.end();
   }
 }
 
