@@ -52,7 +52,8 @@ exec "$@"
  *   other namespaces are searched, each once, when ours does not have it.
  * - What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
  * - In /tmp anybody may make a folder of such a name: only those of our own user are removed.
- * - The token tells our directory from one that somebody made after us.
+ * - The token tells our directory from one that somebody made after us. One that is still empty has
+ *   no token: it goes, and whoever was about to take it makes it again (src/pins.ts, claim).
  */
 const SCRIPT = `
 bpftool=$1 nsenter=$2 directory=$3 token=$4 scratch=$5 group=$6 home=$7
@@ -129,6 +130,7 @@ case $(readlink "$directory/state") in
     rm -f "$directory/state~" "$directory/state"
     rmdir "$directory" "\${directory%/*}"
     ;;
+  '') rmdir "$directory" "\${directory%/*}" ;;
 esac
 leave
 `;

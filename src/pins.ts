@@ -235,12 +235,13 @@ export function claim(pins: Pins, state: AttachmentState): boolean {
     // Whoever removes the last attachment removes the directory of all, perhaps at this moment.
     mkdirSync(dirname(pins.directory), { recursive: true, mode: 0o700 });
     mkdirSync(pins.directory, { mode: 0o700 });
+    // A directory that is still empty may be removed as a dead run's.
+    symlinkSync(JSON.stringify(state), pins.state);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === 'EEXIST' || code === 'ENOENT') return false;
     throw bpffsFailure(pins.directory, error);
   }
-  symlinkSync(JSON.stringify(state), pins.state);
   mkdirSync(pins.mapsDirectory, { mode: 0o700 });
   return true;
 }
