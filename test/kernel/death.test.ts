@@ -25,6 +25,7 @@ const PROMISE = 'What it attached is gone when its run is gone, however that end
 
 const LABS = 3;
 const RANDOM_MOMENTS = 200;
+const AFTER_ATTACHED_MS = 300;
 
 const labs: Lab[] = [];
 
@@ -198,12 +199,18 @@ death('SIGKILL at a random moment leaves nothing, or a whole attachment of attac
   const spanMs = await wholeRunMs();
   const runs = Array.from({ length: RANDOM_MOMENTS }, (_, index) => ({
     args: RANDOM_RUNS[index % RANDOM_RUNS.length] ?? [],
-    delayMs: randomInt(spanMs),
+    // Half of them from the start on, half from the moment on that the program is there.
+    fromAttached: index % (2 * RANDOM_RUNS.length) >= RANDOM_RUNS.length,
   }));
   const found = { attached: 0, kept: 0, tooLate: 0 };
-  await share(runs, async (lab, { args, delayMs }) => {
+  await share(runs, async (lab, { args, fromAttached }) => {
     const run = lab.start(args);
-    await sleep(delayMs);
+    if (fromAttached) {
+      await lab.until(async () => (await lab.attached()).length > 0, 'attached');
+      await sleep(randomInt(AFTER_ATTACHED_MS));
+    } else {
+      await sleep(randomInt(spanMs));
+    }
     if ((await lab.attached()).length > 0) found.attached++;
     run.child.kill('SIGKILL');
     if ((await run.ended()).signal !== 'SIGKILL') found.tooLate++;
@@ -213,7 +220,7 @@ death('SIGKILL at a random moment leaves nothing, or a whole attachment of attac
       return;
     }
     const there = (await lab.attached()).length;
-    assert.is(lab.pins().length, there, `pins without attachment, or the reverse: ${delayMs} ms`);
+    assert.is(lab.pins().length, there, 'pins without an attachment, or the reverse');
     if (there === 0) return;
     found.kept++;
     const status = await lab.run(['status', 'eth0', '--json']);
@@ -224,7 +231,7 @@ death('SIGKILL at a random moment leaves nothing, or a whole attachment of attac
   assert.ok(found.attached > 0, 'some moments lay after attaching');
   assert.ok(found.attached < RANDOM_MOMENTS, 'some moments lay before attaching');
   tried(PROMISE, {
-    what: `SIGKILL at a random moment of the first ${spanMs} ms: of \`watch\` twice, \`log\` and \`attach\` once in four`,
+    what: `SIGKILL of \`watch\` (twice in four), \`log\` and \`attach\` at a random moment: half within ${spanMs} ms of the start, half within ${AFTER_ATTACHED_MS} ms of being attached`,
     times: RANDOM_MOMENTS,
     result: `${found.attached} were attached at that moment; nothing left of any \`watch\` or \`log\`; ${found.kept} of the \`attach\` runs had done their work, and it was whole`,
   });

@@ -111,7 +111,7 @@ async function unchanged(times: number, ids: Ids, work: (device: string) => Prom
   assert.equal(lab.pins(), []);
   assert.equal(await lab.attached(), []);
   const grownMiB = (grownBytes / 2 ** 20).toFixed(1);
-  return `of ${ids.programs.size} programs and ${ids.maps.size} maps none is left, nor a link, pin, process or descriptor; resident memory ${grownMiB} MiB more`;
+  return `of ${ids.programs.size} programs and ${ids.maps.size} maps none is left, nor a link, pin, process or descriptor; resident memory changed by ${grownMiB} MiB`;
 }
 
 const options = (device: string) => ({
@@ -203,7 +203,7 @@ leaks(
     tried(PROMISE, {
       what: `readings of one \`watch\`, as many as in an hour, while sources churn`,
       times: readings,
-      result: `${sent.toLocaleString('en')} packets, all counted; resident memory ${(grownBytes / 2 ** 20).toFixed(1)} MiB more after the last five sixths`,
+      result: `${sent.toLocaleString('en')} packets, all counted; resident memory changed by ${(grownBytes / 2 ** 20).toFixed(1)} MiB in the last five sixths`,
     });
   },
 );

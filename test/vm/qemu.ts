@@ -174,7 +174,8 @@ class Boot {
       clearTimeout(this.#limit);
       signal?.removeEventListener('abort', stop);
       terminal?.input.off('data', input);
-      const lastWords = complaint.trim().split('\n').at(-1) ?? '';
+      const words = complaint.split('\n').filter((line) => line.startsWith('qemu'));
+      const lastWords = words.at(-1) ?? complaint.trim();
       const why = this.#why || panicIn(log) || lastWords || 'it ended without a word';
       const mayRetry = this.#mayRetry || panicIn(log) !== undefined;
       return { exitCode: this.#exitCode, bootMs: this.#bootMs, why, mayRetry };
