@@ -278,7 +278,7 @@ export class Lab {
   }
 
   /** Waits until `condition` holds; fails after `limitMs`, which is generous and no measurement. */
-  async until(condition: () => Promise<boolean> | boolean, what: string, limitMs = 15_000) {
+  async until(condition: () => Promise<boolean> | boolean, what: string, limitMs = 60_000) {
     const endMs = Date.now() + limitMs;
     while (!(await condition())) {
       if (Date.now() > endMs) throw new Error(`not within ${limitMs} ms: ${what}`);
