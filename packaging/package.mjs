@@ -1,7 +1,7 @@
 /**
- * `npm run package`: what is published, in packages/: the npm tarball, the command in one file that
- * needs only Node and bpftool, and a Debian package of it. The same sources give the same bytes
- * (SOURCE_DATE_EPOCH, else the time of the last commit).
+ * `npm run package [-- DIRECTORY]`: what is published, in packages/ or there: the npm tarball, the
+ * command in one file that needs only Node and bpftool, and a Debian package of it. The same sources
+ * give the same bytes (SOURCE_DATE_EPOCH, else the time of the last commit).
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -17,20 +17,27 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { buildStamp } from '../setup.mjs';
 import { bundle } from './bundle.mjs';
 
 const HOME = fileURLToPath(new URL('..', import.meta.url));
-const OUTPUT = join(HOME, 'packages');
+const OUTPUT = resolve(process.argv[2] ?? join(HOME, 'packages'));
 process.chdir(HOME);
 const { version, description, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const epoch = sourceDate();
 
-rmSync(OUTPUT, { recursive: true, force: true });
-mkdirSync(OUTPUT);
+for (const name of existsSync(OUTPUT) ? readdirSync(OUTPUT) : []) {
+  if (/^xdpwho[-_].*\.(deb|mjs|tgz)$/.test(name)) rmSync(join(OUTPUT, name));
+}
+mkdirSync(OUTPUT, { recursive: true });
+// Not by npm's `prepack`, which would build what is built already, under the feet of those who use it.
+if (!existsSync('dist/.stamp') || readFileSync('dist/.stamp', 'utf8') !== buildStamp()) {
+  run(process.execPath, ['build.mjs']);
+}
 const tarball = packTarball();
 const file = await bundleIntoOne();
 report(tarball);
@@ -38,9 +45,9 @@ report(file);
 if (spawnSync('dpkg-deb', ['--version']).status === 0) report(buildDeb(file));
 else console.error('package: no dpkg-deb here, so no .deb');
 
-/** npm's own: with dist/, built by `prepack`. */
+/** npm's own, with dist/. */
 function packTarball() {
-  run('npm', ['pack', '--silent', '--pack-destination', OUTPUT]);
+  run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', OUTPUT]);
   return join(OUTPUT, `xdpwho-${version}.tgz`);
 }
 
@@ -163,7 +170,5 @@ function run(program, args) {
 }
 
 function report(path) {
-  console.error(
-    `package: packages/${path.slice(OUTPUT.length + 1)}, ${readFileSync(path).length} bytes`,
-  );
+  console.error(`package: ${path}, ${readFileSync(path).length} bytes`);
 }

@@ -282,9 +282,12 @@ async function checkBpftool(options: FindBpftoolOptions): Promise<Check> {
       const detail = `${found}; ${wrapper} has none for kernel ${release()}`;
       return { ...about, status: 'warn', detail, fix: installCommand('bpftool') };
     }
-    // Its libbpf cannot read the BTF of a newer kernel, which iterators take.
+    // Its libbpf cannot read the BTF of a newer kernel, which iterators take, and to it `xdp.frags`
+    // is plain `xdp`.
     if (isOlder(version, [5, 11]) && !isOlder(release(), [5, 11])) {
-      const detail = `${found}: too old to pin iterators on kernel ${release()}; reads by map dump`;
+      const detail =
+        `${found}: too old for kernel ${release()} to pin iterators, so it reads by map dump, slower; ` +
+        'and to attach in native mode for jumbo frames';
       return { ...about, status: 'warn', detail };
     }
     return { ...about, status: 'pass', detail: found };

@@ -122,6 +122,8 @@ export interface StatusRecord {
   readonly file: string | null;
   /** Why there is no file, or who cannot read it. */
   readonly file_note: string | null;
+  /** What it costs that `auto` did not get native mode. */
+  readonly mode_note: string | null;
   /** ISO 8601, UTC. */
   readonly since: string | null;
   /** As they were asked for. */

@@ -10,7 +10,7 @@ import {
   type InventoryEntry,
   listAttachments,
 } from './inventory.js';
-import { type LogState, unreachableDirectory } from './pins.js';
+import { type AttachmentState, type LogState, unreachableDirectory } from './pins.js';
 import type { LogSettings, StatusRecord } from './records.js';
 import { ringBytes } from './ring.js';
 import { requestedNetns, type SessionContext } from './session.js';
@@ -73,6 +73,7 @@ const UNKNOWN = {
   reader: null,
   file: null,
   file_note: null,
+  mode_note: null,
   since: null,
   options: null,
   sources: null,
@@ -124,6 +125,7 @@ export function describeForJson(attachment: Attachment) {
   return {
     ...attached,
     file_note: fileNote(attachment),
+    mode_note: modeNote(attachment.state),
     since: state.since,
     options: {
       mode: state.modeAsked,
@@ -139,6 +141,13 @@ function describeLog(log: LogState | null): LogSettings | null {
   if (log === null) return null;
   const { source, sample, segments, cpus } = log;
   return { source, sample, buffer_bytes: ringBytes(segments, cpus) };
+}
+
+/** What it costs that native mode was tried and not to be had. */
+function modeNote({ mode, modeAsked }: AttachmentState): string | null {
+  return mode === 'generic' && modeAsked === 'auto'
+    ? 'native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower'
+    : null;
 }
 
 /** Why there is no file, or that its permissions promise more than its place keeps. */

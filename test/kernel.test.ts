@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { nearestHz } from '../src/clock.js';
 import {
+  chargesLockedMemory,
   configuredHz,
   countListMembers,
   countPossibleCpus,
@@ -10,6 +11,19 @@ import {
   processStartTicks,
 } from '../src/kernel.js';
 import { suite } from './suite.js';
+
+const memory = suite('chargesLockedMemory');
+
+memory('is so before 5.11', () => {
+  for (const version of ['4.19.0', '5.10.0-46-cloud-amd64', '5.4.0-200-generic']) {
+    assert.is(chargesLockedMemory(version), true, version);
+  }
+  for (const version of ['5.11.0', '5.15.0-1-amd64', '6.1.0-50-s390x', '7.3.4+deb13-amd64']) {
+    assert.is(chargesLockedMemory(version), false, version);
+  }
+});
+
+memory.run();
 
 const list = suite('countListMembers');
 

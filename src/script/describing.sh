@@ -11,8 +11,12 @@ described() {
     fi
   elif [ "$note" = null ]; then note='"attached with --reader dump"'
   fi
+  mode_note=null
+  case $(text_of mode)/$(text_of modeAsked) in
+    generic/auto) mode_note='"native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower"' ;;
+  esac
   printf '"interface":"%s","netns":%s' "$interface_json" "$netns_json"
-  printf ',"mode":"%s","program_id":%s,"reader":"%s","file":%s,"file_note":%s,"since":"%s"' "$(text_of mode)" "$(number_of programId)" "$(text_of reader)" "$file" "$note" "$(text_of since)"
+  printf ',"mode":"%s","program_id":%s,"reader":"%s","file":%s,"file_note":%s,"mode_note":%s,"since":"%s"' "$(text_of mode)" "$(number_of programId)" "$(text_of reader)" "$file" "$note" "$mode_note" "$(text_of since)"
   printf ',"options":{"mode":"%s","reader":"%s","max_sources":%s,"file_mode":"%04o","log":%s}' "$(text_of modeAsked)" "$(text_of readerAsked)" "$(number_of maxSources)" "$(number_of fileMode)" "$(described_log)"
 }
 

@@ -55,7 +55,7 @@ status() {
     [ -z "$(text_of mode)" ] || mode_json=\"$(text_of mode)\"
     since_json=\"$(text_of since)\"
   fi
-  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"since":%s,"options":null,"ownership":"%s","why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s}]}\n' \
+  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"mode_note":null,"since":%s,"options":null,"ownership":"%s","why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s}]}\n' \
     "$interface_json" "$netns_json" "$mode_json" "$id_json" "$since_json" "$whose" "$why_json" "${name_json:-null}" "$holder_json"
   case $whose in
     broken) exit "$(code_of bad-object)" ;;

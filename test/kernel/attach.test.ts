@@ -67,6 +67,7 @@ attaching('attaches, returns, and goes on counting with no process of ours', asy
     reader: 'iterator',
     file: `${pins}/sources`,
     file_note: null,
+    mode_note: null,
     options: { mode: 'auto', reader: 'auto', max_sources: 65536, file_mode: '0400', log: null },
   });
   assert.equal(await lab.guards(), []);

@@ -3,8 +3,10 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -14,22 +16,22 @@ import { suite } from '../suite.js';
 import { DebianRoot, WHY_NO_ROOT } from './debian-root.js';
 
 const HOME = fileURLToPath(new URL('../..', import.meta.url));
-const PACKAGES = `${HOME}packages`;
 const UNITS = `${HOME}packaging/systemd`;
 
 const test = suite('a package on a minimal Debian', WHY_NO_ROOT);
 
 let root: DebianRoot;
+let packages: string;
 
 /** The package whose name ends so. */
 function packageFile(end: string): string {
-  const [name, ...others] = readdirSync(PACKAGES).filter((each) => each.endsWith(end));
+  const [name, ...others] = readdirSync(packages).filter((each) => each.endsWith(end));
   equal(others, []);
-  return `${PACKAGES}/${name}`;
+  return `${packages}/${name}`;
 }
 
 function checksums(): Promise<string> {
-  const names = readdirSync(PACKAGES).map((name) => `${PACKAGES}/${name}`);
+  const names = readdirSync(packages).map((name) => `${packages}/${name}`);
   return execa('sha256sum', names).then(({ stdout }) => stdout);
 }
 
@@ -41,15 +43,19 @@ async function runsTheDemo(command: readonly string[]): Promise<void> {
 }
 
 test.before(async () => {
-  await execa(process.execPath, ['packaging/package.mjs'], { cwd: HOME });
+  packages = mkdtempSync('/tmp/xdpwho-packages-');
+  await execa(process.execPath, ['packaging/package.mjs', packages], { cwd: HOME });
   root = await DebianRoot.create();
 });
 
-test.after(() => root.close());
+test.after(() => {
+  rmSync(packages, { recursive: true });
+  root.close();
+});
 
 test('is the same bytes each time it is made', async () => {
   const before = await checksums();
-  await execa(process.execPath, ['packaging/package.mjs'], { cwd: HOME });
+  await execa(process.execPath, ['packaging/package.mjs', packages], { cwd: HOME });
   is(await checksums(), before);
 });
 

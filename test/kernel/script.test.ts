@@ -16,6 +16,9 @@ const test = suite('a script', WHY_NOT);
 const FRAME = Buffer.alloc(60);
 FRAME.set([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1], 12);
 
+/** For what hangs; generous, and no measurement. */
+const LIMIT_MS = 60_000;
+
 let lab: Lab;
 let root: MinimalRoot;
 
@@ -62,6 +65,7 @@ const SHELLS: readonly Shell[] = [
       execa('nsenter', [`--net=/run/netns/${lab.netns}`, 'dash'], {
         input: script(options),
         reject: false,
+        timeout: LIMIT_MS,
       }),
   },
   {
@@ -73,7 +77,8 @@ const SHELLS: readonly Shell[] = [
 /** The command, in the lab's namespace itself, as a script runs there. */
 function command(verb: string, device: string, ...args: string[]) {
   const words = [process.execPath, CLI, verb, '--bpffs', lab.bpffs, ...args, '--', device];
-  return execa('nsenter', [`--net=/run/netns/${lab.netns}`, ...words], { reject: false });
+  const inNamespace = [`--net=/run/netns/${lab.netns}`, ...words];
+  return execa('nsenter', inNamespace, { reject: false, timeout: LIMIT_MS });
 }
 
 function parse(text: string): unknown {

@@ -17,7 +17,8 @@ import { documentIn, Lab, listIn, recordsIn, WHY_NOT } from './lab.js';
 const FRAME = udpFrame({ source: '192.0.2.1' });
 const MEMBERS = [
   ...['interface', 'netns', 'ownership', 'why', 'mode', 'program_id', 'program_name', 'reader'],
-  ...['file', 'file_note', 'since', 'options', 'sources', 'packets', 'bytes', 'holder'],
+  ...['file', 'file_note', 'mode_note', 'since', 'options'],
+  ...['sources', 'packets', 'bytes', 'holder'],
 ];
 
 let lab: Lab;
@@ -76,10 +77,11 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
   await lab.send(FRAME, 20, { sources: 4 });
   const { exitCode, row } = await status('eth0');
   assert.is(exitCode, 0);
-  const { since, file, file_note, ...rest } = row;
+  const { since, file, file_note, mode_note, ...rest } = row;
   assert.ok(Date.now() - Date.parse(String(since)) < 600_000);
   assert.is(file, `${directory()}/sources`);
   assert.is(file_note, null);
+  assert.is(mode_note, null);
   assert.equal(rest, {
     interface: 'eth0',
     netns: lab.netns,
