@@ -87,6 +87,33 @@ export async function findStaying(
   return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
 }
 
+/** Something that the user should know of one interface. */
+export interface Note {
+  readonly kind: 'note';
+  readonly interface: string;
+  readonly text: string;
+}
+
+/**
+ * Asks after every attachment. Tells what the user should know, hands those that are lost to
+ * `finish`, which takes them off the list, and returns why the last of them was; undefined where none was.
+ */
+export async function* follow<T extends Attended, E>(
+  attended: readonly T[],
+  finish: (lost: T) => AsyncGenerator<E, void, void>,
+): AsyncGenerator<E | Note, XdpwhoError | undefined, void> {
+  let failure: XdpwhoError | undefined;
+  for (const each of [...attended]) {
+    const news = await each.news();
+    if (news?.note !== undefined) yield { kind: 'note', interface: each.name, text: news.note };
+    if (news?.failure === undefined) continue;
+    failure = news.failure;
+    yield* finish(each);
+    if (attended.length > 0) yield { kind: 'note', interface: each.name, text: failure.message };
+  }
+  return failure;
+}
+
 /** Ends those that the run made: every one is tried, the first failure is told. */
 export async function closeAll(attended: readonly Attended[]): Promise<void> {
   const results = await Promise.allSettled(
@@ -94,6 +121,16 @@ export async function closeAll(attended: readonly Attended[]): Promise<void> {
   );
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
+}
+
+/** What ends a run: its own `end`, or `signal`, from now on. `release` when it has ended. */
+export function endingOf(signal: AbortSignal | undefined) {
+  const controller = new AbortController();
+  const end = () => controller.abort();
+  signal?.addEventListener('abort', end, { once: true });
+  if (signal?.aborted === true) end();
+  const release = () => signal?.removeEventListener('abort', end);
+  return { signal: controller.signal, end, release };
 }
 
 /** Resolves after `ms`, or when `signal` is aborted. */

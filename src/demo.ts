@@ -5,6 +5,7 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endingOf } from './attended.js';
 import { inNetns } from './bpftool.js';
 import { XdpwhoError } from './errors.js';
 import { type Companion, requireTool, run, startCompanion } from './exec.js';
@@ -76,10 +77,8 @@ export async function* demo(
   const stage = await Stage.build(context, options.mode === 'generic');
   let final: readonly Reading[] = [];
   let rounds = 0;
+  const ending = endingOf(options.signal);
   try {
-    const stop = new AbortController();
-    const end = () => stop.abort();
-    options.signal?.addEventListener('abort', end, { once: true });
     let sending: Promise<void> | undefined;
     for await (const event of watch(context, {
       interfaces: [stage.receiver.interface],
@@ -90,7 +89,7 @@ export async function* demo(
       intervalMs: INTERVAL_MS,
       top: 0,
       sort: 'packets',
-      signal: stop.signal,
+      signal: ending.signal,
     })) {
       yield event;
       if (event.kind === 'attached') {
@@ -99,19 +98,19 @@ export async function* demo(
           (FLOWS.reduce((sum, flow) => sum + flow.frames, 0) + ARP_FRAMES + MALFORMED_FRAMES);
         yield { kind: 'sending', frames, sources: FLOWS.length };
         sending = (async () => {
-          for (; rounds < ROUNDS && !stop.signal.aborted; rounds++) {
+          for (; rounds < ROUNDS && !ending.signal.aborted; rounds++) {
             await stage.sendRound();
             await sleep(ROUND_PAUSE_MS);
           }
-        })().finally(end);
+        })().finally(ending.end);
         // Looked at below; until then it must not count as unhandled.
         sending.catch(() => {});
       }
       if (event.kind === 'readings' && event.final) final = event.readings;
     }
-    options.signal?.removeEventListener('abort', end);
     await sending;
   } finally {
+    ending.release();
     await stage.takeDown();
   }
   if (options.signal?.aborted === true) return;

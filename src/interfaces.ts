@@ -3,8 +3,9 @@
  * which follows the process; /sys/class/net shows the namespace that sysfs was mounted in, which
  * under `nsenter --net` is another one.
  */
-import { readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import { inNetns } from './bpftool.js';
+import { namesIn } from './directories.js';
 import { XdpwhoError } from './errors.js';
 import { findTool, run } from './exec.js';
 import { nearNames } from './near-names.js';
@@ -85,8 +86,8 @@ export function otherNetnsPaths(): string[] {
 }
 
 function netnsPaths(): string[] {
-  const named = entriesOf(NETNS_DIRECTORY).map((entry) => `${NETNS_DIRECTORY}/${entry}`);
-  const processes = entriesOf('/proc').filter((entry) => /^\d+$/.test(entry));
+  const named = namesIn(NETNS_DIRECTORY).map((entry) => `${NETNS_DIRECTORY}/${entry}`);
+  const processes = namesIn('/proc').filter((entry) => /^\d+$/.test(entry));
   return [...named, ...processes.map((pid) => `/proc/${pid}/ns/net`)];
 }
 
@@ -209,14 +210,6 @@ function inodeOf(path: string): number | undefined {
     return statSync(path).ino;
   } catch {
     return undefined;
-  }
-}
-
-function entriesOf(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }
 

@@ -1,6 +1,6 @@
 /** Logging: attach, or join what is attached, and read one record for each packet; detach however it ends. */
 import type { Attachment } from './attachment.js';
-import { Attended, attend, closeAll, findStaying, pause } from './attended.js';
+import { Attended, attend, closeAll, findStaying, follow, type Note, pause } from './attended.js';
 import { dump, dumpLines } from './dump.js';
 import { XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
@@ -37,8 +37,7 @@ export type LogEvent =
   | { readonly kind: 'packets'; readonly interface: string; readonly packets: PacketBatch }
   | { readonly kind: 'lost'; readonly record: LostRecord }
   | { readonly kind: 'totals'; readonly record: TotalsRecord; readonly final: boolean }
-  /** Something that the user should know. */
-  | { readonly kind: 'note'; readonly interface: string; readonly text: string }
+  | Note
   | { readonly kind: 'detached'; readonly record: DetachedRecord };
 
 /** Between two passes while packets come, and while none do; by `map dump`, a part of the time at most. */
@@ -61,18 +60,15 @@ export async function* log(
   context: SessionContext,
   options: LogRunOptions,
 ): AsyncGenerator<LogEvent, void, void> {
-  const ending = new AbortController();
-  const end = () => ending.abort();
-  options.signal?.addEventListener('abort', end, { once: true });
-  if (options.signal?.aborted === true) end();
+  const signal = options.signal ?? new AbortController().signal;
   const logged: Logged[] = [];
   const rest = { count: options.count ?? Number.POSITIVE_INFINITY };
   let failure: XdpwhoError | undefined;
   try {
     requireCapabilities();
     for (const name of new Set(options.interfaces)) {
-      if (ending.signal.aborted) break;
-      const request = { ...options, interface: name, signal: ending.signal };
+      if (signal.aborted) break;
+      const request = { ...options, interface: name, signal };
       const found = await attend(context, request, logged);
       if (found === undefined) continue;
       const { attachment, owned } = found;
@@ -94,30 +90,19 @@ export async function* log(
         for (const each of logged) yield await each.totals(context, false);
       }
       if (newsDue.isOver()) {
-        for (const each of [...logged]) {
-          const news = await each.news();
-          if (news?.note !== undefined) {
-            yield { kind: 'note', interface: each.name, text: news.note };
-          }
-          if (news?.failure === undefined) continue;
-          failure = news.failure;
-          yield* finish(context, logged, [each], rest);
-          if (logged.length > 0) {
-            yield { kind: 'note', interface: each.name, text: failure.message };
-          }
-        }
+        failure =
+          (yield* follow(logged, (lost) => finish(context, logged, [lost], rest))) ?? failure;
       }
       const nowMs = performance.now();
-      if (ending.signal.aborted || nowMs >= endMs) break;
+      if (signal.aborted || nowMs >= endMs) break;
       const waitMs = Math.min(...logged.map((each) => each.waitMs(nowMs - passMs)));
-      if (rest.count > 0) await pause(Math.min(passMs + waitMs, endMs) - nowMs, ending.signal);
+      if (rest.count > 0) await pause(Math.min(passMs + waitMs, endMs) - nowMs, signal);
     }
     yield* finish(context, logged, [...logged], rest);
   } catch (error) {
-    if (!ending.signal.aborted || error instanceof XdpwhoError) throw error;
+    if (!signal.aborted || error instanceof XdpwhoError) throw error;
     yield* finish(context, logged, [...logged], rest);
   } finally {
-    options.signal?.removeEventListener('abort', end);
     // For the ways out that `finish` did not see.
     await Promise.allSettled(logged.map((each) => each.close()));
     await closeAll(logged);

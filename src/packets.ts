@@ -3,20 +3,12 @@
  * of its own, or by `bpftool map dump`. Any number of readers at a time; none of them takes anything
  * away from the others.
  */
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  read,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, openSync, read, readlinkSync, readSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Attachment } from './attachment.js';
 import { BpftoolError } from './bpftool.js';
 import { decodeLogElement } from './decode.js';
+import { namesIn } from './directories.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { type Companion, requireTool, startCompanion } from './exec.js';
 import { processStartTicks } from './kernel.js';
@@ -259,13 +251,5 @@ export function removeDeadReaders(pins: Pins): void {
     const pidNamespace = `pid:[${namespace}]`;
     const holder = { pid: Number(pid), startTicks, pidNamespace, command: 'log' };
     if (!isHolderAlive(holder)) rmSync(`${pins.readersDirectory}/${name}`, { force: true });
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }

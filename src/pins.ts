@@ -6,7 +6,6 @@
 import {
   lstatSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
@@ -17,6 +16,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { namesIn } from './directories.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { requireTool, run } from './exec.js';
 import { DEFAULT_BPFFS } from './options.js';
@@ -263,7 +263,7 @@ export function removePins(pins: Pins): void {
   for (const directory of [pins.readersDirectory, pins.mapsDirectory]) {
     // In a directory that somebody else could write to, it may be a link to anywhere.
     if (lstatSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
-    for (const entry of entriesOf(directory)) removeFile(`${directory}/${entry}`);
+    for (const entry of namesIn(directory)) removeFile(`${directory}/${entry}`);
     removeDirectory(directory);
   }
   removeFile(`${pins.directory}/state~`);
@@ -284,7 +284,7 @@ export function findUnknown(pins: Pins): string | undefined {
 }
 
 function pathsIn(directory: string): string[] {
-  return entriesOf(directory).map((entry) => `${directory}/${entry}`);
+  return namesIn(directory).map((entry) => `${directory}/${entry}`);
 }
 
 /** Removes all that is in a directory, for those whose contents this version does not know. */
@@ -305,7 +305,7 @@ function removeRoot(pins: Pins): void {
 
 /** The names of all pin directories of this bpffs. */
 export function listPinNames(bpffs: string): string[] {
-  return entriesOf(pinsRoot(bpffs));
+  return namesIn(pinsRoot(bpffs));
 }
 
 /** Whether a directory is there, whatever is in it. */
@@ -499,13 +499,5 @@ function removeDirectory(path: string): void {
   } catch (error) {
     const code = systemErrorCode(error);
     if (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'ENOTDIR') throw error;
-  }
-}
-
-function entriesOf(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }

@@ -3,10 +3,11 @@
  * A check says `pass` or `fail` only of what it found out; what it could not find out is a `warn`
  * that says why.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
 import { Bpftool, BpftoolError, inNetns } from './bpftool.js';
+import { namesIn } from './directories.js';
 import { XdpwhoError } from './errors.js';
 import {
   exposedPart,
@@ -124,7 +125,7 @@ async function examine(path: string, wrapper: string | undefined): Promise<Exami
 
 function newestKernelTool(directory: string): string | undefined {
   const byVersion = new Intl.Collator('en', { numeric: true });
-  return entriesOf(directory)
+  return namesIn(directory)
     .sort((a, b) => byVersion.compare(b, a))
     .map((entry) => `${directory}/${entry}/bpftool`)
     .find(isExecutableFile);
@@ -550,13 +551,5 @@ function readText(path: string): string | undefined {
     return readFileSync(path, 'utf8');
   } catch {
     return undefined;
-  }
-}
-
-function entriesOf(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }

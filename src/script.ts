@@ -6,6 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
+import type { StayOptions } from './attach.js';
 import { bpftoolArguments, ERRNO_WORDS } from './bpftool.js';
 import { USUAL_HZ } from './clock.js';
 import { EXIT_CODES } from './errors.js';
@@ -23,7 +24,7 @@ import {
   pinsIn,
   STATE_VERSION,
 } from './pins.js';
-import type { Mode, Reader } from './records.js';
+import type { Mode } from './records.js';
 import { quoteWord, renderCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import {
@@ -41,18 +42,14 @@ export const SCRIPT_VERBS = ['attach', 'detach', 'status'] as const;
 export type ScriptVerb = (typeof SCRIPT_VERBS)[number];
 
 /** What the script is to do there; as for the verb itself. */
-export interface ScriptOptions {
+export interface ScriptOptions
+  extends Pick<StayOptions, 'mode' | 'reader' | 'maxSources' | 'fileMode' | 'replace'> {
   readonly verb: ScriptVerb;
   /** The interface's own name. */
   readonly interface: string;
   /** A name, path or process id of the other host. */
   readonly netns?: string | undefined;
   readonly bpffs?: string | undefined;
-  readonly mode?: 'auto' | Mode | undefined;
-  readonly reader?: 'auto' | Reader | undefined;
-  readonly maxSources?: number | undefined;
-  readonly fileMode?: number | undefined;
-  readonly replace?: boolean | undefined;
   /** Only data and errors. */
   readonly quiet?: boolean | undefined;
 }

@@ -51,7 +51,6 @@ import {
   claim,
   DEFAULT_BPFFS,
   type Holder,
-  isBpffs,
   type LogState,
   type Pins,
   pinName,
@@ -171,26 +170,6 @@ export async function openAttachment(
   } finally {
     if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
   }
-}
-
-/** The attachment of an interface that is already there and whole, or undefined. */
-export async function findAttachment(
-  context: SessionContext,
-  options: Pick<AttachOptions, 'interface' | 'netns' | 'bpffs'>,
-): Promise<Attachment | undefined> {
-  const netns = requestedNetns(options);
-  const bpffs = options.bpffs ?? DEFAULT_BPFFS;
-  if (!isBpffs(bpffs)) return undefined;
-  const pins = locatePins(bpffs, options.interface, netns);
-  const state = readState(pins);
-  if (state === undefined) return undefined;
-  const { programId, mode, reader } = state;
-  if (programId === null || mode === null || reader === null) return undefined;
-  return new Attachment(context.bpftool, {
-    pins,
-    netns,
-    state: { ...state, programId, mode, reader },
-  });
 }
 
 /** Rejects with `not-permitted` where this process may not load and attach, and says what it lacks. */

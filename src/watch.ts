@@ -1,6 +1,6 @@
 /** Watching: attach, read at intervals, and detach however it ends. */
 import type { Attachment } from './attachment.js';
-import { Attended, attend, closeAll, pause } from './attended.js';
+import { Attended, attend, closeAll, follow, type Note, pause } from './attended.js';
 import { XdpwhoError } from './errors.js';
 import { type Order, Ranking } from './ranking.js';
 import type { DetachedRecord, SourceRecord, TotalsRecord } from './records.js';
@@ -34,8 +34,7 @@ export type WatchEvent =
   /** `attach` had attached there; it is read, and stays. */
   | { readonly kind: 'joined'; readonly attachment: Attachment }
   | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean }
-  /** Something that the user should know. */
-  | { readonly kind: 'note'; readonly interface: string; readonly text: string }
+  | Note
   | { readonly kind: 'detached'; readonly record: DetachedRecord };
 
 /**
@@ -48,17 +47,14 @@ export async function* watch(
   context: SessionContext,
   options: WatchOptions,
 ): AsyncGenerator<WatchEvent, void, void> {
-  const ending = new AbortController();
-  const end = () => ending.abort();
-  options.signal?.addEventListener('abort', end, { once: true });
-  if (options.signal?.aborted === true) end();
+  const signal = options.signal ?? new AbortController().signal;
   const watched: Watched[] = [];
   let failure: XdpwhoError | undefined;
   try {
     requireCapabilities();
     for (const name of new Set(options.interfaces)) {
-      if (ending.signal.aborted) break;
-      const request = { ...options, interface: name, signal: ending.signal };
+      if (signal.aborted) break;
+      const request = { ...options, interface: name, signal };
       const found = await attend(context, request, watched);
       if (found === undefined) continue;
       const { attachment, owned } = found;
@@ -72,26 +68,18 @@ export async function* watch(
       // A reading may take longer than an interval: the moments that it missed are left out.
       const missed = Math.max(0, Math.floor((performance.now() - dueMs) / options.intervalMs));
       dueMs += (missed + 1) * options.intervalMs;
-      await pause(Math.min(dueMs, endMs) - performance.now(), ending.signal);
-      if (ending.signal.aborted || dueMs >= endMs) break;
-      for (const each of [...watched]) {
-        const news = await each.news();
-        if (news?.note !== undefined) yield { kind: 'note', interface: each.name, text: news.note };
-        if (news?.failure === undefined) continue;
-        failure = news.failure;
-        yield* finish(watched, [each]);
-        if (watched.length > 0) yield { kind: 'note', interface: each.name, text: failure.message };
-      }
+      await pause(Math.min(dueMs, endMs) - performance.now(), signal);
+      if (signal.aborted || dueMs >= endMs) break;
+      failure = (yield* follow(watched, (lost) => finish(watched, [lost]))) ?? failure;
       // The last of `count` readings is the final one, after detaching.
       if (reading === options.count || watched.length === 0) break;
       yield { kind: 'readings', readings: await readAll(watched), final: false };
     }
     yield* finish(watched, [...watched]);
   } catch (error) {
-    if (!ending.signal.aborted || error instanceof XdpwhoError) throw error;
+    if (!signal.aborted || error instanceof XdpwhoError) throw error;
     yield* finish(watched, [...watched]);
   } finally {
-    options.signal?.removeEventListener('abort', end);
     // For the ways out that `finish` did not see.
     await closeAll(watched);
   }

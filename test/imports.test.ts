@@ -22,7 +22,7 @@ const LAYERS = [
   ],
   ['bpftool', 'kernel', 'object'],
   ['exec'],
-  ['command-channel'],
+  ['command-channel', 'directories'],
 ];
 
 /** Beside the layers: these run nothing, read no file, and import only each other. */

@@ -5,7 +5,6 @@ import { XdpwhoError } from '../errors.js';
 import { planReading } from '../plan.js';
 import { parseGrouping, parsePrefix } from '../prefix.js';
 import type { TotalsRecord } from '../records.js';
-import { renderCommand } from '../render/command.js';
 import { renderDocument } from '../render/json.js';
 import { type MetricsFormat, renderMetrics } from '../render/prometheus.js';
 import { renderSourcesTable } from '../render/sources-table.js';
@@ -25,7 +24,7 @@ import {
   rankingOptions,
   textOption,
 } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { write, writeCommands, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
@@ -76,8 +75,7 @@ export const dumpCommand = defineCommand({
     const attachments = [...found.values()];
     if (options.dryRun) {
       const commands = attachments.flatMap((each) => planReading(session, each));
-      const lines = commands.map(({ file, args }) => `${renderCommand(file, args)}\n`);
-      await write(context, lines.join(''));
+      await writeCommands(context, commands);
       return 0;
     }
     const plain = options.top === undefined && source === undefined && group === undefined;

@@ -4,7 +4,6 @@ import { findLogged, type LogEvent, log, logHistory } from '../log.js';
 import { parseCount, parseDuration, parseInterval } from '../options.js';
 import { planLog } from '../plan.js';
 import type { TotalsRecord } from '../records.js';
-import { renderCommand } from '../render/command.js';
 import { PacketLines } from '../render/packets.js';
 import { printable } from '../render/text.js';
 import { defineCommand } from './command-line.js';
@@ -22,7 +21,7 @@ import {
   outputOption,
   textOption,
 } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { write, writeCommands, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 import { describeAttachment, describeLog } from './watch.js';
 
@@ -69,8 +68,7 @@ export const logCommand = defineCommand({
       for (const name of interfaces) {
         const request = { ...shared, interface: name, command: 'log' };
         const plan = await planLog(session, request, await findLogged(session, request));
-        const lines = plan.map(({ file, args }) => `${renderCommand(file, args)}\n`);
-        await write(context, lines.join(''));
+        await writeCommands(context, plan);
       }
       return 0;
     }

@@ -1,6 +1,8 @@
 /** Writing data to standard output, no faster than it is read. */
 import { once } from 'node:events';
+import type { CommandLine } from '../bpftool.js';
 import type { AnyRecord } from '../records.js';
+import { renderCommand } from '../render/command.js';
 import { stringifyRecord } from '../render/json.js';
 import type { CommandContext } from './context.js';
 
@@ -31,4 +33,13 @@ export async function writeRecords(
     const lines = records.slice(start, start + BATCH).map((each) => `${stringifyRecord(each)}\n`);
     await write(context, lines.join(''));
   }
+}
+
+/** One line each, as a shell reads them: what `--dry-run` prints. */
+export async function writeCommands(
+  context: CommandContext,
+  commands: readonly CommandLine[],
+): Promise<void> {
+  const lines = commands.map(({ file, args }) => `${renderCommand(file, args)}\n`);
+  await write(context, lines.join(''));
 }

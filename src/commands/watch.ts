@@ -1,11 +1,11 @@
 /** `watch`: attach, show sources live, detach. */
 import type { Attachment } from '../attachment.js';
+import { endingOf } from '../attended.js';
 import { countPossibleCpus } from '../kernel.js';
 import { SEGMENT_RECORDS } from '../layout.js';
 import type { LogState } from '../pins.js';
 import { planAttachment } from '../plan.js';
 import type { AttachedRecord } from '../records.js';
-import { renderCommand } from '../render/command.js';
 import { formatCount } from '../render/figures.js';
 import { renderDocument } from '../render/json.js';
 import { drawsInPlace, Screen } from '../render/screen.js';
@@ -29,7 +29,7 @@ import {
   rankingOptions,
   timingOptions,
 } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { write, writeCommands, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json';
@@ -72,15 +72,11 @@ export const watchCommand = defineCommand({
           interface: name,
           command: 'watch',
         });
-        const lines = plan.map(({ file, args }) => `${renderCommand(file, args)}\n`);
-        await write(context, lines.join(''));
+        await writeCommands(context, plan);
       }
       return 0;
     }
-    const ending = new AbortController();
-    const end = () => ending.abort();
-    context.signal.addEventListener('abort', end, { once: true });
-    if (context.signal.aborted) end();
+    const ending = endingOf(context.signal);
     const sort = options.sort ?? 'packets';
     const live = options.output === 'table' && isLive(context);
     const plainView = viewOf(options.output, context);
@@ -93,7 +89,7 @@ export const watchCommand = defineCommand({
           interfaces: interfaces.length,
           sort,
           top: options.top ?? 0,
-          onQuit: end,
+          onQuit: ending.end,
           showAfterwards: showPlain,
         })
       : { show: showPlain, end: async () => {} };
@@ -116,7 +112,7 @@ export const watchCommand = defineCommand({
         await view.show(event);
       }
     } finally {
-      context.signal.removeEventListener('abort', end);
+      ending.release();
       await view.end();
       await plainView.end();
     }

@@ -1,0 +1,11 @@
+/** Looking into directories that others may remove at any moment. */
+import { readdirSync } from 'node:fs';
+
+/** The names in a directory; none where it is not there or may not be read. */
+export function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
