@@ -123,8 +123,17 @@ export async function closeAll(attended: readonly Attended[]): Promise<void> {
   if (failed !== undefined) throw failed.reason;
 }
 
-/** What ends a run: its own `end`, or `signal`, from now on. `release` when it has ended. */
-export function endingOf(signal: AbortSignal | undefined) {
+/** What ends a run: its own `end`, or the signal of the caller. */
+export interface Ending {
+  /** Aborted by either of them. */
+  signal: AbortSignal;
+  end: () => void;
+  /** Stops heeding the caller's signal: for when the run has ended. */
+  release: () => void;
+}
+
+/** The ending of a run that `signal` may end from now on. */
+export function endingOf(signal: AbortSignal | undefined): Ending {
   const controller = new AbortController();
   const end = () => controller.abort();
   signal?.addEventListener('abort', end, { once: true });
