@@ -14,7 +14,7 @@ const INTRODUCTION = `# The library
 import { attach, watch, log, dump, status, detach } from 'xdpwho';
 \`\`\`
 
-Six verbs, the ones of the command line, as functions; ECMAScript modules only, with types. Counters are
+The verbs of the command line as functions; ECMAScript modules only, with types. Counters are
 \`bigint\`, as the kernel's are. The [examples](../examples) run in the tests. This page is made from the doc
 comments (\`npm run docs\`).
 `;

@@ -1,11 +1,12 @@
 /**
- * The six verbs for programs: the functions that the commands use, with bpftool and the BPF objects
+ * The verbs for programs: the functions that the commands use, with bpftool and the BPF objects
  * found for them.
  *
  * All of them need what the command needs: root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, bpftool
  * 5.10 and a kernel 5.10. What goes wrong for a reason that lies outside of the program is an
  * XdpwhoError with a stable `code`; nothing prints, exits or handles signals.
  */
+import { attachToStay as attachAllToStay, type StayOptions, type StayOutcome } from './attach.js';
 import type { Attachment } from './attachment.js';
 import { type DetachOptions, detach as detachFrom } from './detach.js';
 import { type Dump, dump as dumpTable, findToRead } from './dump.js';
@@ -62,6 +63,22 @@ async function sessionOf({ session }: WithSession): Promise<SessionContext> {
  */
 export async function attach(options: AttachOptions & WithSession): Promise<Attachment> {
   return openAttachment(await sessionOf(options), options);
+}
+
+/**
+ * Attaches to each interface and leaves it attached, also when this process ends, as the command
+ * `attach` does: what is attached already with the same options stays as it is, and is not
+ * `changed`. Nobody has to close the attachments; `detach` ends them.
+ *
+ * Unless `keepGoing`, a failure takes back what this call attached or replaced, and rejects; with
+ * it, the outcomes tell. Rejects with `options-differ` where xdpwho is attached with other options
+ * and `replace` is not set.
+ */
+export async function attachToStay(
+  requests: readonly StayOptions[],
+  options: { readonly keepGoing?: boolean | undefined } & WithSession = {},
+): Promise<StayOutcome[]> {
+  return attachAllToStay(await sessionOf(options), requests, options.keepGoing ?? false);
 }
 
 /** Options of `watch` that have a default here. */

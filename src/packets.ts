@@ -94,6 +94,8 @@ export class PacketReader {
     try {
       if (attachment.reader === 'iterator') await reader.#pinIterator();
       else reader.note = attachment.state.readerNote ?? undefined;
+      // The cursors stand where the first pass ends: what comes from here on is for the next one.
+      if (history === 0) await reader.read();
     } catch (error) {
       await reader.close();
       throw error;

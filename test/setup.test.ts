@@ -424,7 +424,9 @@ asUser('hands a signal on to the demo and waits for it', async ({ machine }) => 
 
 asUser('stops at Ctrl-C instead of going on to the next step', async ({ machine }) => {
   machine.installAllBut();
-  machine.program('root/usr/bin/npm', noting('echo working; sleep 3600'));
+  // Not by sleep: a shell that is interrupted just before it forks would wait for its child.
+  const work = "console.log('working'); setTimeout(() => {}, 3_600_000)";
+  machine.program('root/usr/bin/npm', noting(`exec "${process.execPath}" -e "${work}"`));
   const child = spawn(process.execPath, [join(machine.project, 'setup.mjs'), 'test'], {
     env: machine.environment(),
     detached: true,

@@ -5,6 +5,7 @@ import { equal, is, match, ok, unreachable } from 'uvu/assert';
 import { udpFrame } from '../../src/frames.js';
 import {
   attach,
+  attachToStay,
   detach,
   dump,
   log,
@@ -73,6 +74,20 @@ test('what is kept stays until it is detached', async ({ lab }) => {
   is(await detach(place(lab)), false);
 });
 
+test('what is attached to stay stays, and is not changed the second time', async ({ lab }) => {
+  const first = await attachToStay([place(lab)]);
+  equal(
+    first.map(({ interface: name, changed, failure }) => ({ name, changed, failure })),
+    [{ name: 'eth0', changed: true, failure: undefined }],
+  );
+  const second = await attachToStay([place(lab), { ...place(lab), interface: 'nosuch0' }], {
+    keepGoing: true,
+  });
+  is(second.find((each) => each.interface === 'eth0')?.changed, false);
+  is(second.find((each) => each.interface === 'nosuch0')?.failure?.code, 'no-such-interface');
+  is(await detach(place(lab)), true);
+});
+
 test('watches until the loop is left, and detaches then', async ({ lab }) => {
   const { netns, bpffs } = lab;
   const kinds: string[] = [];
@@ -108,6 +123,21 @@ test('logs one record for each packet', async ({ lab }) => {
     if (event.kind === 'packets') packets += event.packets.length;
   }
   is(packets, 4);
+});
+
+test('a log that joins has everything from the moment it says so', async ({ lab }) => {
+  await attachToStay([{ ...place(lab), log: {} }]);
+  await lab.send(udpFrame({ source: '192.0.2.8' }), 3);
+  const { netns, bpffs } = lab;
+  const sources: string[] = [];
+  for await (const event of log({ interfaces: ['eth0'], netns, bpffs, durationMs: 200 })) {
+    // Before the next event is asked for, and so before the first pass after it.
+    if (event.kind === 'joined') await lab.send(udpFrame({ source: '192.0.2.9' }), 4);
+    if (event.kind !== 'packets') continue;
+    for (const { source } of event.packets.records('eth0')) sources.push(source);
+  }
+  equal(sources, Array(4).fill('192.0.2.9'));
+  await detach(place(lab));
 });
 
 test('rejects with a code that a program can act upon', async ({ lab }) => {
