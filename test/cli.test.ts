@@ -90,31 +90,40 @@ help('--version is the one of package.json', async () => {
   equal(await xdpwho(['--version']), { exitCode: 0, stdout: `${manifest.version}\n`, stderr: '' });
 });
 
-help('every verb has a help of at most 80 columns that ends with two examples', async () => {
-  const whole = await xdpwho(['--help']);
-  is(whole.exitCode, 0);
-  const list = whole.stdout.split('\n\n').find((section) => section.startsWith('Commands:')) ?? '';
-  const verbs = [...list.matchAll(VERBS)].map((found) => found[1] ?? '');
-  for (const verb of ['watch', 'doctor', 'build', 'demo']) ok(verbs.includes(verb), verb);
-  for (const words of [[], ...verbs.map((verb) => [verb])]) {
-    const { exitCode, stdout, stderr } = await xdpwho([...words, '--help']);
-    const name = words.join(' ');
-    equal([exitCode, stderr], [0, ''], name);
-    const lines = stdout.trimEnd().split('\n');
-    match(lines[0] ?? '', new RegExp(`^Usage: xdpwho ${name === '' ? '\\[watch\\]' : name}`), name);
-    equal(
-      lines.filter((line) => line.length > 80),
-      [],
-      name,
-    );
-    const examples = lines.slice(lines.indexOf('Examples:') + 1);
-    is(examples.filter((line) => /^ {2}xdpwho /.test(line)).length, 2, name);
-    ok(
-      examples.every((line) => /^ {2}xdpwho .+ {2}\S|^ {2}xdpwho |^ {6}\S/.test(line)),
-      name,
-    );
-  }
-});
+help(
+  'every verb has a help of 24 lines and 80 columns at most that ends with two examples',
+  async () => {
+    const whole = await xdpwho(['--help']);
+    is(whole.exitCode, 0);
+    const list =
+      whole.stdout.split('\n\n').find((section) => section.startsWith('Commands:')) ?? '';
+    const verbs = [...list.matchAll(VERBS)].map((found) => found[1] ?? '');
+    for (const verb of ['watch', 'doctor', 'build', 'demo']) ok(verbs.includes(verb), verb);
+    for (const words of [[], ...verbs.map((verb) => [verb])]) {
+      const { exitCode, stdout, stderr } = await xdpwho([...words, '--help']);
+      const name = words.join(' ');
+      equal([exitCode, stderr], [0, ''], name);
+      const lines = stdout.trimEnd().split('\n');
+      match(
+        lines[0] ?? '',
+        new RegExp(`^Usage: xdpwho ${name === '' ? '\\[watch\\]' : name}`),
+        name,
+      );
+      equal(
+        lines.filter((line) => line.length > 80),
+        [],
+        name,
+      );
+      ok(name === '' || lines.length <= 24, `${name}: ${lines.length} lines`);
+      const examples = lines.slice(lines.indexOf('Examples:') + 1);
+      is(examples.filter((line) => /^ {2}xdpwho /.test(line)).length, 2, name);
+      ok(
+        examples.every((line) => /^ {2}xdpwho .+ {2}\S|^ {2}xdpwho |^ {6}\S/.test(line)),
+        name,
+      );
+    }
+  },
+);
 
 help('-h and help do the same, and the help of all names every verb once', async () => {
   const { stdout } = await xdpwho(['--help']);

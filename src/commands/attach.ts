@@ -60,7 +60,7 @@ export const attachCommand = defineCommand({
       ...dryRunOption,
     }),
   examples: [
-    ['xdpwho attach eth0 --log', 'then: xdpwho dump eth0, xdpwho log eth0 --last 50'],
+    ['xdpwho attach eth0 --log', 'then: log eth0 --last 50'],
     ['xdpwho attach eth0 eth1 --file-mode 0444 -o json', 'for automation; run it twice'],
   ],
   handler: async (options, context) => {

@@ -76,7 +76,7 @@ export const benchCommand = defineCommand({
       ...netnsOption,
     }),
   examples: [
-    ['xdpwho bench -o json > saved.json', 'then: xdpwho bench --compare saved.json'],
+    ['xdpwho bench -o json > saved.json', 'then: bench --compare saved.json'],
     ['xdpwho bench --live eth0 --duration 30s', 'on real traffic'],
   ],
   handler: async (options, context) => {

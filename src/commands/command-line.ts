@@ -78,7 +78,7 @@ export function defineCommand<O>(command: Command<O>): AnyCommand {
         describe,
         builder: (inner: Argv<GlobalOptions>) => {
           const lines = wrapWords(about.join(' '), HELP_COLUMNS);
-          addUsage(inner, [`Usage: $0 ${command.command}`, '', ...lines]);
+          addUsage(inner, [`Usage: $0 ${command.command}`, ...lines]);
           inner.epilogue(renderExamples(examples));
           // The usage line says it already.
           return command.builder(inner).hide('interface');
@@ -267,20 +267,15 @@ function tidied(help: string, ofAll: boolean): string {
   const sections = help.replace(/\n? +\[boolean\]( \[default: false\])?$/gm, '').split('\n\n');
   const general = sections.findIndex((section) => section.startsWith(GENERAL));
   const options = sections.findIndex((section) => section.startsWith('Options:'));
-  // A screen is short, and the verbs are many.
-  if (ofAll) return sections.join('\n\n').replace('\n\nExamples:', '\nExamples:');
-  if (general < 0) return sections.join('\n\n');
-  const names = generalOptions().map(({ name, letter }) =>
-    letter === undefined ? `--${name}` : `-${letter}`,
-  );
-  const line = `${GENERAL} ${names.join(' ')}; see xdpwho --help`;
-  if (options < 0) sections[general] = line;
-  if (options < 0) return sections.join('\n\n');
-  return sections
-    .map((section, index) =>
-      index === general ? (sections[options] ?? '') : index === options ? line : section,
-    )
-    .join('\n\n');
+  if (!ofAll && general >= 0) {
+    const names = generalOptions().map(({ name, letter }) =>
+      letter === undefined ? `--${name}` : `-${letter}`,
+    );
+    sections[general] = `${GENERAL} ${names.join(' ')}; see xdpwho --help`;
+    if (options >= 0) sections.splice(general, 0, ...sections.splice(options, 1));
+  }
+  // A screen has 24 lines.
+  return sections.join('\n\n').replace(/\n(\nGeneral options: -|\nExamples:)/g, '$1');
 }
 
 /** yargs' own words for what a user can do wrong, put as ours are: what, then why. */

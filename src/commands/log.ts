@@ -56,7 +56,7 @@ export const logCommand = defineCommand({
     }),
   examples: [
     ['xdpwho log eth0 --source 198.51.100.0/24', 'every packet of one network'],
-    ['xdpwho log eth0 --last 50', 'after xdpwho attach --log eth0: the last ones'],
+    ['xdpwho log eth0 --last 50', 'after attach --log: the last ones'],
   ],
   handler: async (options, context) => {
     const interfaces = interfacesOf(options);

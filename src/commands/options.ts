@@ -116,7 +116,7 @@ export const bpffsOption = {
 
 export const fileModeOption = {
   'file-mode': {
-    ...valued('permissions of the file that prints the sources', (text) =>
+    ...valued('mode of the file that prints the sources', (text) =>
       parseFileMode('--file-mode', text),
     ),
     defaultDescription: '0400',
@@ -148,10 +148,8 @@ export const logOptions = {
   source: valued('log only sources in this prefix', (text) => parsePrefix(text)),
   sample: valued('log one packet in N', (text) => parseCount('--sample', text, 0xffff_ffff)),
   buffer: {
-    ...valued('memory of the log, all CPUs together: 512K, 32M', (text) =>
-      parseSize('--buffer', text),
-    ),
-    defaultDescription: '32M; 1M with --reader dump',
+    ...valued('log memory, all CPUs: 512K, 32M', (text) => parseSize('--buffer', text)),
+    defaultDescription: '32M; 1M by dump',
   },
 } as const;
 

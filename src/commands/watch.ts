@@ -58,7 +58,7 @@ export const watchCommand = defineCommand({
     }),
   examples: [
     ['xdpwho eth0', 'who is sending, once a second'],
-    ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'a minute of two interfaces, for jq'],
+    ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'two interfaces, for jq'],
   ],
   handler: async (options, context) => {
     const interfaces = interfacesOf(options);
