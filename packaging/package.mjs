@@ -123,7 +123,7 @@ Priority: optional
 Architecture: all
 Depends: nodejs (>= 18.19), bpftool, util-linux, passwd
 Recommends: iproute2
-Maintainer: The authors of xdpwho <xdpwho@localhost>
+Maintainer: The authors of xdpwho
 Description: ${description.split(':')[0]}
  Counts every packet's source address in an XDP program, before the kernel's
  network stack, and leaves nothing behind when it ends. License: ${license}.

@@ -77,6 +77,8 @@ test('has the man page, the completions, the units and the tmpfiles entry, as .d
   for (const path of [
     '/usr/share/man/man1/xdpwho.1.gz',
     '/usr/share/bash-completion/completions/xdpwho',
+    '/usr/share/zsh/vendor-completions/_xdpwho',
+    '/usr/share/fish/vendor_completions.d/xdpwho.fish',
     '/usr/lib/tmpfiles.d/xdpwho.conf',
     ...units,
   ]) {

@@ -1,0 +1,202 @@
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { equal, is, match, ok } from 'uvu/assert';
+import { findTool } from '../../src/exec.js';
+import { suite } from '../suite.js';
+import { CLI, Lab, WHY_NOT } from './lab.js';
+
+const COLLECTIONS = fileURLToPath(new URL('../../ansible', import.meta.url));
+const COLLECTION = `${COLLECTIONS}/ansible_collections/xdpwho/xdpwho`;
+
+const missing = ['ansible-playbook', 'ansible-lint'].find((name) => findTool(name) === undefined);
+const needed = missing === undefined ? undefined : `needs ${missing}`;
+const test = suite('the Ansible collection', WHY_NOT ?? needed);
+
+/** An Ethernet frame with an IPv4 packet from 192.0.2.1. */
+const FRAME = Buffer.alloc(60);
+FRAME.set([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1], 12);
+
+/** A name that no interface of this machine has: nothing may be attached outside of the namespaces. */
+const DEVICE = 'fleet0';
+
+/** Three hosts: a network namespace and a BPF file system each, entered in sudo's place. */
+let hosts: readonly Lab[];
+let home: string;
+
+const ENTER = `#!/bin/sh
+while [ "$1" != /bin/sh ]; do shift; done
+exec nsenter --net=/run/netns/NETNS -- "$@"
+`;
+
+test.before.each(async () => {
+  hosts = [
+    await Lab.create({ device: DEVICE }),
+    await Lab.create({ device: DEVICE }),
+    await Lab.create({ device: DEVICE }),
+  ];
+  home = hosts[0]?.scratch ?? '';
+  const lines = hosts.map((lab, index) => {
+    const enter = `${home}/enter-${index}`;
+    writeFileSync(enter, ENTER.replace('NETNS', lab.netns));
+    chmodSync(enter, 0o755);
+    return `host${index} ansible_become_exe=${enter} bpffs=${lab.bpffs}`;
+  });
+  const shared = [
+    '[all:vars]',
+    'ansible_connection=local',
+    `ansible_python_interpreter=${findTool('python3')}`,
+  ];
+  writeFileSync(`${home}/hosts.ini`, [...lines, ...shared, ''].join('\n'));
+  writeFileSync(`${home}/xdpwho`, `#!/bin/sh\nexec ${process.execPath} ${CLI} "$@"\n`, {
+    mode: 0o755,
+  });
+  for (const agentless of [false, true]) {
+    const play = `- hosts: all
+  become: true
+  gather_facts: false
+  roles:
+    - role: xdpwho.xdpwho.xdpwho
+      vars:
+        xdpwho_interfaces: [${DEVICE}]
+        xdpwho_agentless: ${agentless}
+        xdpwho_executable: ${home}/xdpwho
+        xdpwho_options: {bpffs: "{{ bpffs }}", max_sources: 500, replace: "{{ replace | default(false) }}"}
+`;
+    writeFileSync(`${home}/${agentless ? 'agentless' : 'package'}.yml`, play);
+  }
+});
+
+test.after.each(async () => {
+  for (const lab of hosts) await lab.close();
+});
+
+/** Runs a playbook on all hosts. */
+function play(name: string, ...args: string[]) {
+  mkdirSync(`${home}/tmp`, { recursive: true });
+  return execa('ansible-playbook', ['-i', `${home}/hosts.ini`, name, ...args], {
+    cwd: home,
+    env: {
+      ANSIBLE_COLLECTIONS_PATH: COLLECTIONS,
+      ANSIBLE_LOCAL_TEMP: `${home}/tmp`,
+      ANSIBLE_REMOTE_TEMP: `${home}/tmp`,
+      // Tests run as root, and without this root would not become root.
+      ANSIBLE_BECOME_ALLOW_SAME_USER: '1',
+      ANSIBLE_NOCOLOR: '1',
+      ANSIBLE_FORKS: '3',
+      ANSIBLE_PIPELINING: '1',
+    },
+    reject: false,
+    all: true,
+  });
+}
+
+/** The number of changed tasks of each host, and of failed ones. */
+function recap(stdout: string): string[] {
+  return [...stdout.matchAll(/^(host\d) .*changed=(\d+) .*failed=(\d+)/gm)].map(
+    ([, host, changed, failed]) => `${host} changed ${changed} failed ${failed}`,
+  );
+}
+
+function all(changed: number, failed = 0): string[] {
+  return [0, 1, 2].map((index) => `host${index} changed ${changed} failed ${failed}`);
+}
+
+async function attached(): Promise<number[]> {
+  return Promise.all(hosts.map(async (lab) => (await lab.attached()).length));
+}
+
+/** Permissions of each host's file, as the record there says. */
+async function fileModes(): Promise<unknown[]> {
+  const shown = await Promise.all(hosts.map((lab) => lab.run(['status', DEVICE, '--json'])));
+  return shown.map(({ stdout }) => /"file_mode": "(\d+)"/.exec(stdout)?.[1]);
+}
+
+for (const way of ['package', 'agentless']) {
+  const playbook = `${way}.yml`;
+  test(`attaches once, tells the truth before it does, and leaves nothing (${way})`, async () => {
+    const foreseen = await play(playbook, '--check', '--diff');
+    equal(recap(foreseen.stdout), all(1), foreseen.all);
+    equal(await attached(), [0, 0, 0]);
+    if (way === 'package')
+      match(foreseen.stdout, /-\s+"ownership": "none"[\s\S]*\+\s+"ownership": "ours"/);
+    const first = await play(playbook);
+    equal(recap(first.stdout), all(1), first.all);
+    equal(await attached(), [1, 1, 1]);
+    const [second, checked] = [await play(playbook), await play(playbook, '--check', '--diff')];
+    equal([recap(second.stdout), recap(checked.stdout)], [all(0), all(0)], second.all);
+    const other = ['-e', JSON.stringify({ xdpwho_file_mode: '0444', replace: true })];
+    const differing = await play(playbook, '--check', '--diff', ...other);
+    equal(recap(differing.stdout), all(1), differing.all);
+    if (way === 'package')
+      match(differing.stdout, /-\s+"file_mode": "0400"[\s\S]*\+\s+"file_mode": "0444"/);
+    const refused = await play(playbook, '--check', '-e', 'xdpwho_file_mode=0444');
+    equal(recap(refused.stdout), all(0, 1), refused.all);
+    const replaced = await play(playbook, ...other);
+    equal(recap(replaced.stdout), all(1), replaced.all);
+    equal(await fileModes(), ['0444', '0444', '0444']);
+    const absent = ['-e', 'xdpwho_state=absent'];
+    equal(recap((await play(playbook, '--check', ...absent)).stdout), all(1));
+    equal(await attached(), [1, 1, 1]);
+    equal(recap((await play(playbook, ...absent)).stdout), all(1));
+    equal([await attached(), hosts.flatMap((lab) => lab.pins())], [[0, 0, 0], []]);
+    equal(recap((await play(playbook, ...absent)).stdout), all(0));
+  });
+
+  test(`leaves a host alone that holds a stranger's program, and does the others (${way})`, async () => {
+    const [, second] = hosts;
+    ok(second);
+    await second.attachStranger(DEVICE);
+    const before = await second.attached();
+    const ran = await play(playbook);
+    is(ran.exitCode, 2);
+    equal(recap(ran.stdout), [
+      'host0 changed 1 failed 0',
+      'host1 changed 0 failed 1',
+      'host2 changed 1 failed 0',
+    ]);
+    match(ran.stdout, /held by another program/);
+    equal(await second.attached(), before);
+  });
+}
+
+test('answers which sources hit the fleet most, all hosts together', async () => {
+  equal(recap((await play('agentless.yml')).stdout), all(1));
+  for (const [index, lab] of hosts.entries()) {
+    await lab.send(FRAME, 10 * (index + 1));
+    const other = Buffer.from(FRAME);
+    other.set([198, 51, 100, 7], 26);
+    await lab.send(other, 1);
+  }
+  const options = JSON.stringify({
+    xdpwho_executable: `${home}/xdpwho`,
+    xdpwho_options: { bpffs: '{{ bpffs }}' },
+  });
+  const ran = await play('xdpwho.xdpwho.top_sources', '--become', '-e', options);
+  is(ran.exitCode, 0, ran.all);
+  const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
+  equal(answer, {
+    msg: [
+      { source: '192.0.2.1', hosts: 3, packets: 60 },
+      { source: '198.51.100.7', hosts: 3, packets: 3 },
+    ],
+  });
+});
+
+test('is clean to ansible-lint at the production profile, and documented', async () => {
+  const env = { ANSIBLE_COLLECTIONS_PATH: COLLECTIONS, NO_COLOR: '1' };
+  const lint = await execa('ansible-lint', ['--offline', '--profile', 'production', '-q'], {
+    cwd: COLLECTION,
+    env,
+    reject: false,
+    all: true,
+  });
+  equal([lint.exitCode, lint.stdout], [0, ''], lint.all);
+  for (const name of readdirSync(`${COLLECTION}/plugins/modules`)) {
+    const module = `xdpwho.xdpwho.${name.replace('.py', '')}`;
+    const { stdout } = await execa('ansible-doc', [module], { env });
+    match(stdout, /EXAMPLES:/);
+  }
+});
+
+test.run();
