@@ -212,7 +212,7 @@ export class LiveModel {
   ): (record: SourceRecord) => readonly number[] {
     const grouping = this.#grouping;
     if (grouping === null) return (record) => history.sum([record]);
-    const members = new Map(shown.map((group) => [keyOf(group), [] as SourceRecord[]]));
+    const members = new Map<string, SourceRecord[]>(shown.map((group) => [keyOf(group), []]));
     for (const record of readings.flatMap((each) => each.sources)) {
       if (!history.has(record) || !accepts(record)) continue;
       const group = { ...record, source: groupOf(record.source, grouping) };

@@ -11,6 +11,7 @@ import { ExecaError, execa } from 'execa';
 import { Bench, type Cost, DEFAULT_ROUNDS } from '../../src/bench.js';
 import { type Estimate, estimate } from '../../src/estimates.js';
 import { CLI, Lab } from '../kernel/lab.js';
+import { fillTable } from '../kernel/table.js';
 import { benchContext } from './baseline.js';
 import { Field, type Flood } from './flood-field.js';
 import { barChart, type Line, lineChart } from './svg.js';
@@ -23,6 +24,8 @@ const SOURCES = [1000, 60_000];
 const TABLE_SIZES = [1000, 10_000, 100_000, 1_000_000];
 /** Room for the last of them: an LRU lets go a little before it is full. */
 const LARGEST_TABLE = 1_200_000;
+/** New sources in one flood: as many as 198.18.0.0/15 has room for, and a table by default. */
+const NEW_SOURCES = 60_000;
 const DEFAULT_FLOOD_ROUNDS = 7;
 /** One batch of the sender's: what takes the time is its start. */
 const LEAST_FLOOD = 64;
@@ -48,12 +51,14 @@ try {
   const costs = await runPrograms();
   const contests = new Map<number, Contest[]>();
   for (const sources of SOURCES) contests.set(sources, await contest(field, sources));
+  const taken = await takeUp(field);
   const reading = await readTables(field);
   const times = await measureTimes();
   const text = [
     await describeHost(),
     ...describeCosts(costs),
     ...describeContests(contests),
+    ...describeTakeUp(taken),
     ...describeReading(reading),
     ...describeTimes(times),
   ].join('\n');
@@ -120,6 +125,21 @@ async function contest(field: Field, sources: number): Promise<Contest[]> {
   });
 }
 
+/** How many of sources that send one packet each are in the set, and in our table. */
+async function takeUp(field: Field): Promise<{ readonly nft: number; readonly own: number }> {
+  say(`${NEW_SOURCES} new sources`);
+  const { exitCode, stderr } = await lab.run(['attach', lab.device]);
+  if (exitCode !== 0) throw new Error(stderr);
+  await field.addSet(131_072);
+  await field.flood(NEW_SOURCES, NEW_SOURCES);
+  const nft = await field.countSet();
+  const { stdout } = await lab.run(['dump', lab.device, '-o', 'json', '--top', '1']);
+  const own = Number(/"sources": (\d+)/.exec(stdout)?.[1]);
+  await field.removeSet();
+  await lab.run(['detach', lab.device]);
+  return { nft, own };
+}
+
 interface Reading {
   readonly label: string;
   /** Milliseconds by size of the table; undefined: more than READ_LIMIT_MS. */
@@ -138,9 +158,9 @@ async function readTables(field: Field): Promise<Reading[]> {
     say(`reading ${size} sources`);
     const { exitCode, stderr } = await lab.run(attach);
     if (exitCode !== 0) throw new Error(stderr);
-    await field.addSet(LARGEST_TABLE);
-    await field.flood(size, size);
     const pins = `${lab.bpffs}/xdpwho/${lab.pins()[0]}`;
+    await fillTable(lab, `${pins}/maps/sources`, size);
+    await field.addSet(LARGEST_TABLE, size);
     const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
     const commands: readonly (readonly [string, readonly string[]])[] = [
       ['cat', [`${pins}/sources`]],
@@ -269,6 +289,15 @@ function describeContests(contests: ReadonlyMap<number, readonly Contest[]>): st
         `The empty program, the veth and the stack behind it take ${results[0]?.costNs.median.toFixed(0)} ns.`,
       ];
     }),
+  ];
+}
+
+function describeTakeUp({ nft, own }: { readonly nft: number; readonly own: number }): string[] {
+  const count = (value: number) => value.toLocaleString('en');
+  return [
+    '',
+    `Of ${count(NEW_SOURCES)} new sources that send one packet each at that rate, the nftables set took`,
+    `up ${count(nft)}, and xdpwho ${count(own)}.`,
   ];
 }
 

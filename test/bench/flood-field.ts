@@ -83,11 +83,17 @@ export class Field {
     ];
   }
 
-  /** The set with counters, of IPv4 sources. */
-  async addSet(size: number): Promise<void> {
+  /** The set with counters, of IPv4 sources; with so many in it to begin with. */
+  async addSet(size: number, count = 0): Promise<void> {
+    const first = 0xc6120000;
+    const elements = Array.from({ length: count }, (_, index) => {
+      const address = [24, 16, 8, 0].map((shift) => ((first + index) >>> shift) & 255).join('.');
+      return `${address} counter packets ${index + 1} bytes 64`;
+    });
+    const filling = count > 0 ? `elements = { ${elements.join(', ')} };` : '';
     const rules = `
       table netdev xdpwho_bench {
-        set sources { type ipv4_addr; size ${size}; flags dynamic; counter; }
+        set sources { type ipv4_addr; size ${size}; flags dynamic; counter; ${filling} }
         chain ingress {
           type filter hook ingress device "${this.lab.device}" priority 0;
           ether type ip add @sources { ip saddr }
@@ -99,6 +105,12 @@ export class Field {
   setListing(): readonly [string, readonly string[]] {
     const list = ['nft', '-j', 'list', 'set', 'netdev', 'xdpwho_bench', 'sources'];
     return ['nsenter', [...this.#inside(), ...list]];
+  }
+
+  async countSet(): Promise<number> {
+    const [file, args] = this.setListing();
+    const { stdout } = await execa(file, args, { maxBuffer: 1e9 });
+    return stdout.split('"val"').length - 1;
   }
 
   async removeSet(): Promise<void> {

@@ -22,9 +22,11 @@ const PROMISE = 'Every packet is counted once, and no count is lost without bein
 const PACKETS = 2_000_000;
 const SENDERS = Math.min(2, cpus().length);
 const EACH = PACKETS / SENDERS;
-/** Ethernet and IPv4 header, up to the low 32 bits of the source. */
-const SOURCE_OFFSET = 26;
-const FRAME = udpFrame({ source: '198.18.0.0' });
+const LENGTH = 64;
+/** Up to the low 32 bits of the source, in an IPv4 and in an IPv6 header. */
+const SOURCE_OFFSET = { ipv4: 26, ipv6: 34 } as const;
+/** Addresses in 198.18.0.0/15 (RFC 2544); more sources than that are IPv6. */
+const MOST_IPV4_SOURCES = 131_072;
 /** A veth drops what its ring has no room for, and says so; then the test knows nothing, and sends again. */
 const TRIES = 5;
 
@@ -52,11 +54,18 @@ counts.before(async () => {
 });
 counts.after(() => lab.close());
 
+function familyOf(sources: number): 'ipv4' | 'ipv6' {
+  return sources <= MOST_IPV4_SOURCES ? 'ipv4' : 'ipv6';
+}
+
 /** Sends EACH packets on each CPU, from the same sources, in turn. */
 async function flood(sources: number, ifindex: number, each = EACH): Promise<void> {
   const frame = `${lab.scratch}/flood-frame`;
-  writeFileSync(frame, FRAME);
-  const words = [tool, object, frame, ifindex, SOURCE_OFFSET, sources, 0, each].map(String);
+  const family = familyOf(sources);
+  const source = family === 'ipv4' ? '198.18.0.0' : '2001:db8::';
+  writeFileSync(frame, udpFrame({ source, length: LENGTH }));
+  const offset = SOURCE_OFFSET[family];
+  const words = [tool, object, frame, ifindex, offset, sources, 0, each].map(String);
   const enter = [`--net=${resolveNetns(lab.sender).path}`, '--'];
   const senders = Array.from({ length: SENDERS }, (_, cpu) =>
     execa('nsenter', [...enter, 'taskset', '-c', String(cpu), ...words]),
@@ -96,8 +105,8 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
           const all = { top: 0, sort: 'packets' } as const;
           const result = await dump(lab.context, attachment, all);
           assert.is(result.totals.packets, BigInt(PACKETS));
-          assert.is(result.totals.ipv4, BigInt(PACKETS));
-          assert.is(result.totals.bytes, BigInt(PACKETS * FRAME.length));
+          assert.is(result.totals[familyOf(sources)], BigInt(PACKETS));
+          assert.is(result.totals.bytes, BigInt(PACKETS * LENGTH));
           const sum = result.sources.reduce((total, each) => total + each.packets, 0n);
           assert.is(sum + result.totals.untracked, BigInt(PACKETS));
           if (sources <= 60_000) {
@@ -107,7 +116,7 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
             const most = BigInt(Math.ceil(EACH / sources) * SENDERS);
             for (const { source, packets, bytes } of result.sources) {
               assert.ok(packets >= least && packets <= most, `${source} ${packets}`);
-              assert.is(bytes, packets * BigInt(FRAME.length));
+              assert.is(bytes, packets * BigInt(LENGTH));
             }
           } else {
             assert.ok(result.totals.untracked > 0n && result.sources.length <= 65_536);
