@@ -317,7 +317,7 @@ function checkKernelBtf(): Check {
   return check('btf', 'kernel types (BTF)', () =>
     hasKernelBtf()
       ? { status: 'pass', detail: '/sys/kernel/btf/vmlinux' }
-      : { status: 'warn', detail: 'none: no iterator, tables are read by map dump' },
+      : { status: 'warn', detail: 'none: no iterator, tables are read by map dump, slower' },
   );
 }
 
@@ -485,7 +485,7 @@ export function checkDriver(link: LinkDescription): Check {
       link.driver === undefined ? NATIVE_KINDS.has(name) : NATIVE_DRIVERS.has(link.driver);
     if (isNative) return { status: 'pass', detail: `${shown}, which has native mode` };
     if (isGenericOnly(link)) {
-      return { status: 'warn', detail: `${shown}, which has generic mode only` };
+      return { status: 'warn', detail: `${shown}, which has generic mode only, slower` };
     }
     return {
       status: 'warn',
@@ -510,7 +510,7 @@ export function checkMtu(link: LinkDescription, kernel: string): Check {
       return { status: 'pass', detail: String(mtu) };
     }
     if (isOlder(kernel, [5, 18])) {
-      const detail = `${mtu}: too large for native mode before kernel 5.18; generic mode takes it`;
+      const detail = `${mtu}: too large for native mode before kernel 5.18; generic mode takes it, slower`;
       return { status: 'warn', detail };
     }
     return { status: 'pass', detail: `${mtu}: native mode where the driver takes several buffers` };

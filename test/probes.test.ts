@@ -265,8 +265,8 @@ links('says native only of drivers that are known to have it', () => {
   };
   is(said({ kind: 'veth' }), 'pass: veth, which has native mode');
   is(said({ driver: 'virtio_net' }), 'pass: virtio_net, which has native mode');
-  is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only');
-  is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only');
+  is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only, slower');
+  is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only, slower');
   is(said({ driver: 'e1000' }), 'warn: e1000; whether it has native mode is unknown until tried');
   is(said({ driver: 'veth' }), 'warn: veth; whether it has native mode is unknown until tried');
   is(said({}), 'warn: unknown: neither sysfs nor ip names it');
@@ -334,7 +334,7 @@ whole(
       checks.map(({ name, status, detail }) => `${name} ${status} ${detail}`),
       [
         'interface pass lo',
-        'driver warn loopback, which has generic mode only',
+        'driver warn loopback, which has generic mode only, slower',
         'mtu pass 65536',
         'attached warn unknown: no bpftool that works',
       ],
