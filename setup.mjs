@@ -43,9 +43,9 @@ const TOOLS = table(
   ['nsenter', 'runs commands in them', 'demo test', program, 'util-linux', 'util-linux', 'util-linux', 'util-linux'],
   ['mount', 'mounts the BPF file system', 'demo test', program, 'mount', 'util-linux', 'util-linux', 'util-linux'],
   ['clang-format', 'checks the layout of the C files', 'test', program, 'clang-format', 'clang-tools-extra', 'clang-tools', 'clang-extra-tools'],
-  ['qemu-system-x86_64', 'boots other kernels', 'vm', program, 'qemu-system-x86', 'qemu-system-x86-core', 'qemu-x86', 'qemu-system-x86_64'],
+  ['qemu-system-x86_64', 'boots other kernels', 'test vm', program, 'qemu-system-x86', 'qemu-system-x86-core', 'qemu-x86', 'qemu-system-x86_64'],
   ['apt-get', "downloads Debian's kernels and tools", 'vm', program, 'apt', 'apt', '', ''],
-  ['dpkg-deb', 'unpacks them', 'vm', program, 'dpkg', 'dpkg', 'dpkg', 'dpkg'],
+  ['dpkg-deb', 'unpacks them', 'test vm', program, 'dpkg', 'dpkg', 'dpkg', 'dpkg'],
   ['tmux', 'is the terminal that the live view is tested in', 'test', program, 'tmux', 'tmux', 'tmux', 'tmux'],
   ['mandoc', 'checks the man page', 'test', program, 'mandoc', 'mandoc', 'mandoc', 'mandoc'],
   ['xdp-loader', 'puts a program of libxdp beside ours', 'test', program, 'xdp-tools', 'xdp-tools', 'xdp-tools', 'xdp-tools'],
@@ -58,14 +58,17 @@ const TOOLS = table(
   ['ansible-lint', 'checks them', 'test', program, 'ansible-lint', 'python3-ansible-lint', '', 'ansible-lint'],
 );
 
-/** The first one whose program is there installs. Each leaves out what is only recommended. */
+/**
+ * The first one whose program is there installs; apt comes last, since Fedora has it too, and
+ * `npm run vm` installs it there. Each leaves out what is only recommended.
+ */
 // biome-ignore format: one row, one line
 const MANAGERS = table(
   ['name', 'program', 'refresh', 'install'],
-  ['apt', 'apt-get', 'apt-get update', 'env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0'],
   ['dnf', 'dnf', '', 'dnf install -y --setopt=install_weak_deps=False'],
   ['zypper', 'zypper', '', 'zypper --non-interactive install --no-recommends'],
   ['apk', 'apk', '', 'apk add --no-cache'],
+  ['apt', 'apt-get', 'apt-get update', 'env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0'],
 );
 
 function table(columns, ...rows) {

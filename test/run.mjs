@@ -1,7 +1,7 @@
 /**
- * Runs the tests: node test/run.mjs [unit | kernel | bench | FILE | DIRECTORY | PATTERN]...
+ * Runs the tests: node test/run.mjs [unit | kernel | bench | vm | FILE | DIRECTORY | PATTERN]...
  *
- * Each argument is a stage (default: unit, then kernel, then bench); a failing stage is the last one.
+ * Each argument is a stage (default: these four in turn); a failing stage is the last one.
  * Every file has a process of its own, TEST_JOBS of them at a time (2), TEST_LIMIT_S seconds at most
  * (600).
  *
@@ -33,7 +33,7 @@ async function runStages(args) {
       for (const child of running) kill(child, signal);
     });
   }
-  for (const stage of args.length > 0 ? args : ['unit', 'kernel', 'bench']) {
+  for (const stage of args.length > 0 ? args : ['unit', 'kernel', 'bench', 'vm']) {
     const files = select(stage);
     if (files.length === 0) {
       console.log(`FAIL: no test file matches ${JSON.stringify(stage)}\n`);
@@ -58,7 +58,7 @@ function select(stage) {
   if (found?.isDirectory()) return testsIn(resolve(stage));
   const files = testsIn(join(root, 'test')).filter((file) => !file.includes('/fixtures/'));
   if (stage === 'unit') return files.filter((file) => !/\/test\/(kernel|bench|vm)\//.test(file));
-  const pattern = new RegExp(['kernel', 'bench'].includes(stage) ? `^test/${stage}/` : stage);
+  const pattern = new RegExp(['kernel', 'bench', 'vm'].includes(stage) ? `^test/${stage}/` : stage);
   return files.filter((file) => pattern.test(relative(root, file)));
 }
 
@@ -114,7 +114,7 @@ function startFile(file, running) {
     child.once('close', () => {
       const how = child.signalCode ?? `exit ${child.exitCode}`;
       if (!done) problems.push(`the process ended (${how}) before its tests did`);
-      if (skipsFail && counts.skipped > 0 && /(^|\/)(kernel|bench)\//.test(name)) {
+      if (skipsFail && counts.skipped > 0 && /(^|\/)(kernel|bench|vm)\//.test(name)) {
         problems.push(
           `${counts.skipped} skipped: with CI=true, as root, every kernel test has to run`,
         );

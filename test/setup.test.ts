@@ -45,6 +45,8 @@ const INSTALLED = {
   'usr/sbin/logrotate': '',
   'usr/bin/ansible-playbook': '',
   'usr/bin/ansible-lint': '',
+  'usr/bin/qemu-system-x86_64': '',
+  'usr/bin/dpkg-deb': '',
 };
 type Tool = keyof typeof INSTALLED;
 /** What an installer does here: put in place what lies ready in store/. */
@@ -172,16 +174,16 @@ const asRoot = machines('setup.mjs, as root', isRoot ? undefined : 'not root');
 const INSTALLERS = {
   'apt-get': [
     'apt-get update',
-    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format tmux mandoc xdp-tools busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint',
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format qemu-system-x86 dpkg tmux mandoc xdp-tools busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint',
   ],
   dnf: [
-    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra tmux mandoc xdp-tools busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint',
+    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra qemu-system-x86-core dpkg tmux mandoc xdp-tools busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint',
   ],
   zypper: [
-    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools tmux mandoc xdp-tools busybox-static dash systemd logrotate ansible',
+    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools qemu-x86 dpkg tmux mandoc xdp-tools busybox-static dash systemd logrotate ansible',
   ],
   apk: [
-    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools tmux mandoc xdp-tools busybox-static dash logrotate ansible-core ansible-lint',
+    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools qemu-system-x86_64 dpkg tmux mandoc xdp-tools busybox-static dash logrotate ansible-core ansible-lint',
   ],
 };
 
@@ -216,11 +218,16 @@ asRoot('wants clang-format for the tests only', ({ machine }) => {
   equal(machine.calls(), [NPM_CI, 'build', 'xdpwho demo']);
 });
 
-asRoot('wants QEMU for `npm run vm` only, and neither bpftool nor ip there', ({ machine }) => {
-  machine.installAllBut('usr/sbin/bpftool', 'usr/sbin/ip', 'usr/bin/nsenter');
+asRoot('wants QEMU for `npm run vm`, and neither bpftool nor ip there', ({ machine }) => {
+  machine.installAllBut(
+    ...([
+      'usr/bin/qemu-system-x86_64',
+      'usr/sbin/bpftool',
+      'usr/sbin/ip',
+      'usr/bin/nsenter',
+    ] as const),
+  );
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
-  machine.program('root/usr/bin/dpkg-deb', '');
-  machine.program('store/usr/bin/qemu-system-x86_64', '');
   const result = machine.setup(['vm']);
   is(result.status, 0, result.stderr);
   match(result.stderr, /^setup: `npm run vm` needs more than is here; from apt-get:$/m);
@@ -331,7 +338,7 @@ asUser('names what to install where it knows no package manager', ({ machine }) 
   is(result.status, 1);
   is(
     result.stderr,
-    'setup: none of apt-get, dnf, zypper, apk is here: install by hand: bpftool, nsenter\n',
+    'setup: none of dnf, zypper, apk, apt-get is here: install by hand: bpftool, nsenter\n',
   );
 });
 

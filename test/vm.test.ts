@@ -1,9 +1,18 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equal, is, match, throws } from 'uvu/assert';
 import { suite } from './suite.js';
 import { AMD64, S390X } from './vm/architecture.js';
+import { CONFIGURATIONS } from './vm/configurations.js';
 import { type CpioEntry, cpioArchive, treeEntries } from './vm/cpio.js';
 import { parseDepends, parseIndexTargets, sourcesList } from './vm/debian.js';
 import { parseExpectations, parseFinding } from './vm/findings.js';
@@ -200,10 +209,29 @@ line('refuses what it does not know, and says what there is', () => {
   throws(() => parseVmArguments(['--kernel', '4.19']), /there are 5\.10, 6\.1, 6\.12, newest/);
   throws(() => parseVmArguments(['--bpftool', '6.1']), /there are 5\.10, 7\.1, 7\.5, newest/);
   throws(() => parseVmArguments(['--kernle', '6.1']), /Unknown option '--kernle'/);
-  throws(() => parseVmArguments(['--cpus', '0']), /not a number/);
+  throws(() => parseVmArguments(['--cpus', '0']), /a number, or as in 2,maxcpus=4/);
 });
 
 line.run();
+
+const guests = suite('the guests');
+
+guests('are each the one of a test file', () => {
+  const files = readdirSync(new URL('vm', import.meta.url)).filter((name) =>
+    /\.test\.ts$/.test(name),
+  );
+  equal(
+    files.sort(),
+    Object.keys(CONFIGURATIONS)
+      .sort()
+      .map((name) => `${name}.test.ts`),
+  );
+  for (const name of Object.keys(CONFIGURATIONS)) {
+    match(readFileSync(new URL(`vm/${name}.test.ts`, import.meta.url), 'utf8'), `('${name}')`);
+  }
+});
+
+guests.run();
 
 const machine = suite('qemuArguments');
 const options = { architecture: AMD64, vmlinuz: '/k', cpus: '3', initrd: '/i', log: '/l' };
@@ -236,13 +264,13 @@ machine.run();
 const findings = suite('parseFinding');
 
 findings('reads what a guest writes, and takes nothing else for it', () => {
-  const check = { type: 'check', name: 'x', outcome: 'failed', why: 'y', seconds: 1.5 } as const;
+  const check = { type: 'check', name: 'x', why: 'y', seconds: 1.5 } as const;
   equal(parseFinding(JSON.stringify(check)), check);
+  equal(parseFinding(JSON.stringify({ ...check, why: null })), { ...check, why: null });
   const fact = { type: 'fact', name: 'mode', value: 'native' } as const;
   equal(parseFinding(JSON.stringify(fact)), fact);
-  for (const text of ['', 'hello', '{}', '{"type":"check","name":"x"}', '{"name":"mode"}']) {
-    is(parseFinding(text), undefined);
-  }
+  const others = ['', 'hello', '{}', '{"type":"check","name":"x","seconds":1}', '{"name":"mode"}'];
+  for (const text of others) is(parseFinding(text), undefined);
 });
 
 findings('expectations cross unchanged, or not at all', () => {
@@ -258,25 +286,19 @@ findings.run();
 
 const report = suite('docs/compatibility.md');
 
-const guest = (kernel: string, outcome: 'passed' | 'skipped'): GuestReport => ({
-  configuration: { kernel, bpftool: '7.1', cpus: '2' },
-  kernel: { kernelVersion: `${kernel}.1-1` },
-  user: { bpftoolVersion: '7.1.0-1' },
-  accelerator: 'tcg',
-  problem: undefined,
-  seconds: 1,
-  findings: [
-    { type: 'fact', name: 'kernel', value: `${kernel}.1` },
-    { type: 'fact', name: 'restriction', value: `can't load /run/xdpwho-${kernel}/sources.o` },
-    { type: 'check', name: 'counts', outcome, why: null, seconds: 1 },
-  ],
-});
+const guest = (kernel: string, check: string, why: string | null): GuestReport => [
+  { type: 'fact', name: 'kernel', value: `${kernel}.1` },
+  { type: 'fact', name: 'kernel package', value: `${kernel}.1-1` },
+  { type: 'fact', name: 'restriction', value: `can't load /run/xdpwho-${kernel}/sources.o` },
+  { type: 'check', name: check, why, seconds: 1 },
+];
 
 report('has a row for each guest, each restriction once, and each check', () => {
-  const text = renderGuests([guest('5.10', 'passed'), guest('6.1', 'skipped')]);
-  match(text, /^\| 1 \| 5\.10\.1 \(5\.10\.1-1\) \| not run \(7\.1\.0-1\) \|/m);
+  const text = renderGuests([guest('5.10', 'counts', null), guest('6.1', 'logs', 'no')]);
+  match(text, /^\| 1 \| 5\.10\.1 \(5\.10\.1-1\) \| - \(-\) \|/m);
   match(text, /^- can't load sources\.o \(1, 2\)$/m);
   match(text, /^\| counts \| ok \| - \|$/m);
+  match(text, /^\| logs \| - \| \*\*failed\*\* \|$/m);
 });
 
 report('has a row for each Node', () => {

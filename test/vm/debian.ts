@@ -17,6 +17,9 @@ export interface Mirrors {
 /** A failure that the user can mend: printed as it is. */
 export class VmError extends Error {}
 
+/** Nobody has said where Debian's packages are. */
+export class NoMirror extends VmError {}
+
 const DEBIAN_SUITE =
   /^(?:bullseye|bookworm|trixie|forky|duke|sid|(?:old){0,2}stable|testing|unstable)(-security|-updates|-backports)?$/;
 const KEYRINGS = [
@@ -32,7 +35,7 @@ export async function hostMirrors(): Promise<Mirrors> {
   const { stdout } = await runApt('apt-get', args);
   const mirrors = parseIndexTargets(stdout);
   if (mirrors !== undefined) return mirrors;
-  throw new VmError(
+  throw new NoMirror(
     "no Debian archive among apt's sources, to take kernels from: name one with --mirror URL",
   );
 }
@@ -121,7 +124,11 @@ export class Apt {
       'Package: *\nPin: release o=Debian*\nPin-Priority: 500\n',
     );
     const apt = new Apt(directory, architecture, suites[0]);
-    await runApt('apt-get', [...apt.#options, '-q', 'update']);
+    // It succeeds also when nothing could be fetched.
+    const { stderr } = await runApt('apt-get', [...apt.#options, '-q', 'update']);
+    if (!readdirOf(`${directory}/state/lists`).some((path) => path.includes('_Packages'))) {
+      throw new VmError(`the lists of Debian ${suites[0]}: ${complaints(stderr)}`);
+    }
     return apt;
   }
 
@@ -210,11 +217,17 @@ async function runApt(file: string, args: readonly string[], cwd?: string) {
   });
   if (!result.failed) return result;
   if (result.code === 'ENOENT') {
-    throw new VmError(`${file}: not found; it is what downloads Debian's packages`);
+    throw new NoMirror(`${file}: not found; it is what downloads Debian's packages`);
   }
-  const told = result.stderr.split('\n').filter((line) => /^[EW]: /.test(line));
-  const why = told.length > 0 ? told.slice(0, 4).join('\n  ') : result.shortMessage;
-  throw new VmError(`${file} ${args.at(-1)}: failed:\n  ${why}`);
+  throw new VmError(
+    `${file} ${args.at(-1)}: failed: ${complaints(result.stderr) || result.shortMessage}`,
+  );
+}
+
+/** apt's errors and warnings, in one line. */
+function complaints(stderr: string): string {
+  const told = stderr.split('\n').flatMap((line) => /^[EW]: (.*)$/.exec(line)?.[1] ?? []);
+  return told.slice(0, 4).join('; ');
 }
 
 function readdirOf(directory: string): string[] {

@@ -18,6 +18,7 @@ import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { systemErrorCode } from '../../src/errors.js';
 import { propertyOf, stringIn } from '../../src/unknown.js';
 import { AMD64, type Architecture } from './architecture.js';
 import { type CpioEntry, cpioArchive, treeEntries } from './cpio.js';
@@ -76,6 +77,15 @@ export function cacheDirectory(): string {
   return join(base?.startsWith('/') ? base : join(homedir(), '.cache'), 'xdpwho', 'vm');
 }
 
+/** Whether a release can be had without a download. */
+export function isCached(release: Release, architecture: Architecture): boolean {
+  return readParts(partsDirectory(release, architecture)) !== undefined;
+}
+
+function partsDirectory(release: Release, architecture: Architecture): string {
+  return join(cacheDirectory(), `${release.name}-${architecture.debian}-${LAYOUT}`);
+}
+
 /** A release's parts, from the cache or made anew. */
 export async function prepareRelease(
   release: Release,
@@ -87,7 +97,7 @@ export async function prepareRelease(
   },
 ): Promise<ReleaseParts> {
   const { architecture = AMD64, mirrors, refresh, progress } = options;
-  const directory = join(cacheDirectory(), `${release.name}-${architecture.debian}-${LAYOUT}`);
+  const directory = partsDirectory(release, architecture);
   const cached = readParts(directory);
   const isFresh = cached !== undefined && Date.now() - cached.madeMs < FRESH_MS;
   if (cached !== undefined && isFresh && !refresh) return cached.parts;
@@ -152,11 +162,19 @@ async function makeRelease(
       madeMs: Date.now(),
     };
     writeFileSync(join(made, 'parts.json'), JSON.stringify(parts));
-    // Another run may have been at the same: its parts are as good.
-    rmSync(directory, { recursive: true, force: true });
-    renameSync(made, directory);
+    putInPlace(made, directory);
   } finally {
     rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Where another run has been at the same, and was quicker, its parts are as good. */
+function putInPlace(made: string, directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  try {
+    renameSync(made, directory);
+  } catch (error) {
+    if (!['EEXIST', 'ENOTEMPTY'].includes(systemErrorCode(error) ?? '')) throw error;
   }
 }
 
@@ -307,19 +325,27 @@ export async function prepareNode(
     });
     const archive = entriesOf(work).find((each) => each.endsWith('.tgz'));
     if (packed.failed || archive === undefined) {
-      throw new VmError(`npm pack ${name}: failed:\n  ${packed.stderr || packed.shortMessage}`);
+      throw new VmError(
+        `npm pack ${name}: failed: ${npmReason(packed.stderr) ?? packed.shortMessage}`,
+      );
     }
     await execa('tar', ['-xzf', archive, 'package/bin/node'], { cwd: work });
     const content = readFileSync(join(work, 'package/bin/node'));
     const layer = cpioArchive([{ kind: 'file', path: 'usr/bin/node', mode: 0o755, content }]);
     writeFileSync(join(work, 'package/node.cpio'), layer);
-    rmSync(directory, { recursive: true, force: true });
-    renameSync(join(work, 'package'), directory);
+    putInPlace(join(work, 'package'), directory);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   progress(`Node ${version} (${seconds(startedAt)} s)`);
   return parts;
+}
+
+/** The line among npm's that says what went wrong. */
+function npmReason(stderr: string): string | undefined {
+  return /^npm (?:error|ERR!) (?!code |errno |syscall |type |A complete log)(.+)$/m.exec(
+    stderr,
+  )?.[1];
 }
 
 /** The built project, and whatever else a run takes along. */

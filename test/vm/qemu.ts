@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { findTool, TOOL_DIRECTORIES } from '../../src/exec.js';
 import { quoteWord } from '../../src/render/command.js';
 import type { Accelerator, Architecture } from './architecture.js';
 import { type CpioEntry, cpioArchive } from './cpio.js';
@@ -31,8 +32,8 @@ export interface Guest {
   readonly cpus: string;
   /** The program and its arguments; no shell reads them. */
   readonly command: readonly string[];
-  /** More words for the kernel. */
-  readonly kernelArguments?: readonly string[];
+  /** More of its environment. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface RunOptions {
@@ -91,6 +92,12 @@ kill -KILL "$watcher"
  * now and then.
  */
 export async function runGuest(guest: Guest, options: RunOptions): Promise<GuestEnd> {
+  const { qemu } = guest.architecture;
+  if (findTool(qemu) === undefined) {
+    throw new VmError(
+      `${qemu}: not found in ${TOOL_DIRECTORIES.join(' ')}; it is what boots the guest`,
+    );
+  }
   const scratch = mkdtempSync(join(tmpdir(), 'xdpwho-vm-'));
   try {
     const initrd = join(scratch, 'initrd');
@@ -99,10 +106,11 @@ export async function runGuest(guest: Guest, options: RunOptions): Promise<Guest
       const accelerator = !kvmFails && mayUseKvm(guest.architecture) ? 'kvm' : 'tcg';
       const log = join(scratch, `console-${retries}`);
       const boot = new Boot(guest, { ...options, accelerator, initrd, log });
-      const { exitCode, bootMs, why, mayRetry } = await boot.ended;
+      const { exitCode, bootMs, why, ended } = await boot.ended;
       if (exitCode !== undefined) return { exitCode, accelerator, bootMs: bootMs ?? 0, retries };
       options.signal?.throwIfAborted();
-      if (!mayRetry) throw new VmError(why);
+      if (ended === 'by us' || (ended === 'by QEMU' && accelerator === 'tcg'))
+        throw new VmError(why);
       if (accelerator === 'kvm') {
         kvmFails = true;
         options.progress(`KVM does not work here (${why}); emulating in software`);
@@ -124,8 +132,8 @@ class Boot {
     bootMs: number | undefined;
     /** What ended it, where it is no exit code. */
     why: string;
-    /** It died of itself. */
-    mayRetry: boolean;
+    /** `by QEMU`: with words of its own, which another boot would only repeat. */
+    ended: 'by us' | 'by QEMU' | 'of itself';
   }>;
   readonly #child: ChildProcess;
   readonly #startedAt = Date.now();
@@ -133,7 +141,7 @@ class Boot {
   #bootMs: number | undefined;
   #why = '';
   #limit: NodeJS.Timeout;
-  #mayRetry = true;
+  #end: 'by us' | 'of itself' = 'of itself';
 
   constructor(
     guest: Guest,
@@ -146,7 +154,7 @@ class Boot {
       // A Ctrl-C in the terminal is for whoever started us to handle.
       detached: true,
     });
-    this.#limit = setTimeout(() => this.#kill('it did not boot', true), BOOT_LIMIT_MS);
+    this.#limit = setTimeout(() => this.#kill('it did not boot', 'of itself'), BOOT_LIMIT_MS);
     const stop = () => this.#kill('interrupted');
     signal?.addEventListener('abort', stop, { once: true });
     if (signal?.aborted === true) stop();
@@ -174,11 +182,15 @@ class Boot {
       clearTimeout(this.#limit);
       signal?.removeEventListener('abort', stop);
       terminal?.input.off('data', input);
-      const words = complaint.split('\n').filter((line) => line.startsWith('qemu'));
-      const lastWords = words.at(-1) ?? complaint.trim();
-      const why = this.#why || panicIn(log) || lastWords || 'it ended without a word';
-      const mayRetry = this.#mayRetry || panicIn(log) !== undefined;
-      return { exitCode: this.#exitCode, bootMs: this.#bootMs, why, mayRetry };
+      const lines = complaint.split('\n').filter((line) => !/^$|: warning: /.test(line));
+      const panic = panicIn(log);
+      const words = lines.filter((line) => line.startsWith('qemu')).at(-1) ?? lines.at(-1);
+      const why = this.#why || panic || words || 'it ended without a word';
+      // After a crash of QEMU's the last line is the shell's: Aborted.
+      const isQemus = lines.at(-1)?.startsWith('qemu') === true;
+      const ended = panic !== undefined ? 'of itself' : this.#end;
+      const how = ended === 'of itself' && panic === undefined && isQemus ? 'by QEMU' : ended;
+      return { exitCode: this.#exitCode, bootMs: this.#bootMs, why, ended: how };
     });
   }
 
@@ -194,9 +206,9 @@ class Boot {
     if (code !== undefined) this.#exitCode = Number(code);
   }
 
-  #kill(why: string, mayRetry = false): void {
+  #kill(why: string, end: 'by us' | 'of itself' = 'by us'): void {
     this.#why = why;
-    this.#mayRetry = mayRetry;
+    this.#end = end;
     this.#child.stdin?.end();
   }
 }
@@ -220,7 +232,7 @@ function serialLines(child: ChildProcess): [Socket, Socket, Socket] {
  * lines: the console, the command's two outputs, and the line on which the guest says how it is.
  */
 export function qemuArguments(
-  machine: Pick<Guest, 'architecture' | 'vmlinuz' | 'cpus' | 'kernelArguments'> & {
+  machine: Pick<Guest, 'architecture' | 'vmlinuz' | 'cpus'> & {
     accelerator: Accelerator;
     initrd: string;
     log: string;
@@ -233,7 +245,7 @@ export function qemuArguments(
     ...['-M', architecture.machine, '-cpu', 'max', '-smp', machine.cpus, '-m', String(MEMORY_MB)],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-nic', 'none'],
     ...['-kernel', machine.vmlinuz, '-initrd', machine.initrd],
-    ...['-append', [...words, ...(machine.kernelArguments ?? [])].join(' ')],
+    ...['-append', words.join(' ')],
     ...architecture.consoleArguments(machine.log),
     ...architecture.lineArguments([3, 4, 5]),
   ];
@@ -244,7 +256,7 @@ function commandLayer(guest: Guest, terminal: Terminal | undefined): Buffer {
   const script = `exec ${guest.command.map(quoteWord).join(' ')}\n`;
   const [OUTPUT, ERRORS, CONTROL] = guest.architecture.lines;
   const environment = {
-    ...{ OUTPUT, ERRORS, CONTROL },
+    ...{ OUTPUT, ERRORS, CONTROL, ...guest.environment },
     TERM: process.env.TERM,
     NO_COLOR: process.env.NO_COLOR,
     TERM_COLUMNS: terminal?.columns,

@@ -1,23 +1,8 @@
 /** The parts of docs/compatibility.md that the runs write themselves; pure. */
 import type { CheckResult, FactName, Finding } from './findings.js';
-import type { ReleaseParts } from './image.js';
 
-/** What became of one guest. */
-export interface GuestReport {
-  readonly configuration: {
-    /** What `--kernel` and `--bpftool` call them. */
-    readonly kernel: string;
-    readonly bpftool: string;
-    readonly cpus: string;
-  };
-  readonly kernel: Pick<ReleaseParts, 'kernelVersion'>;
-  readonly user: Pick<ReleaseParts, 'bpftoolVersion'>;
-  readonly accelerator: string;
-  readonly findings: readonly Finding[];
-  /** Why it came to no end. */
-  readonly problem: string | undefined;
-  readonly seconds: number;
-}
+/** What one guest has found out. */
+export type GuestReport = readonly Finding[];
 
 /** A document with one of its sections, `<!-- NAME -->` to `<!-- /NAME -->`, replaced. */
 export function replaceSection(document: string, name: string, text: string): string {
@@ -31,19 +16,30 @@ export function replaceSection(document: string, name: string, text: string): st
 /** The section of `npm run test:vm`: the guests side by side, the restrictions, the checks. */
 export function renderGuests(reports: readonly GuestReport[]): string {
   const rows = reports.map((report) => {
-    const fact = (name: FactName) => factOf(report, name) ?? 'not run';
+    const fact = (name: FactName) => factOf(report, name) ?? '-';
     return [
-      `${fact('kernel')} (${report.kernel.kernelVersion})`,
-      `${fact('bpftool')} (${report.user.bpftoolVersion})`,
+      `${fact('kernel')} (${fact('kernel package')})`,
+      `${fact('bpftool')} (${fact('bpftool package')})`,
       fact('cpus'),
       fact('mode'),
       fact('reader'),
       fact('jumbo frames'),
       fact('without BTF'),
+      fact('log'),
       fact('demo'),
     ];
   });
-  const head = ['kernel', 'bpftool', 'CPUs', 'mode', 'read by', 'MTU 9000', 'without BTF', 'demo'];
+  const head = [
+    'kernel',
+    'bpftool',
+    'CPUs',
+    'mode',
+    'read by',
+    'MTU 9000',
+    'without BTF',
+    'log',
+    'demo',
+  ];
   const columns = reports.map((_, index) => String(index + 1));
   const checks = checkNames(reports).map((name) => [
     name,
@@ -51,8 +47,8 @@ export function renderGuests(reports: readonly GuestReport[]): string {
   ]);
   const numbered = rows.map((row, index) => [String(index + 1), ...row]);
   const legend = [
-    'By the number of the guest above. `-`: made only with the bpftool of the release that the kernel is',
-    'from, or on one kernel, where another makes no difference.',
+    'By the number of the guest above. `-`: left out, since a kernel in between or a bpftool of another',
+    'release would make no difference (`where` in test/vm/checks.ts).',
   ];
   const paragraphs = [
     [table(['', ...head], numbered)],
@@ -67,15 +63,15 @@ export function renderGuests(reports: readonly GuestReport[]): string {
 
 /** Each with the guests that met it; what differs in the names of files only is one. */
 function restrictions(reports: readonly GuestReport[]): string[] {
-  const met = new Map<string, number[]>();
+  const met = new Map<string, Set<number>>();
   reports.forEach((report, index) => {
-    for (const finding of report.findings) {
+    for (const finding of report) {
       if (finding.type !== 'fact' || finding.name !== 'restriction') continue;
       const text = finding.value.replace(/\/\S*\/(\w+\.o)/g, '$1');
-      met.set(text, [...(met.get(text) ?? []), index + 1]);
+      met.set(text, (met.get(text) ?? new Set()).add(index + 1));
     }
   });
-  return [...met].map(([text, guests]) => `- ${text} (${guests.join(', ')})`);
+  return [...met].map(([text, guests]) => `- ${text} (${[...guests].join(', ')})`);
 }
 
 function checkNames(reports: readonly GuestReport[]): string[] {
@@ -83,16 +79,17 @@ function checkNames(reports: readonly GuestReport[]): string[] {
 }
 
 function outcomeOf(report: GuestReport, name: string): string {
-  const outcome = checksOf(report).find((check) => check.name === name)?.outcome;
-  return outcome === 'passed' ? 'ok' : outcome === 'failed' ? '**failed**' : '-';
+  const check = checksOf(report).find((each) => each.name === name);
+  if (check === undefined) return '-';
+  return check.why === null ? 'ok' : '**failed**';
 }
 
-function checksOf({ findings }: GuestReport): CheckResult[] {
-  return findings.flatMap((finding) => (finding.type === 'check' ? [finding] : []));
+function checksOf(report: GuestReport): CheckResult[] {
+  return report.flatMap((finding) => (finding.type === 'check' ? [finding] : []));
 }
 
-function factOf({ findings }: GuestReport, name: FactName): string | undefined {
-  return findings
+function factOf(report: GuestReport, name: FactName): string | undefined {
+  return report
     .flatMap((finding) => (finding.type === 'fact' && finding.name === name ? finding.value : []))
     .at(0);
 }

@@ -48,7 +48,7 @@ export function parseVmArguments(args: readonly string[]): VmCommandLine {
   if (architecture === undefined) throw new VmError(`--arch ${name}: there are amd64, s390x`);
   const cpus = values.cpus ?? '2';
   if (!/^[1-9]\d*(,maxcpus=[1-9]\d*)?$/.test(cpus))
-    throw new VmError(`--cpus ${cpus}: not a number`);
+    throw new VmError(`--cpus ${cpus}: a number, or as in 2,maxcpus=4`);
   return {
     ...{ kernel, bpftool, architecture, cpus, mirror: values.mirror },
     refresh: values.refresh === true,
@@ -71,7 +71,8 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, strict: true });
   } catch (error) {
-    throw new VmError(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    const what = error instanceof Error ? error.message : String(error);
+    throw new VmError(`${what.split('\n')[0]}; see npm run vm -- --help`);
   }
 }
 

@@ -1,0 +1,3 @@
+import { checkGuest } from './guest-suite.js';
+
+await checkGuest('mixed-old-bpftool');
