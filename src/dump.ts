@@ -6,6 +6,7 @@ import { findEntry } from './inventory.js';
 import { contains, type Grouping, groupOf, type Prefix } from './prefix.js';
 import { type Order, Ranking } from './ranking.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
+import type { Metrics } from './render/prometheus.js';
 import { printable } from './render/text.js';
 import { requestedNetns, type SessionContext } from './session.js';
 import { SourceSet } from './source-set.js';
@@ -19,7 +20,12 @@ export interface DumpOptions {
   readonly source?: Prefix | undefined;
   /** Sums by prefix instead of single sources. */
   readonly group?: Grouping | undefined;
+  /** Ends the reading, which then rejects. */
+  readonly signal?: AbortSignal | undefined;
 }
+
+/** Sources at most where they become labels: each costs its reader memory for as long as it keeps history. */
+export const METRICS_TOP = 100;
 
 export interface Dump {
   /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
@@ -81,7 +87,7 @@ export async function dump(
     ranking.add(record);
   };
   const before = await reader.totals();
-  for await (const batch of reader.sources()) {
+  for await (const batch of reader.sources(options.signal)) {
     for (const record of batch) {
       table.sources++;
       table.packets += record.packets;
@@ -99,6 +105,18 @@ export async function dump(
     selected.bytes -= record.bytes;
   }
   return { sources, totals, rest: selected };
+}
+
+/** What the metrics formats say of a reading. */
+export function metricsOf(attachment: Attachment, dump: Dump, version: string): Metrics {
+  return {
+    interface: attachment.interface,
+    netns: attachment.netns.name,
+    mode: attachment.mode,
+    version,
+    maxSources: attachment.state.maxSources,
+    ...dump,
+  };
 }
 
 /**

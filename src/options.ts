@@ -1,4 +1,5 @@
 /** The values of options: text in, a checked value out. A bad one is an XdpwhoError `usage`. */
+import { isIP } from 'node:net';
 import { XdpwhoError } from './errors.js';
 
 /** Entries that a table may have: more would ask the kernel for gigabytes. */
@@ -93,6 +94,26 @@ export function parseFileMode(option: string, text: string): number {
     'usage',
     `${option} ${text}: permissions to read only, such as 0400 or 0444`,
   );
+}
+
+/** Where to listen. */
+export interface Listen {
+  /** An address, never a name: a name may lead to more than is meant. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `127.0.0.1:9927`, `[::1]:9927`. Both are to be said: alone, a port means this host to some, and any to others. */
+export function parseListen(option: string, text: string): Listen {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const [, bracketed, plain, digits] = match ?? [];
+  const host = bracketed ?? plain ?? '';
+  const port = Number(digits);
+  if (isIP(host) !== (bracketed === undefined ? 4 : 6)) {
+    throw bad(option, text, 'not an address and a port, such as 127.0.0.1:9927 or [::1]:9927');
+  }
+  if (port < 1 || port > 65_535) throw bad(option, text, 'a port is from 1 to 65535');
+  return { host, port };
 }
 
 /** One word of `choices`. */

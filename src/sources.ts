@@ -155,6 +155,12 @@ export class SourceReader {
         cause: error,
       });
     }
+    if (systemErrorCode(error) === 'EACCES') {
+      return new XdpwhoError('not-permitted', `${name}: ${path}: permission denied`, {
+        hint: `run it as root, or attach with: xdpwho attach --replace --file-mode 0444 ${name}`,
+        cause: error,
+      });
+    }
     return error;
   }
 }

@@ -95,8 +95,7 @@ help(
   async () => {
     const whole = await xdpwho(['--help']);
     is(whole.exitCode, 0);
-    const list =
-      whole.stdout.split('\n\n').find((section) => section.startsWith('Commands:')) ?? '';
+    const list = /^Commands:\n([\s\S]*)^General options:/m.exec(whole.stdout)?.[1] ?? '';
     const verbs = [...list.matchAll(VERBS)].map((found) => found[1] ?? '');
     for (const verb of ['watch', 'doctor', 'build', 'demo']) ok(verbs.includes(verb), verb);
     for (const words of [[], ...verbs.map((verb) => [verb])]) {

@@ -11,7 +11,7 @@ const LAYERS = [
   ['index', 'library'],
   [
     ...['watch', 'log', 'attended', 'demo', 'attach', 'dump', 'plan', 'script', 'inventory'],
-    ...['examination', 'set-aside'],
+    ...['examination', 'set-aside', 'serve'],
     ...['status', 'detach', 'live', 'names'],
     ...['bench', 'bench-cases', 'bench-place', 'live-bench'],
   ],
@@ -50,6 +50,7 @@ const PURE = [
 /** What only some may import. */
 const RESERVED_IMPORTS = [
   { name: /^execa$|^node:child_process$/, for: ['exec'] },
+  { name: /^node:https?2?$/, for: ['serve'] },
   { name: /^yargs/, for: ['cli', 'commands/*'] },
 ];
 
@@ -219,6 +220,7 @@ const broken: [rule: string, modules: Record<string, string>, violation: string]
     { watch: "import yargs from 'yargs';" },
     'watch imports yargs',
   ],
+  ['it listens', { watch: "import { createServer } from 'node:http';" }, 'watch imports node:http'],
   ['a module is in no row', { utils: '' }, 'utils is in no row'],
   [
     'two modules need each other',

@@ -8,6 +8,7 @@ import {
   parseFileMode,
   parseFormat,
   parseInterval,
+  parseListen,
   parseMaxSources,
   parseSize,
 } from '../src/options.js';
@@ -171,6 +172,36 @@ sizes('refuses what is no size, nothing, or too much', () => {
 });
 
 sizes.run();
+
+const listens = suite('parseListen');
+
+listens('takes an address and a port', () => {
+  equal(
+    ['127.0.0.1:9927', '0.0.0.0:1', '[::1]:65535'].map((text) => parseListen('--listen', text)),
+    [
+      { host: '127.0.0.1', port: 9927 },
+      { host: '0.0.0.0', port: 1 },
+      { host: '::1', port: 65_535 },
+    ],
+  );
+});
+
+listens('refuses what means one address to some and another, or all, to others', () => {
+  const half = [':9927', '9927', '127.0.0.1', '127.0.0.1:', '*:9927', '0:9927', '127.1:9927'];
+  const names = ['localhost:9927', 'eth0:9927', 'http://127.0.0.1:9927', '127.0.0.1:http'];
+  const wrong = ['::1:9927', '[127.0.0.1]:9927', '[::1]', '127.0.0.1:9927 ', '127.0.0.1:-1'];
+  for (const text of [...half, ...names, ...wrong]) {
+    refuses(
+      () => parseListen('--listen', text),
+      `--listen ${text}: not an address and a port, such as 127.0.0.1:9927 or [::1]:9927`,
+    );
+  }
+  for (const text of ['127.0.0.1:0', '[::]:65536']) {
+    refuses(() => parseListen('--listen', text), `--listen ${text}: a port is from 1 to 65535`);
+  }
+});
+
+listens.run();
 
 const fileModes = suite('parseFileMode');
 

@@ -275,7 +275,7 @@ function tidied(help: string, ofAll: boolean): string {
     if (options >= 0) sections.splice(general, 0, ...sections.splice(options, 1));
   }
   // A screen has 24 lines.
-  return sections.join('\n\n').replace(/\n(\nGeneral options: -|\nExamples:)/g, '$1');
+  return sections.join('\n\n').replace(/\n(\nGeneral options:|\nExamples:)/g, '$1');
 }
 
 /** yargs' own words for what a user can do wrong, put as ours are: what, then why. */

@@ -1,6 +1,6 @@
 /** `dump`: the counters now. */
 import type { Attachment } from '../attachment.js';
-import { type Dump, dump, dumpLines, findToRead } from '../dump.js';
+import { type Dump, dump, dumpLines, findToRead, METRICS_TOP, metricsOf } from '../dump.js';
 import { XdpwhoError } from '../errors.js';
 import { planReading } from '../plan.js';
 import { parseGrouping, parsePrefix } from '../prefix.js';
@@ -29,8 +29,6 @@ import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
 
-/** Labels of a metric cost their reader memory for as long as it keeps history. */
-const METRICS_TOP = 100;
 /** Where standard output is no terminal. */
 const DEFAULT_WIDTH = 120;
 
@@ -131,16 +129,9 @@ async function print(
   context: CommandContext,
 ): Promise<void> {
   if (isMetrics(format)) {
-    const metrics = dumps.map(({ attachment, dump: { sources, totals, rest } }) => ({
-      interface: attachment.interface,
-      netns: attachment.netns.name,
-      mode: attachment.mode,
-      version: context.version,
-      maxSources: attachment.state.maxSources,
-      sources,
-      totals,
-      rest,
-    }));
+    const metrics = dumps.map(({ attachment, dump }) =>
+      metricsOf(attachment, dump, context.version),
+    );
     await write(context, `${renderMetrics(metrics, format).join('\n')}\n`);
   } else if (format === 'json') {
     const interfaces = dumps.map(({ attachment, dump: { sources, totals, rest } }) => ({

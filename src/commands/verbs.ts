@@ -44,6 +44,10 @@ export const VERBS: readonly Verb[] = [
     const { reportCommand } = await import('./report.js');
     return reportCommand;
   }),
+  lazy('serve [interface..]', 'the counters over HTTP, for Prometheus', async () => {
+    const { serveCommand } = await import('./serve.js');
+    return serveCommand;
+  }),
   lazy('bench', 'what the program costs per packet on this host', async () => {
     const { benchCommand } = await import('./bench.js');
     return benchCommand;

@@ -11,9 +11,10 @@ import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
-import { findTool } from '../../src/exec.js';
+import { findTool, requireTool } from '../../src/exec.js';
 import { suite } from '../suite.js';
-import { Lab, WHY_NOT } from './lab.js';
+import { Lab, type Started, WHY_NOT } from './lab.js';
+import { Units } from './units.js';
 
 const MONITORING = fileURLToPath(new URL('../../monitoring', import.meta.url));
 /** Unpacked and not installed: the packages start servers that listen everywhere. */
@@ -27,6 +28,7 @@ const FRAME = Buffer.alloc(60);
 FRAME.set([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1], 12);
 
 let lab: Lab;
+let units: Units;
 const servers: (() => Promise<unknown>)[] = [];
 
 test.before(async () => {
@@ -48,6 +50,7 @@ test.before(async () => {
 });
 
 test.before.each(async () => {
+  units = new Units();
   lab = await Lab.create();
   await lab.ip(lab.netns, ['link', 'set', 'dev', 'lo', 'up']);
 });
@@ -55,6 +58,7 @@ test.before.each(async () => {
 test.after.each(async () => {
   for (const end of servers.splice(0)) await end();
   await lab.close();
+  units.close();
 });
 
 /** In the lab's namespace, whose only address is the loopback's. */
@@ -65,6 +69,20 @@ function start(tool: string, ...args: string[]): void {
     server.kill('SIGKILL');
     return server;
   });
+}
+
+function startPrometheus(scrapes: string): void {
+  const configuration = `${lab.scratch}/prometheus.yml`;
+  const text = `global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [${MONITORING}/rules.yml]
+scrape_configs:
+${scrapes}`;
+  writeFileSync(configuration, text);
+  start(
+    'prometheus',
+    ...[`--config.file=${configuration}`, `--storage.tsdb.path=${lab.scratch}/history`],
+    ...['--web.listen-address=127.0.0.1:9090', '--storage.tsdb.retention.size=50MB'],
+  );
 }
 
 /** The value of an expression, for the only series that it gives; undefined while there is none. */
@@ -103,21 +121,9 @@ test('scrape what a dump says, to the packet, with the cap on labels to be seen'
     ...['--collector.disable-defaults', '--collector.textfile'],
     ...[`--collector.textfile.directory=${directory}`, '--web.listen-address=127.0.0.1:9100'],
   );
-  const configuration = `${lab.scratch}/prometheus.yml`;
-  writeFileSync(
-    configuration,
-    `global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [${MONITORING}/rules.yml]
-scrape_configs:
-  - job_name: node
+  startPrometheus(`  - job_name: node
     static_configs: [{targets: ['127.0.0.1:9100']}]
-`,
-  );
-  start(
-    'prometheus',
-    ...[`--config.file=${configuration}`, `--storage.tsdb.path=${lab.scratch}/history`],
-    ...['--web.listen-address=127.0.0.1:9090', '--storage.tsdb.retention.size=50MB'],
-  );
+`);
   const labels = `device="${lab.device}"`;
   const isThere = async () => (await query(`xdpwho_sources{${labels}}`)) === 125;
   await lab.until(isThere, 'scraped', 60_000);
@@ -139,6 +145,70 @@ scrape_configs:
     'the source that sends most',
     60_000,
   );
+});
+
+/** A user with no right at all, on a host without bpftool. */
+const AS_NOBODY = `mount --bind /dev/null "$bpftool" &&
+  exec nsenter --net="$netns" -- setpriv --reuid=nobody --regid=nogroup --clear-groups \\
+    --bounding-set=-all --no-new-privs "$@"`;
+
+function serve(...options: string[]): Started {
+  const words = [units.command, 'serve', lab.device, '--bpffs', lab.bpffs, ...options];
+  const alone = ['--mount', '--propagation', 'private', 'sh', '-c', AS_NOBODY, 'nobody', ...words];
+  const env = { bpftool: requireTool('bpftool'), netns: `/run/netns/${lab.netns}` };
+  return lab.startProgram('unshare', alone, { env });
+}
+
+/** The answer to a request in the lab's namespace: its code, then its text. */
+async function get(accept = '*/*'): Promise<string> {
+  const code = `fetch('http://127.0.0.1:9927/metrics', { headers: { accept: process.argv[1] } })
+    .then(async (got) => console.log(got.status + '\\n' + (await got.text()).trimEnd()))`;
+  const command = [`--net=/run/netns/${lab.netns}`, '--', process.execPath, '-e', code, accept];
+  return (await execa('nsenter', command)).stdout;
+}
+
+test('scrape the same from an endpoint that a user without any right serves', async () => {
+  const attach = ['attach', lab.device, '--file-mode', '0444'];
+  is((await lab.run(attach)).exitCode, 0);
+  await lab.send(FRAME, 250, { sources: 125 });
+  const endpoint = serve();
+  await endpoint.says(/http:\/\/127\.0\.0\.1:9927\/metrics/);
+  for (const [accept, format] of [
+    ['*/*', 'prometheus'],
+    ['application/openmetrics-text', 'openmetrics'],
+  ] as const) {
+    // By the name that the server has for its namespace: its own one.
+    const under = ['nsenter', `--net=/run/netns/${lab.netns}`, '--'];
+    const dump = ['dump', lab.device, '--bpffs', lab.bpffs, '-o', format];
+    const { stdout } = await lab.run(dump, { bare: true, under });
+    is(await get(accept), `200\n${stdout}`);
+  }
+
+  startPrometheus(`  - job_name: xdpwho
+    static_configs: [{targets: ['127.0.0.1:9927']}]
+`);
+  const isUp = (value: number) => async () => (await query('up')) === value;
+  await lab.until(isUp(1), 'scraped');
+  const labels = `device="${lab.device}"`;
+  is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
+  is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
+  is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
+
+  is((await lab.run(['detach', lab.device])).exitCode, 0);
+  match(await get(), /^503\neth0: not attached: nothing that this user can find/);
+  await lab.until(isUp(0), 'down');
+  is((await lab.run(['attach', lab.device])).exitCode, 0);
+  match(await get(), /^503\n.*: permission denied$/);
+  is((await lab.run([...attach, '--replace'])).exitCode, 0);
+  await lab.until(isUp(1), 'up again');
+  await lab.ip(lab.netns, ['link', 'del', lab.device]);
+  is(await get(), '503\neth0: not attached: the interface has gone');
+
+  endpoint.child.kill('SIGTERM');
+  equal(await endpoint.ended(), { exitCode: 143, signal: null });
+  is(endpoint.stdout, '');
+  const late = serve();
+  is((await late.ended()).exitCode, 3);
 });
 
 test('accept the rules, and give the alerts that they are to give', async () => {

@@ -23,20 +23,21 @@ const SOURCE = `${HOME}packaging/systemd`;
 export class Units {
   /** Copies, with an instance of each for `eth0`, and with the command where it is here. */
   readonly directory: string;
-  readonly #command: string;
+  /** Readable by all, as an installed one. */
+  readonly command: string;
 
   constructor() {
     this.directory = mkdtempSync('/tmp/xdpwho-units-');
     // Where a user without rights can read it.
     chmodSync(this.directory, 0o755);
-    this.#command = `${this.directory}/bin/xdpwho.js`;
+    this.command = `${this.directory}/bin/xdpwho.js`;
     for (const part of ['bin', 'dist', 'package.json']) {
       cpSync(`${HOME}${part}`, `${this.directory}/${part}`, { recursive: true });
     }
     for (const name of readdirSync(SOURCE)) {
       const text = readFileSync(`${SOURCE}/${name}`, 'utf8');
       const path = `${this.directory}/${name}`;
-      writeFileSync(path, text.replaceAll('/usr/bin/xdpwho', this.#command));
+      writeFileSync(path, text.replaceAll('/usr/bin/xdpwho', this.command));
       if (name.includes('@')) symlinkSync(name, path.replace('@', '@eth0'));
     }
   }

@@ -1,0 +1,75 @@
+/** `serve`: the counters over HTTP, for Prometheus. */
+import { Bpftool } from '../bpftool.js';
+import { METRICS_TOP } from '../dump.js';
+import { findTool } from '../exec.js';
+import { parseCount, parseListen } from '../options.js';
+import { readMetrics, serve } from '../serve.js';
+import { defineCommand } from './command-line.js';
+import {
+  bpffsOption,
+  interfaceOption,
+  interfacePositional,
+  interfacesOf,
+  netnsOption,
+  textOption,
+} from './options.js';
+
+const DEFAULT_LISTEN = '127.0.0.1:9927';
+
+export const serveCommand = defineCommand({
+  command: 'serve [interface..]',
+  describe: 'the counters over HTTP, for Prometheus',
+  about: [
+    'Answers GET /metrics with what dump -o prometheus prints, until Ctrl-C. It reads what attach has',
+    'left: any user can run it, without bpftool, where --file-mode 0444 was given to attach.',
+  ],
+  builder: (parser) =>
+    parser.positional('interface', interfacePositional).options({
+      ...interfaceOption,
+      listen: {
+        ...textOption('address and port', (text) => parseListen('--listen', text)),
+        default: DEFAULT_LISTEN,
+        defaultDescription: DEFAULT_LISTEN,
+      },
+      top: {
+        ...textOption('sources that become labels', (text) => parseCount('--top', text)),
+        defaultDescription: String(METRICS_TOP),
+      },
+      ...netnsOption,
+      ...bpffsOption,
+    }),
+  examples: [
+    ['xdpwho serve eth0', `then: curl http://${DEFAULT_LISTEN}/metrics`],
+    ['xdpwho serve eth0 --bpffs /run/xdpwho', 'as any user: what xdpwho@eth0 has attached'],
+  ],
+  handler: async (options, context) => {
+    const { talk, signal, version, objectsDirectory } = context;
+    const interfaces = interfacesOf(options);
+    const { listen, top = METRICS_TOP, netns, bpffs } = options;
+    // Run only where attach had to use --reader dump, and so not looked at before.
+    const bpftool =
+      options.bpftool === undefined
+        ? new Bpftool({ path: findTool('bpftool') ?? 'bpftool' })
+        : await context.bpftool();
+    const session = { bpftool, objectsDirectory };
+    let said = '';
+    await serve({
+      listen,
+      signal,
+      read: (ending) => readMetrics(session, { interfaces, netns, bpffs, top, version }, ending),
+      onListening: () => {
+        const { host, port } = listen;
+        const shown = host.includes(':') ? `[${host}]` : host;
+        talk.say(`http://${shown}:${port}/metrics`);
+        if (!/^127\.|^::1$/.test(host)) {
+          talk.say(`${shown}: whoever reaches this address can read who sends`);
+        }
+      },
+      onFailure: (message) => {
+        if (message !== said) talk.say(message);
+        said = message;
+      },
+    });
+    return 0;
+  },
+});
