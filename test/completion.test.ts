@@ -1,6 +1,8 @@
 /** Completion as the shells themselves do it. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { equal, is, match, ok } from 'uvu/assert';
 import { generalOptions } from '../src/commands/command-line.js';
 import { loadCommands } from '../src/commands/verbs.js';
@@ -112,6 +114,45 @@ for (const shell of SHELLS) {
 
   test.run();
 }
+
+const editor = suite(
+  "completion in zsh's own line editor",
+  findTool('zsh') === undefined ? 'there is no zsh' : undefined,
+);
+
+/** An interactive zsh in a terminal of its own, with the function in $fpath, as a package puts it there. */
+const IN_EDITOR = `
+zmodload zsh/zpty
+directory=$1
+shift
+zpty editor zsh -f -i
+zpty -w editor "fpath=($directory \\$fpath); autoload -Uz compinit && compinit -u -D
+probe() { zle complete-word; print -r -- '<'\\$BUFFER'>'; zle kill-whole-line; }
+zle -N probe; bindkey '^X^P' probe"
+for line; do zpty -w -n editor "$line"$'\\C-x\\C-p'; done
+zpty -w -n editor $'exit\\n'
+while zpty -r editor text; do print -rn -- "$text"; done
+`;
+
+editor('completes what has one ending', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'xdpwho-zsh-'));
+  try {
+    writeFileSync(`${directory}/_xdpwho`, script('zsh'));
+    const lines = ['stat', 'watch --mo', 'watch --mode g', 'dump lo -o o', 'watch --sort=by'];
+    const typed = lines.map((line) => `xdpwho ${line}`);
+    const shown = run('zsh', ['-f', '-c', IN_EDITOR, 'zsh', directory, ...typed]);
+    equal(
+      [...shown.matchAll(/<xdpwho (\S[^>]*?) ?>/g)].map(([, line]) => line),
+      ['status', 'watch --mode', 'watch --mode generic', 'dump lo -o openmetrics'].concat(
+        'watch --sort=bytes',
+      ),
+    );
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+editor.run();
 
 const hostile = suite(
   'an interface with a name like a command',
