@@ -1,12 +1,11 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
 import { findTool } from '../../src/exec.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, WHY_NOT } from './lab.js';
+import { COLLECTIONS, play, recap, writeEntrance, writePlay } from './playbook.js';
 
-const COLLECTIONS = fileURLToPath(new URL('../../ansible', import.meta.url));
 const COLLECTION = `${COLLECTIONS}/ansible_collections/xdpwho/xdpwho`;
 
 const missing = ['ansible-playbook', 'ansible-lint'].find((name) => findTool(name) === undefined);
@@ -24,11 +23,6 @@ const DEVICE = 'fleet0';
 let hosts: readonly Lab[];
 let home: string;
 
-const ENTER = `#!/bin/sh
-while [ "$1" != /bin/sh ]; do shift; done
-exec nsenter --net=/run/netns/NETNS -- "$@"
-`;
-
 test.before.each(async () => {
   hosts = [
     await Lab.create({ device: DEVICE }),
@@ -37,9 +31,8 @@ test.before.each(async () => {
   ];
   home = hosts[0]?.scratch ?? '';
   const lines = hosts.map((lab, index) => {
-    const enter = `${home}/enter-${index}`;
-    writeFileSync(enter, ENTER.replace('NETNS', lab.netns));
-    chmodSync(enter, 0o755);
+    const into = `exec nsenter --net=/run/netns/${lab.netns} -- "$@"`;
+    const enter = writeEntrance(`${home}/enter-${index}`, into);
     return `host${index} ansible_become_exe=${enter} bpffs=${lab.bpffs}`;
   });
   const shared = [
@@ -52,51 +45,19 @@ test.before.each(async () => {
     mode: 0o755,
   });
   for (const agentless of [false, true]) {
-    const play = `- hosts: all
-  become: true
-  gather_facts: false
-  roles:
-    - role: xdpwho.xdpwho.xdpwho
-      vars:
-        xdpwho_interfaces: [${DEVICE}]
-        xdpwho_agentless: ${agentless}
-        xdpwho_executable: ${home}/xdpwho
-        xdpwho_options: {bpffs: "{{ bpffs }}", max_sources: 500, replace: "{{ replace | default(false) }}"}
-`;
-    writeFileSync(`${home}/${agentless ? 'agentless' : 'package'}.yml`, play);
+    writePlay(`${home}/${agentless ? 'agentless' : 'package'}.yml`, {
+      xdpwho_interfaces: `[${DEVICE}]`,
+      xdpwho_agentless: String(agentless),
+      xdpwho_executable: `${home}/xdpwho`,
+      xdpwho_options:
+        '{bpffs: "{{ bpffs }}", max_sources: 500, replace: "{{ replace | default(false) }}"}',
+    });
   }
 });
 
 test.after.each(async () => {
   for (const lab of hosts) await lab.close();
 });
-
-/** Runs a playbook on all hosts. */
-function play(name: string, ...args: string[]) {
-  mkdirSync(`${home}/tmp`, { recursive: true });
-  return execa('ansible-playbook', ['-i', `${home}/hosts.ini`, name, ...args], {
-    cwd: home,
-    env: {
-      ANSIBLE_COLLECTIONS_PATH: COLLECTIONS,
-      ANSIBLE_LOCAL_TEMP: `${home}/tmp`,
-      ANSIBLE_REMOTE_TEMP: `${home}/tmp`,
-      // Tests run as root, and without this root would not become root.
-      ANSIBLE_BECOME_ALLOW_SAME_USER: '1',
-      ANSIBLE_NOCOLOR: '1',
-      ANSIBLE_FORKS: '3',
-      ANSIBLE_PIPELINING: '1',
-    },
-    reject: false,
-    all: true,
-  });
-}
-
-/** The number of changed tasks of each host, and of failed ones. */
-function recap(stdout: string): string[] {
-  return [...stdout.matchAll(/^(host\d) .*changed=(\d+) .*failed=(\d+)/gm)].map(
-    ([, host, changed, failed]) => `${host} changed ${changed} failed ${failed}`,
-  );
-}
 
 function all(changed: number, failed = 0): string[] {
   return [0, 1, 2].map((index) => `host${index} changed ${changed} failed ${failed}`);
@@ -115,32 +76,35 @@ async function fileModes(): Promise<unknown[]> {
 for (const way of ['package', 'agentless']) {
   const playbook = `${way}.yml`;
   test(`attaches once, tells the truth before it does, and leaves nothing (${way})`, async () => {
-    const foreseen = await play(playbook, '--check', '--diff');
+    const foreseen = await play(home, playbook, '--check', '--diff');
     equal(recap(foreseen.stdout), all(1), foreseen.all);
     equal(await attached(), [0, 0, 0]);
     if (way === 'package')
       match(foreseen.stdout, /-\s+"ownership": "none"[\s\S]*\+\s+"ownership": "ours"/);
-    const first = await play(playbook);
+    const first = await play(home, playbook);
     equal(recap(first.stdout), all(1), first.all);
     equal(await attached(), [1, 1, 1]);
-    const [second, checked] = [await play(playbook), await play(playbook, '--check', '--diff')];
+    const [second, checked] = [
+      await play(home, playbook),
+      await play(home, playbook, '--check', '--diff'),
+    ];
     equal([recap(second.stdout), recap(checked.stdout)], [all(0), all(0)], second.all);
     const other = ['-e', JSON.stringify({ xdpwho_file_mode: '0444', replace: true })];
-    const differing = await play(playbook, '--check', '--diff', ...other);
+    const differing = await play(home, playbook, '--check', '--diff', ...other);
     equal(recap(differing.stdout), all(1), differing.all);
     if (way === 'package')
       match(differing.stdout, /-\s+"file_mode": "0400"[\s\S]*\+\s+"file_mode": "0444"/);
-    const refused = await play(playbook, '--check', '-e', 'xdpwho_file_mode=0444');
+    const refused = await play(home, playbook, '--check', '-e', 'xdpwho_file_mode=0444');
     equal(recap(refused.stdout), all(0, 1), refused.all);
-    const replaced = await play(playbook, ...other);
+    const replaced = await play(home, playbook, ...other);
     equal(recap(replaced.stdout), all(1), replaced.all);
     equal(await fileModes(), ['0444', '0444', '0444']);
     const absent = ['-e', 'xdpwho_state=absent'];
-    equal(recap((await play(playbook, '--check', ...absent)).stdout), all(1));
+    equal(recap((await play(home, playbook, '--check', ...absent)).stdout), all(1));
     equal(await attached(), [1, 1, 1]);
-    equal(recap((await play(playbook, ...absent)).stdout), all(1));
+    equal(recap((await play(home, playbook, ...absent)).stdout), all(1));
     equal([await attached(), hosts.flatMap((lab) => lab.pins())], [[0, 0, 0], []]);
-    equal(recap((await play(playbook, ...absent)).stdout), all(0));
+    equal(recap((await play(home, playbook, ...absent)).stdout), all(0));
   });
 
   test(`leaves a host alone that holds a stranger's program, and does the others (${way})`, async () => {
@@ -148,7 +112,7 @@ for (const way of ['package', 'agentless']) {
     ok(second);
     await second.attachStranger(DEVICE);
     const before = await second.attached();
-    const ran = await play(playbook);
+    const ran = await play(home, playbook);
     is(ran.exitCode, 2);
     equal(recap(ran.stdout), [
       'host0 changed 1 failed 0',
@@ -161,7 +125,7 @@ for (const way of ['package', 'agentless']) {
 }
 
 test('answers which sources hit the fleet most, all hosts together', async () => {
-  equal(recap((await play('agentless.yml')).stdout), all(1));
+  equal(recap((await play(home, 'agentless.yml')).stdout), all(1));
   for (const [index, lab] of hosts.entries()) {
     await lab.send(FRAME, 10 * (index + 1));
     const other = Buffer.from(FRAME);
@@ -172,7 +136,7 @@ test('answers which sources hit the fleet most, all hosts together', async () =>
     xdpwho_executable: `${home}/xdpwho`,
     xdpwho_options: { bpffs: '{{ bpffs }}' },
   });
-  const ran = await play('xdpwho.xdpwho.top_sources', '--become', '-e', options);
+  const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
   is(ran.exitCode, 0, ran.all);
   const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
   equal(answer, {

@@ -25,6 +25,10 @@ mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
+for each in $shared; do
+  mkdir -p "$root$each"
+  mount --rbind "$each" "$root$each"
+done
 exec chroot "$root" env -i HOME=/root DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 `;
 
@@ -45,10 +49,16 @@ export class DebianRoot {
     return root;
   }
 
+  /** What is put before a command to run it in here, in a shell too: directories in `$shared` are the same inside. */
+  entrance(): string[] {
+    const inside = ['sh', '-c', ENTER, 'enter', this.path];
+    return ['unshare', '--mount', '--pid', '--fork', '--kill-child', ...inside];
+  }
+
   /** Runs a command in it; never rejects. */
   run(...command: readonly string[]) {
-    const inside = ['sh', '-c', ENTER, 'enter', this.path, ...command];
-    return execa('unshare', ['--mount', '--pid', '--fork', '--kill-child', ...inside], {
+    const [file = '', ...args] = this.entrance();
+    return execa(file, [...args, ...command], {
       reject: false,
       timeout: 300_000,
       all: true,

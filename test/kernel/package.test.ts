@@ -12,8 +12,12 @@ import {
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
+import { findTool } from '../../src/exec.js';
+import { quoteWord } from '../../src/render/command.js';
 import { suite } from '../suite.js';
 import { DebianRoot, WHY_NO_ROOT } from './debian-root.js';
+import { Lab } from './lab.js';
+import { play, recap, writeEntrance, writePlay } from './playbook.js';
 
 const HOME = fileURLToPath(new URL('../..', import.meta.url));
 const UNITS = `${HOME}packaging/systemd`;
@@ -122,5 +126,41 @@ test('goes as it came, as .deb', async () => {
   }
   is((await root.run('getent', 'passwd', 'xdpwho')).exitCode, 2);
 });
+
+const ROLE = 'is installed and attached by the role, told of before and not done again';
+if (findTool('ansible-playbook') === undefined) test.skip(ROLE, 'needs ansible-playbook');
+else {
+  test(ROLE, async () => {
+    await root.must('apt-get', '-qq', 'install', '-y', '--no-install-recommends', 'python3-apt');
+    const lab = await Lab.create({ device: 'fleet0' });
+    try {
+      const home = lab.scratch;
+      const words = root.entrance().map(quoteWord).join(' ');
+      const into = `export shared='${lab.bpffs} ${home}'
+exec nsenter --net=/run/netns/${lab.netns} -- ${words} "$@"`;
+      const become = `ansible_become_exe=${writeEntrance(`${home}/enter`, into)}`;
+      const host = 'host0 ansible_connection=local ansible_python_interpreter=/usr/bin/python3';
+      writeFileSync(`${home}/hosts.ini`, `${host} ${become}\n`);
+      writePlay(`${home}/site.yml`, {
+        xdpwho_interfaces: '[fleet0]',
+        xdpwho_package: packageFile('.deb'),
+        xdpwho_options: `{bpffs: ${lab.bpffs}}`,
+      });
+      for (const [args, changed, attached] of [
+        [['--check', '--diff'], 2, 0],
+        [[], 3, 1],
+        [[], 0, 1],
+        [['--check', '--diff'], 0, 1],
+        [['-e', 'xdpwho_state=absent'], 1, 0],
+      ] as const) {
+        const ran = await play(home, 'site.yml', ...args);
+        equal(recap(ran.stdout), [`host0 changed ${changed} failed 0`], ran.all);
+        is((await lab.attached()).length, attached);
+      }
+    } finally {
+      await lab.close();
+    }
+  });
+}
 
 test.run();
