@@ -42,8 +42,11 @@ test.before(async () => {
     if (failed) await execa('apt-get', ['-qq', 'update']);
     if (failed) await execa('apt-get', download, { cwd });
     await execa('sh', ['-c', 'for deb in *.deb; do dpkg-deb -x "$deb" root; done'], { cwd });
-    await execa('cp', ['-r', `${cwd}/root/usr/bin`, `${TOOLS}.${process.pid}`]);
-    renameSync(`${TOOLS}.${process.pid}`, TOOLS);
+    const part = `${TOOLS}.${process.pid}`;
+    await execa('cp', ['-r', `${cwd}/root/usr/bin`, part]);
+    // Another run may have been quicker.
+    if (existsSync(TOOLS)) rmSync(part, { recursive: true });
+    else renameSync(part, TOOLS);
   } finally {
     rmSync(cwd, { recursive: true });
   }
