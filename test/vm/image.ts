@@ -104,7 +104,8 @@ export async function prepareRelease(
   const startedAt = Date.now();
   progress(`Debian ${release.name}: downloading its kernel and bpftool`);
   try {
-    await makeRelease(release, architecture, await mirrors(), directory, progress);
+    const isReplacing = existsSync(directory);
+    await makeRelease(release, architecture, await mirrors(), { directory, isReplacing }, progress);
   } catch (error) {
     if (cached === undefined || refresh || !(error instanceof VmError)) throw error;
     progress(
@@ -125,7 +126,7 @@ async function makeRelease(
   release: Release,
   architecture: Architecture,
   mirrors: Mirrors,
-  directory: string,
+  { directory, isReplacing }: { directory: string; isReplacing: boolean },
   progress: Progress,
 ): Promise<void> {
   mkdirSync(cacheDirectory(), { recursive: true });
@@ -162,15 +163,18 @@ async function makeRelease(
       madeMs: Date.now(),
     };
     writeFileSync(join(made, 'parts.json'), JSON.stringify(parts));
-    putInPlace(made, directory);
+    putInPlace(made, directory, isReplacing);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
-/** Where another run has been at the same, and was quicker, its parts are as good. */
-function putInPlace(made: string, directory: string): void {
-  rmSync(directory, { recursive: true, force: true });
+/**
+ * Where there was nothing, another run may meanwhile have been quicker: its parts are as good, and it
+ * may be reading them.
+ */
+function putInPlace(made: string, directory: string, isReplacing: boolean): void {
+  if (isReplacing) rmSync(directory, { recursive: true, force: true });
   try {
     renameSync(made, directory);
   } catch (error) {
@@ -333,7 +337,7 @@ export async function prepareNode(
     const content = readFileSync(join(work, 'package/bin/node'));
     const layer = cpioArchive([{ kind: 'file', path: 'usr/bin/node', mode: 0o755, content }]);
     writeFileSync(join(work, 'package/node.cpio'), layer);
-    putInPlace(join(work, 'package'), directory);
+    putInPlace(join(work, 'package'), directory, false);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
