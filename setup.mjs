@@ -28,24 +28,27 @@ const SYSTEM_ROOT = process.env.XDPWHO_SETUP_ROOT || '/';
 
 /**
  * What has to be on the system, and the packages that bring it: several side by side; ` | ` parts
- * ways to get the same, of which the first that exists is taken. Nothing is started to find them out,
+ * ways to get the same, of which the first that exists is taken, and the last may be to do without. Nothing is started to find them out,
  * except bpftool: Ubuntu's is a script that may have no program behind it.
  */
 // biome-ignore format: one row, one line
 const TOOLS = table(
   ['name', 'why', 'commands', 'found', 'apt', 'dnf', 'zypper', 'apk'],
-  ['clang', 'compiles the BPF programs', 'demo test vm', program, 'clang', 'clang', 'clang', 'clang'],
-  ['llvm-strip', 'strips debug sections from them', 'demo test vm', program, 'llvm', 'llvm', 'llvm', 'llvm'],
-  ['bpf/bpf_helpers.h', "libbpf's headers", 'demo test vm', header, 'libbpf-dev', 'libbpf-devel', 'libbpf-devel', 'libbpf-dev'],
-  ['linux/bpf.h', "the kernel's headers", 'demo test vm', header, 'linux-libc-dev', 'kernel-headers', 'linux-glibc-devel', 'linux-headers'],
-  ['bpftool', 'loads, attaches and reads the BPF programs', 'demo test', bpftool, 'bpftool | linux-tools-common linux-tools-generic', 'bpftool', 'bpftool', 'bpftool'],
-  ['ip', 'makes the network namespaces', 'demo test', program, 'iproute2', 'iproute', 'iproute2', 'iproute2'],
-  ['nsenter', 'runs commands in them', 'demo test', program, 'util-linux', 'util-linux', 'util-linux', 'util-linux'],
-  ['mount', 'mounts the BPF file system', 'demo test', program, 'mount', 'util-linux', 'util-linux', 'util-linux'],
+  ['clang', 'compiles the BPF programs', 'demo test vm bench', program, 'clang', 'clang', 'clang', 'clang'],
+  ['llvm-strip', 'strips debug sections from them', 'demo test vm bench', program, 'llvm', 'llvm', 'llvm', 'llvm'],
+  ['bpf/bpf_helpers.h', "libbpf's headers", 'demo test vm bench', header, 'libbpf-dev', 'libbpf-devel', 'libbpf-devel', 'libbpf-dev'],
+  ['linux/bpf.h', "the kernel's headers", 'demo test vm bench', header, 'linux-libc-dev', 'kernel-headers', 'linux-glibc-devel', 'linux-headers'],
+  ['bpftool', 'loads, attaches and reads the BPF programs', 'demo test bench', bpftool, 'bpftool | linux-tools-common linux-tools-generic', 'bpftool', 'bpftool', 'bpftool'],
+  ['ip', 'makes the network namespaces', 'demo test bench', program, 'iproute2', 'iproute', 'iproute2', 'iproute2'],
+  ['nsenter', 'runs commands in them', 'demo test bench', program, 'util-linux', 'util-linux', 'util-linux', 'util-linux'],
+  ['mount', 'mounts the BPF file system', 'demo test bench', program, 'mount', 'util-linux', 'util-linux', 'util-linux'],
   ['clang-format', 'checks the layout of the C files', 'test', program, 'clang-format', 'clang-tools-extra', 'clang-tools', 'clang-extra-tools'],
   ['qemu-system-x86_64', 'boots other kernels', 'test vm', program, 'qemu-system-x86', 'qemu-system-x86-core', 'qemu-x86', 'qemu-system-x86_64'],
   ['apt-get', "downloads Debian's kernels and tools", 'vm', program, 'apt', 'apt', '', ''],
   ['dpkg-deb', 'unpacks them', 'test vm', program, 'dpkg', 'dpkg', 'dpkg', 'dpkg'],
+  ['nft', 'counts too, for comparison', 'bench', program, 'nftables', 'nftables', 'nftables', 'nftables'],
+  ['tcpdump', 'looks too, for comparison', 'bench', program, 'tcpdump', 'tcpdump', 'tcpdump', 'tcpdump'],
+  ['strace', 'counts processes', 'bench', program, 'strace', 'strace', 'strace', 'strace'],
   ['tmux', 'is the terminal that the live view is tested in', 'test', program, 'tmux', 'tmux', 'tmux', 'tmux'],
   ['mandoc', 'checks the man page', 'test', program, 'mandoc', 'mandoc', 'mandoc', 'mandoc'],
   ['xdp-loader', 'puts a program of libxdp beside ours', 'test', program, 'xdp-tools', 'xdp-tools', 'xdp-tools', 'xdp-tools'],
@@ -56,6 +59,9 @@ const TOOLS = table(
   ['logrotate', 'rotates a log', 'test', program, 'logrotate', 'logrotate', 'logrotate', 'logrotate'],
   ['ansible-playbook', 'runs the playbooks', 'test', program, 'ansible-core', 'ansible-core', 'ansible', 'ansible-core'],
   ['ansible-lint', 'checks them', 'test', program, 'ansible-lint', 'python3-ansible-lint', '', 'ansible-lint'],
+  ['zsh', 'completes in its own way', 'test', program, 'zsh', 'zsh', 'zsh', 'zsh'],
+  ['fish', 'likewise', 'test', program, 'fish', 'fish', 'fish', 'fish'],
+  ['chromium', 'shows the pages that `report` makes', 'test', program, 'chromium | ', 'chromium', 'chromium', 'chromium'],
 );
 
 /**
@@ -79,8 +85,8 @@ function table(columns, ...rows) {
 class SetupError extends Error {}
 
 async function main([command, ...args]) {
-  if (command !== 'demo' && command !== 'test' && command !== 'vm') {
-    throw new SetupError('usage: node setup.mjs demo|test|vm');
+  if (!['demo', 'test', 'vm', 'bench'].includes(command)) {
+    throw new SetupError('usage: node setup.mjs demo|test|vm|bench');
   }
   checkNode();
   passSignalsOn();
@@ -122,10 +128,11 @@ async function installTools(command) {
   say(
     `\`npm ${command === 'test' ? 'test' : `run ${command}`}\` needs more than is here; from ${how}:`,
   );
-  for (const { name, why } of missing) say(`  ${name.padEnd(18)} ${why}`);
   // A source that does not answer is no reason to stop: the lists may be good enough.
   if (refresh.length > 0) await run([...asRoot, ...refresh]);
-  const install = [...asRoot, ...installCommand(manager, missing)];
+  const wanted = missingTools(command, manager);
+  for (const { name, why } of wanted) say(`  ${name.padEnd(18)} ${why}`);
+  const install = [...asRoot, ...installCommand(manager, wanted)];
   const code = await run(install);
   if (code !== 0) throw new SetupError(`${install.join(' ')}: failed (exit ${code}), see above`);
   const left = missingTools(command, manager).map(({ name }) => name);
@@ -135,19 +142,21 @@ async function installTools(command) {
 
 /** Without what this system has no package of: the tests that need it say that they are skipped. */
 function missingTools(command, manager) {
-  const needed = TOOLS.filter(
-    (tool) => tool.commands.split(' ').includes(command) && !(manager && tool[manager.name] === ''),
-  );
-  return needed.filter(({ name, found }) => !found(name));
+  const needed = TOOLS.filter((tool) => tool.commands.split(' ').includes(command));
+  const missing = needed.filter(({ name, found }) => !found(name));
+  return missing.filter((tool) => manager === undefined || packagesOf(tool, manager).length > 0);
 }
 
 function installCommand(manager, tools) {
-  const packages = tools.map((tool) => {
-    const ways = tool[manager.name].split(' | ').map((way) => way.split(' '));
-    const available = ways.length > 1 && manager.name === 'apt' ? ways.find(areInApt) : ways[0];
-    return available || ways[0];
-  });
+  const packages = tools.map((tool) => packagesOf(tool, manager));
   return [...manager.install.split(' '), ...new Set([].concat(...packages))];
+}
+
+/** None where this system does without. */
+function packagesOf(tool, manager) {
+  const ways = tool[manager.name].split(' | ').map((way) => way.split(' ').filter(Boolean));
+  const available = ways.length > 1 && manager.name === 'apt' ? ways.find(areInApt) : ways[0];
+  return available || ways[0];
 }
 
 /** A name that only another package mentions has no candidate. */

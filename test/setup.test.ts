@@ -45,6 +45,9 @@ const INSTALLED = {
   'usr/sbin/logrotate': '',
   'usr/bin/ansible-playbook': '',
   'usr/bin/ansible-lint': '',
+  'usr/bin/zsh': '',
+  'usr/bin/fish': '',
+  'usr/bin/chromium': '',
   'usr/bin/qemu-system-x86_64': '',
   'usr/bin/dpkg-deb': '',
 };
@@ -174,16 +177,16 @@ const asRoot = machines('setup.mjs, as root', isRoot ? undefined : 'not root');
 const INSTALLERS = {
   'apt-get': [
     'apt-get update',
-    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format qemu-system-x86 dpkg tmux mandoc xdp-tools busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint',
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format qemu-system-x86 dpkg tmux mandoc xdp-tools busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint zsh fish chromium',
   ],
   dnf: [
-    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra qemu-system-x86-core dpkg tmux mandoc xdp-tools busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint',
+    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra qemu-system-x86-core dpkg tmux mandoc xdp-tools busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint zsh fish chromium',
   ],
   zypper: [
-    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools qemu-x86 dpkg tmux mandoc xdp-tools busybox-static dash systemd logrotate ansible',
+    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools qemu-x86 dpkg tmux mandoc xdp-tools busybox-static dash systemd logrotate ansible zsh fish chromium',
   ],
   apk: [
-    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools qemu-system-x86_64 dpkg tmux mandoc xdp-tools busybox-static dash logrotate ansible-core ansible-lint',
+    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools qemu-system-x86_64 dpkg tmux mandoc xdp-tools busybox-static dash logrotate ansible-core ansible-lint zsh fish chromium',
   ],
 };
 
@@ -252,6 +255,17 @@ asRoot("takes Ubuntu's packages when its bpftool has no program behind it", ({ m
     machine.calls()[1],
     'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 linux-tools-common linux-tools-generic',
   );
+});
+
+asRoot('does without a browser where apt has none, each time', ({ machine }) => {
+  machine.installAllBut('usr/bin/chromium', 'usr/bin/tmux');
+  machine.program('root/usr/bin/apt-cache', '[ "$2" = chromium ] || echo "  Candidate: 1.0"');
+  machine.program('root/usr/bin/apt-get', noting(INSTALL));
+  rmSync(join(machine.store, 'usr/bin/chromium'));
+  is(machine.setup(['test']).status, 0);
+  is(machine.calls()[1], 'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 tmux');
+  equal(machine.setup(['test']), { status: 0, stdout: '', stderr: '' });
+  equal(machine.calls(), []);
 });
 
 asRoot("does not take busybox's ip for iproute2's", ({ machine }) => {

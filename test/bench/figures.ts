@@ -1,6 +1,6 @@
 /**
  * Measures what docs/benchmarks.md shows, and writes it there, with the plots beside it. Needs root,
- * clang, nftables and tcpdump (Debian: apt install nftables tcpdump), and a quarter of an hour.
+ * clang, nftables, tcpdump, and some minutes.
  *
  * Usage: npm run bench [-- ROUNDS]
  */
