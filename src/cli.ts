@@ -192,8 +192,9 @@ function requestedFormat(words: readonly string[]): string | undefined {
   const own = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
   return own
     .flatMap((word, index) => {
-      if (word === '-o' || word === '--output') return own[index + 1] ?? [];
-      return /^--(?:output=)?(json|ndjson)$/.exec(word)?.[1] ?? [];
+      // -o may stand behind letters that take no value.
+      if (/^(-[a-z]*o|--output)$/.test(word)) return own[index + 1] ?? [];
+      return /^(?:-[a-z]*o=|--output=|--)(json|ndjson)$/.exec(word)?.[1] ?? [];
     })
     .at(-1);
 }

@@ -3,7 +3,7 @@
  * with the number of sources, and not with the length of the recording.
  */
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream';
+import { addAbortSignal, pipeline } from 'node:stream';
 import ndjson from 'ndjson';
 import { XdpwhoError } from './errors.js';
 import { numberIn, stringIn } from './unknown.js';
@@ -66,8 +66,15 @@ const MAX_SOURCES = 12;
 const MAX_LINE_CHARACTERS = 1024 * 1024;
 const ASSUMED_INTERVAL_MS = 1000;
 
-/** Rejects with `bad-output` where it is no such recording; `name` is what the message calls it. */
-export async function readReport(recording: Readable, name: string): Promise<Report> {
+/**
+ * Rejects with `bad-output` where it is no such recording, and with the reason of `signal` once that
+ * is aborted; `name` is what the message calls it.
+ */
+export async function readReport(
+  recording: Readable,
+  name: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Report> {
   const interfaces = new Map<string, InterfaceSum>();
   const sumOf = (device: string) => {
     const sum = interfaces.get(device) ?? new InterfaceSum(device);
@@ -77,7 +84,7 @@ export async function readReport(recording: Readable, name: string): Promise<Rep
   let line = 0;
   const parser = ndjson.parse({ strict: true, ...{ maxLength: MAX_LINE_CHARACTERS } });
   // A failure of either ends both; the loop below is told of it.
-  pipeline(recording, parser, () => {});
+  pipeline(addAbortSignal(signal, recording), parser, () => {});
   try {
     for await (const record of parser) {
       line++;
@@ -98,6 +105,7 @@ export async function readReport(recording: Readable, name: string): Promise<Rep
     }
   } catch (error) {
     if (error instanceof XdpwhoError) throw error;
+    signal.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
     throw notARecording(name, why, error);
   }

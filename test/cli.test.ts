@@ -34,6 +34,7 @@ interface StartOptions {
   /** Node's `--import` of this text as a module, before the command line. */
   readonly preload?: string;
   readonly environment?: NodeJS.ProcessEnv;
+  readonly stdin?: 'pipe';
   readonly stdout?: 'pipe' | number;
 }
 
@@ -45,7 +46,7 @@ function start(words: readonly string[], options: StartOptions = {}): ChildProce
   return spawn(process.execPath, [...preload, CLI, ...words], {
     cwd: ROOT,
     env: options.environment ?? process.env,
-    stdio: ['ignore', options.stdout ?? 'pipe', 'pipe'],
+    stdio: [options.stdin ?? 'ignore', options.stdout ?? 'pipe', 'pipe'],
   });
 }
 
@@ -221,6 +222,10 @@ usage('with -o json the record is a document, and without it there is none', asy
   ok(asked.stdout.split('\n').length > 2, 'indented');
   // After the two dashes it is a name.
   is((await xdpwho(['watch', '--frobnicate', '--', '--json'])).stdout, '');
+  for (const words of [['-o=json'], ['-qo', 'json'], ['-qo=json']]) {
+    const otherwise = await xdpwho(['watch', '--frobnicate', ...words]);
+    is(otherwise.stdout, asked.stdout, words.join(' '));
+  }
 });
 
 usage('a value that is given twice counts once, the last time', async () => {
@@ -229,6 +234,27 @@ usage('a value that is given twice counts once, the last time', async () => {
 });
 
 usage.run();
+
+const reporting = suite('report');
+
+reporting('a recording may come on standard input', async () => {
+  const child = start(['report', '-'], { stdin: 'pipe' });
+  child.stdin?.end('{"type":"totals","interface":"eth0","packets":7}\n');
+  const { exitCode, stdout, stderr } = await end(child);
+  equal([exitCode, stderr], [0, '']);
+  match(stdout, 'From standard input');
+});
+
+reporting('Ctrl-C ends the wait for more of it', async () => {
+  const child = start(['report', '-'], { stdin: 'pipe' });
+  const ended = end(child);
+  // More than a pipe holds: when it has been taken, somebody reads.
+  await new Promise((taken) => child.stdin?.write('\n'.repeat(2_000_000), taken));
+  child.kill('SIGINT');
+  equal(await ended, { exitCode: 130, stdout: '', stderr: '' });
+});
+
+reporting.run();
 
 const misspelt = suite(
   'a misspelt verb',

@@ -105,7 +105,7 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   const { attachment, failure, changed } = outcome;
   const name = printable(outcome.interface);
   if (failure !== undefined) {
-    context.talk.say(failure.message);
+    context.talk.complain(failure);
   } else if (attachment !== undefined && !changed) {
     context.talk.say(`${name}: attached already, program ${attachment.programId}`);
   } else if (attachment !== undefined) {
@@ -150,7 +150,7 @@ async function planAll(
       commands.push(...plan.map(({ file, args }) => renderCommand(file, args)));
     } catch (error) {
       if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
-      context.talk.say(error.message);
+      context.talk.complain(error);
       failures.push({ interface: request.interface, failure: error });
     }
   }

@@ -54,7 +54,7 @@ export const detachCommand = defineCommand({
     const { entries, left } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
     else await detachAll(session, entries, options.output, context);
-    for (const refusal of left) context.talk.say(refusal.message);
+    for (const refusal of left) context.talk.complain(refusal);
     return left[0]?.exitCode ?? 0;
   },
 });

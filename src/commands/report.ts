@@ -22,6 +22,8 @@ export const reportCommand = defineCommand({
     parser
       .positional('file', { type: 'string', hidden: true })
       .hide('file')
+      // Or yargs takes a lone dash for an empty name.
+      .nargs('file', 1)
       .options({
         output: {
           ...textOption('where to write it; default: standard output', (text) =>
@@ -37,7 +39,7 @@ export const reportCommand = defineCommand({
   handler: async ({ file, output }, context) => {
     if (file === undefined) throw new XdpwhoError('usage', 'no recording named');
     const name = file === '-' ? 'standard input' : file;
-    const recording = await readReport(await open(file, context), printable(name));
+    const recording = await readReport(await open(file, context), printable(name), context.signal);
     const page = renderReport(recording, { file: name, version: context.version });
     if (output === undefined) {
       await write(context, page);

@@ -1,5 +1,6 @@
 /** What the command tells its user, apart from the data: lines on standard error. */
 import { observeCommands } from '../command-channel.js';
+import type { XdpwhoError } from '../errors.js';
 import { renderCommand } from '../render/command.js';
 import { printable } from '../render/text.js';
 
@@ -27,6 +28,12 @@ export class Talk {
   /** One line, `what: what about it`, unless the user asked for quiet. */
   say(text: string): void {
     if (!this.#quiet) this.#line(`xdpwho: ${text}`);
+  }
+
+  /** A failure that does not end the command, and its hint: also where the user asked for quiet. */
+  complain({ message, hint }: XdpwhoError): void {
+    this.#line(`xdpwho: ${message}`);
+    if (hint !== undefined) this.#line(`  hint: ${hint}`);
   }
 
   #line(text: string): void {

@@ -209,6 +209,8 @@ attaching(
       recordsIn(again.stdout).map((record) => record.type),
       ['attached', 'error', 'error'],
     );
+    const quiet = await lab.run([...args, '--quiet']);
+    assert.match(quiet.stderr, /^xdpwho: nosuch: no such .*\n {2}hint: .*\nxdpwho: eth1: held by /);
     await lab.detachStranger('eth1');
   },
 );
