@@ -20,16 +20,15 @@ export interface JiffiesMoment {
   readonly timeNs: bigint;
 }
 
-/** Reads the jiffies `times` times, `pauseMs` apart. Loads the program, pins it in `directory` for the while, and removes it. */
+/** Reads the jiffies `times` times, `pauseMs` apart. Loads the program, pins it at `pin` for the while, and removes it. */
 export async function readJiffies(
   bpftool: Bpftool,
   objects: ObjectFiles,
-  directory: string,
+  pin: string,
   scratch: string,
   times: number,
   pauseMs: number,
 ): Promise<JiffiesMoment[]> {
-  const pin = `${directory}/clock`;
   const frame = `${scratch}/frame`;
   writeFileSync(frame, FRAME);
   await bpftool.loadProgram(objects.writePatched('clock', {}, scratch), pin);
@@ -52,10 +51,10 @@ export async function readJiffies(
 export async function measureHz(
   bpftool: Bpftool,
   objects: ObjectFiles,
-  directory: string,
+  pin: string,
   scratch: string,
 ): Promise<number> {
-  const moments = await readJiffies(bpftool, objects, directory, scratch, 2, MEASURING_MS);
+  const moments = await readJiffies(bpftool, objects, pin, scratch, 2, MEASURING_MS);
   const [first, second] = moments;
   if (first === undefined || second === undefined) {
     throw new XdpwhoError('bad-output', 'the kernel clock could not be read');

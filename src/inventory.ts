@@ -15,7 +15,6 @@ import {
 } from './examination.js';
 import { type Netns, ownNetns, resolveNetns } from './interfaces.js';
 import { parseMounts } from './kernel.js';
-import { removeDeadReaders } from './packets.js';
 import {
   DEFAULT_BPFFS,
   findUnknown,
@@ -28,6 +27,7 @@ import {
   refuseIfHidden,
   removeAllPins,
 } from './pins.js';
+import { removeDeadReaders } from './readers.js';
 import { printable } from './render/text.js';
 import {
   collect,

@@ -3,18 +3,17 @@
  * of its own, or by `bpftool map dump`. Any number of readers at a time; none of them takes anything
  * away from the others.
  */
-import { closeSync, mkdirSync, openSync, read, readlinkSync, readSync, rmSync } from 'node:fs';
+import { closeSync, openSync, read, readSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Attachment } from './attachment.js';
 import { BpftoolError } from './bpftool.js';
 import { decodeLogElement } from './decode.js';
-import { namesIn } from './directories.js';
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { type Companion, requireTool, startCompanion } from './exec.js';
-import { processStartTicks } from './kernel.js';
 import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from './layout.js';
 import { ObjectFiles } from './object-files.js';
-import type { LogState, Pins } from './pins.js';
+import type { LogState } from './pins.js';
+import { makeReaderPlace } from './readers.js';
 import { printable } from './render/text.js';
 import {
   announcesNothing,
@@ -24,7 +23,7 @@ import {
   parsePass,
   selectFromDump,
 } from './ring.js';
-import { isHolderAlive, makeScratch, type SessionContext } from './session.js';
+import { makeScratch, type SessionContext } from './session.js';
 import { dumpEntries } from './sources.js';
 import { WallClock } from './wall-clock.js';
 
@@ -162,9 +161,7 @@ export class PacketReader {
         },
         scratch,
       );
-      removeDeadReaders(pins);
-      mkdirSync(pins.readersDirectory, { recursive: true, mode: 0o700 });
-      const pin = `${pins.readersDirectory}/${readerName()}`;
+      const pin = makeReaderPlace(pins);
       this.#remover = startCompanion(requireTool('sh'), ['-c', REMOVER, 'xdpwho-reader', pin]);
       const { stdin: keepOpen } = this.#remover;
       await bpftool.pinIterator(object, pin, pins.packetsMap, { keepOpen });
@@ -237,21 +234,3 @@ trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
 while read -r _; do :; done
 rm -f "$1"
 `;
-
-let readers = 0;
-
-/** Unique, and says which process it belongs to: pid, start time, pid namespace, number. */
-function readerName(): string {
-  const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
-  return `${process.pid}-${processStartTicks('self')}-${namespace}-${++readers}`;
-}
-
-/** Removes the iterators of readers that died together with what should have removed them. */
-export function removeDeadReaders(pins: Pins): void {
-  for (const name of namesIn(pins.readersDirectory)) {
-    const [pid, startTicks = '', namespace] = name.split('-');
-    const pidNamespace = `pid:[${namespace}]`;
-    const holder = { pid: Number(pid), startTicks, pidNamespace, command: 'log' };
-    if (!isHolderAlive(holder)) rmSync(`${pins.readersDirectory}/${name}`, { force: true });
-  }
-}

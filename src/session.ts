@@ -452,7 +452,7 @@ async function iteratorConstants(work: Establishing, objects: ObjectFiles) {
     interface_json: jsonContent(state.interface),
   };
   const jiffies_per_second =
-    configuredHz() ?? (await measureHz(context.bpftool, objects, pins.directory, scratch));
+    configuredHz() ?? (await measureHz(context.bpftool, objects, pins.clock, scratch));
   return { sources: { ...shared, jiffies_per_second }, totals: shared };
 }
 

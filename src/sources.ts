@@ -24,6 +24,7 @@ import {
 import { systemErrorCode, XdpwhoError } from './errors.js';
 import { configuredHz } from './kernel.js';
 import { ObjectFiles } from './object-files.js';
+import { makeReaderPlace } from './readers.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
 import { printable } from './render/text.js';
 import { makeScratch, type SessionContext } from './session.js';
@@ -133,11 +134,12 @@ export class SourceReader {
     if (this.#clock !== undefined) return this.#clock;
     const { bpftool, objectsDirectory } = this.#context;
     const objects = new ObjectFiles(objectsDirectory);
-    const { directory } = this.#attachment.pins;
+    // Others may be reading too.
+    const pin = makeReaderPlace(this.#attachment.pins);
     const scratch = makeScratch();
     try {
-      const hz = configuredHz() ?? (await measureHz(bpftool, objects, directory, scratch));
-      const moments = await readJiffies(bpftool, objects, directory, scratch, 1, 0);
+      const hz = configuredHz() ?? (await measureHz(bpftool, objects, pin, scratch));
+      const moments = await readJiffies(bpftool, objects, pin, scratch, 1, 0);
       const moment = moments[0];
       if (moment === undefined) throw new XdpwhoError('bad-output', 'no reading of the clock');
       this.#clock = { hz, moment };

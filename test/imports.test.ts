@@ -15,7 +15,7 @@ const LAYERS = [
     ...['status', 'detach', 'live', 'names'],
     ...['bench', 'bench-cases', 'bench-place', 'live-bench'],
   ],
-  ['session', 'sources', 'packets', 'probes', 'attachment', 'clock'],
+  ['session', 'sources', 'packets', 'readers', 'probes', 'attachment', 'clock'],
   [
     ...['guard', 'pins', 'interfaces', 'object-files', 'clang'],
     ...['private-bpffs', 'run-time-statistics'],

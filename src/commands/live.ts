@@ -81,6 +81,8 @@ export class LiveView {
           });
           return;
         }
+        // One interface may have been named twice, by another name of its own: then there are fewer.
+        this.#terminal.take();
         this.#model.read(event.readings, performance.now());
         this.#model.cost(this.#cpu.percent(), await this.#costs.read(this.#attachments));
         break;

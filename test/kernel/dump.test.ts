@@ -275,6 +275,12 @@ dumping('what a running `watch` holds can be dumped meanwhile', async () => {
   assert.is((await lab.run(['dump', 'eth3'])).exitCode, 3);
 });
 
+dumping('several may read at once, by the slow way too', async () => {
+  const device = 'eth1';
+  const runs = Array.from({ length: 6 }, () => lab.run(['dump', device, '--json']));
+  for (const { exitCode, stderr } of await Promise.all(runs)) assert.is(exitCode, 0, stderr);
+});
+
 dumping('--dry-run names the files or maps that it would read', async () => {
   const files = await dump('eth0', '-n');
   assert.match(files, /^cat \S+\/totals\ncat \S+\/sources\ncat \S+\/totals\n$/);

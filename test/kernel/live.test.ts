@@ -71,6 +71,14 @@ async function isRestored({ tmux }: Context): Promise<void> {
   }
 }
 
+test('an interface that is named twice, by its other name too, is shown once', async (context) => {
+  const { lab } = context;
+  await lab.ip(lab.netns, ['link', 'property', 'add', 'dev', 'eth0', 'altname', 'uplink']);
+  match(await startLive(context, {}, ['uplink']), /^eth0 native/m);
+  await context.tmux.press('q');
+  await isRestored(context);
+});
+
 test('shows the sources, their counts and the keys on the alternate screen', async (context) => {
   const screen = await startLive(context);
   match(screen, /^eth0 native {2}\S+ pkt\/s {2}\S+ bit\/s {2}3 sources {2}table <0\.1%/m);

@@ -1,0 +1,31 @@
+/** What readers pin for themselves in an attachment's directory: each under a name of its own, which says when it is dead. */
+import { mkdirSync, readlinkSync, rmSync } from 'node:fs';
+import { namesIn } from './directories.js';
+import { processStartTicks } from './kernel.js';
+import type { Pins } from './pins.js';
+import { isHolderAlive } from './session.js';
+
+let readers = 0;
+
+/** A path for one pin of this process, in a directory that is there. What dead readers left is removed. */
+export function makeReaderPlace(pins: Pins): string {
+  removeDeadReaders(pins);
+  mkdirSync(pins.readersDirectory, { recursive: true, mode: 0o700 });
+  return `${pins.readersDirectory}/${readerName()}`;
+}
+
+/** Removes the pins of readers that died together with what should have removed them. */
+export function removeDeadReaders(pins: Pins): void {
+  for (const name of namesIn(pins.readersDirectory)) {
+    const [pid, startTicks = '', namespace] = name.split('-');
+    const pidNamespace = `pid:[${namespace}]`;
+    const holder = { pid: Number(pid), startTicks, pidNamespace, command: 'log' };
+    if (!isHolderAlive(holder)) rmSync(`${pins.readersDirectory}/${name}`, { force: true });
+  }
+}
+
+/** Unique, and says which process it belongs to: pid, start time, pid namespace, number. */
+function readerName(): string {
+  const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  return `${process.pid}-${processStartTicks('self')}-${namespace}-${++readers}`;
+}
