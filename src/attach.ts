@@ -5,6 +5,7 @@ import { hasErrorCode, XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
 import { endEntry, findEntry, type InventoryEntry } from './inventory.js';
 import { type AttachmentState, type LogState, pinsRoot } from './pins.js';
+import { ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import {
   type AttachOptions,
@@ -138,9 +139,9 @@ export async function foresee(context: SessionContext, request: StayOptions): Pr
       if (request.replace === true) return { kind: 'replace', differs: [why], entry };
       const code = entry.ownership === 'broken' ? 'bad-object' : 'other-version';
       const where = entry.ownership === 'broken' ? (entry.pins?.directory ?? name) : name;
-      const others = entry.ownership === 'broken' ? 'xdpwho clean' : `xdpwho detach ${name}`;
+      const others = entry.ownership === 'broken' ? 'xdpwho clean' : ownCommand('detach', request);
       throw new XdpwhoError(code, `${where}: ${why}`, {
-        hint: `xdpwho attach --replace ${name}, or ${others}`,
+        hint: `${ownCommand('attach --replace', request)}, or ${others}`,
       });
     }
     case 'foreground':
@@ -154,7 +155,7 @@ export async function foresee(context: SessionContext, request: StayOptions): Pr
       throw new XdpwhoError(
         'options-differ',
         `${name}: attached with other options: ${differs.join(', ')}`,
-        { hint: `xdpwho attach --replace ${name} ..., which begins to count anew` },
+        { hint: `${ownCommand('attach --replace', request)} ..., which begins to count anew` },
       );
     }
   }

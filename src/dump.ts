@@ -6,6 +6,7 @@ import { findEntry } from './inventory.js';
 import { contains, type Grouping, groupOf, type Prefix } from './prefix.js';
 import { type Order, Ranking } from './ranking.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
+import { ownCommand } from './render/command.js';
 import type { Metrics } from './render/prometheus.js';
 import { printable } from './render/text.js';
 import { requestedNetns, type SessionContext } from './session.js';
@@ -48,6 +49,7 @@ export async function findToRead(
   const entry = await findEntry(session, { ...options, interface: device });
   if (entry?.attachment) return entry.attachment;
   const shown = printable(device);
+  const place = { ...options, interface: device };
   if (entry?.ownership === 'foreign') {
     throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
       hint: `bpftool prog show id ${entry.programId}`,
@@ -55,17 +57,17 @@ export async function findToRead(
   }
   if (entry?.ownership === 'broken') {
     throw new XdpwhoError('bad-object', `${entry.pins?.directory ?? shown}: ${entry.why}`, {
-      hint: `xdpwho clean removes it, or, while it is attached, xdpwho detach ${shown}`,
+      hint: `xdpwho clean removes it, or, while it is attached, ${ownCommand('detach', place)}`,
     });
   }
   if (entry?.ownership === 'other-version') {
     throw new XdpwhoError('other-version', `${shown}: ${entry.why}`, {
-      hint: `xdpwho attach --replace ${shown}, or xdpwho detach ${shown}`,
+      hint: `${ownCommand('attach --replace', place)}, or ${ownCommand('detach', place)}`,
     });
   }
   const why = entry?.why == null ? '' : `: ${entry.why}`;
   throw new XdpwhoError('not-attached', `${shown}: not attached${why}`, {
-    hint: `xdpwho attach ${shown}`,
+    hint: ownCommand('attach', place),
   });
 }
 

@@ -6,6 +6,7 @@ import { XdpwhoError } from './errors.js';
 import { type Estimate, estimate } from './estimates.js';
 import { resolveInterface } from './interfaces.js';
 import type { Mode } from './records.js';
+import { ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import { RunTimeStatistics } from './run-time-statistics.js';
 import { requestedNetns } from './session.js';
@@ -54,7 +55,7 @@ export async function measureLive(bpftool: Bpftool, options: LiveBenchOptions): 
   );
   if (attached === undefined) {
     throw new XdpwhoError('not-attached', `${printable(device)}: no XDP program`, {
-      hint: `xdpwho attach ${printable(device)}`,
+      hint: ownCommand('attach', { interface: device, netns: options.netns }),
     });
   }
   const statistics = await RunTimeStatistics.open();

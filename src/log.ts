@@ -7,6 +7,7 @@ import { resolveInterface } from './interfaces.js';
 import { type LogAccount, PacketReader, WHOLE_HISTORY } from './packets.js';
 import { formatPrefix } from './prefix.js';
 import type { DetachedRecord, LostRecord, TotalsRecord } from './records.js';
+import { type NamedPlace, ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import type { PacketBatch } from './ring.js';
 import {
@@ -122,7 +123,7 @@ export async function* logHistory(
     if (attachment === undefined) {
       const shown = printable(name);
       throw new XdpwhoError('not-attached', `${shown}: no log of packets is kept there`, {
-        hint: `xdpwho attach --log ${shown}`,
+        hint: ownCommand('attach --log', { ...options, interface: name }),
       });
     }
     const reader = await PacketReader.open(context, attachment, Math.min(count, WHOLE_HISTORY - 1));
@@ -175,7 +176,8 @@ async function* finish(
 /** What is logged is decided where it was attached: a reader that wants something else is told. */
 function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   const { log, interface: name } = attachment.state;
-  if (log === null) throw withoutLog(name);
+  const place = { interface: name, netns: attachment.netns.name };
+  if (log === null) throw withoutLog(place);
   const source = wanted.source === undefined ? undefined : formatPrefix(wanted.source);
   const differs = [
     ['--source', log.source ?? 'all', source],
@@ -189,14 +191,14 @@ function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   throw new XdpwhoError(
     'options-differ',
     `${shown}: logged with other options: ${differs.join(', ')}`,
-    { hint: `xdpwho log ${shown}, or xdpwho attach --replace --log ${shown} ...` },
+    { hint: `${ownCommand('log', place)}, or ${ownCommand('attach --replace --log', place)} ...` },
   );
 }
 
-function withoutLog(name: string): XdpwhoError {
-  const shown = printable(name);
+function withoutLog(place: NamedPlace): XdpwhoError {
+  const shown = printable(place.interface);
   return new XdpwhoError('options-differ', `${shown}: attached without a log of packets`, {
-    hint: `xdpwho attach --replace --log ${shown}, which begins to count anew`,
+    hint: `${ownCommand('attach --replace --log', place)}, which begins to count anew`,
   });
 }
 

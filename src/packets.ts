@@ -14,6 +14,7 @@ import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from './layout.js';
 import { ObjectFiles } from './object-files.js';
 import type { LogState } from './pins.js';
 import { makeReaderPlace } from './readers.js';
+import { ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import {
   announcesNothing,
@@ -219,10 +220,11 @@ export class PacketReader {
   }
 
   #unreadable(path: string, error: unknown): unknown {
-    const name = printable(this.#attachment.interface);
+    const { interface: device, netns } = this.#attachment;
+    const name = printable(device);
     if (systemErrorCode(error) !== 'ENOENT') return error;
     return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
-      hint: `xdpwho status ${name}`,
+      hint: ownCommand('status', { interface: device, netns: netns.name }),
       cause: error,
     });
   }

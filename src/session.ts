@@ -65,6 +65,7 @@ import {
 } from './pins.js';
 import { formatPrefix, type Prefix, prefixMask } from './prefix.js';
 import type { Mode, Reader } from './records.js';
+import { ownCommand, quoteWord } from './render/command.js';
 import { quoteJson } from './render/json.js';
 import { printable } from './render/text.js';
 import { ringBytes, ringElements, ringSegments } from './ring.js';
@@ -274,7 +275,7 @@ async function refuseOrCollect(
       : [];
   if (attached.length > 0) {
     throw new XdpwhoError('held', `${name}: xdpwho is attached already, program ${programId}`, {
-      hint: `xdpwho dump ${name}, or xdpwho detach ${name}`,
+      hint: `${ownCommand('dump', theirs)}, or ${ownCommand('detach', theirs)}`,
     });
   }
   await collect(context, pins, theirs);
@@ -501,20 +502,22 @@ async function explainAttachFailure(
   error: unknown,
 ): Promise<never> {
   if (!(error instanceof BpftoolError)) throw error;
-  const name = printable(work.state.interface);
+  const { interface: device, netns } = work.state;
+  const name = printable(device);
+  const place = { interface: device, netns, bpffs: work.options.bpffs };
   switch (error.errno) {
     case 'EBUSY':
     case 'EEXIST':
       throw await busy(work, error);
     case 'ERANGE':
       throw new XdpwhoError('mtu-too-large', `${name}: its MTU is too large for ${mode} mode`, {
-        hint: `xdpwho --mode generic ${name}, or ip link set dev ${name} mtu 1500`,
+        hint: `${ownCommand('--mode generic', place)}, or ip link set dev ${quoteWord(name)} mtu 1500`,
         cause: error,
       });
     case 'EOPNOTSUPP':
     case 'EINVAL':
       throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${error.message}`, {
-        hint: `xdpwho --mode auto ${name}`,
+        hint: ownCommand('--mode auto', place),
         cause: error,
       });
     default:

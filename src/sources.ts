@@ -26,6 +26,7 @@ import { configuredHz } from './kernel.js';
 import { ObjectFiles } from './object-files.js';
 import { makeReaderPlace } from './readers.js';
 import type { SourceRecord, TotalsRecord } from './records.js';
+import { ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import { makeScratch, type SessionContext } from './session.js';
 import { SourceSet } from './source-set.js';
@@ -150,10 +151,11 @@ export class SourceReader {
   }
 
   #unreadable(path: string, error: unknown): unknown {
-    const name = printable(this.#attachment.interface);
+    const { interface: device, netns } = this.#attachment;
+    const name = printable(device);
     if (systemErrorCode(error) === 'ENOENT') {
       return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
-        hint: `xdpwho status ${name}`,
+        hint: ownCommand('status', { interface: device, netns: netns.name }),
         cause: error,
       });
     }

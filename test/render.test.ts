@@ -2,7 +2,7 @@ import { equal, is, ok } from 'uvu/assert';
 import type { Check, SourceRecord, TotalsRecord } from '../src/records.js';
 import { renderChecks } from '../src/render/checks.js';
 import { usesColor } from '../src/render/color.js';
-import { quoteWord, renderCommand } from '../src/render/command.js';
+import { ownCommand, quoteWord, renderCommand } from '../src/render/command.js';
 import { formatCount, formatIdle, formatRate } from '../src/render/figures.js';
 import { renderDocument, stringifyRecord } from '../src/render/json.js';
 import { drawsInPlace, Screen } from '../src/render/screen.js';
@@ -298,7 +298,17 @@ text('paint does nothing without colour or text', () => {
 
 text.run();
 
-const commands = suite('renderCommand, quoteWord');
+const commands = suite('renderCommand, quoteWord, ownCommand');
+
+commands('a command of ours is about the interface that was meant, whatever it is called', () => {
+  is(ownCommand('dump', { interface: 'eth0', netns: null }), 'xdpwho dump eth0');
+  is(
+    ownCommand('attach --replace', { interface: 'eth0', netns: 'blue', bpffs: '/tmp/a b' }),
+    "xdpwho attach --replace eth0 --netns blue --bpffs '/tmp/a b'",
+  );
+  is(ownCommand('log', { interface: '$(id)' }), "xdpwho log '$(id)'");
+  is(ownCommand('log', { interface: '-x', netns: 'blue' }), 'xdpwho log --netns blue -- -x');
+});
 
 commands('prints words as a shell reads them back', () => {
   is(

@@ -315,7 +315,8 @@ attaching('what another version attached is told from ours, and --replace is off
   assert.is(exitCode, 1);
   assert.is(documentIn(stdout)['code'], 'other-version');
   assert.match(stderr, 'eth0: it was made by another version of xdpwho');
-  assert.match(stderr, 'hint: xdpwho attach --replace eth0, or xdpwho detach eth0');
+  const place = `eth0 --netns ${lab.netns} --bpffs ${lab.bpffs}`;
+  assert.match(stderr, `hint: xdpwho attach --replace ${place}, or xdpwho detach ${place}`);
   assert.equal(await attached(), { eth0: program_id });
   const second = { program_id: 0, ...(await attach('eth0', '--replace')) };
   assert.is(second.changed, true);

@@ -254,7 +254,10 @@ dumping("an interface that has nothing is 3, a stranger's is 4, one that is abse
   };
   const nothing = await failing('eth2');
   assert.equal([nothing.exitCode, nothing.code], [3, 'not-attached']);
-  assert.match(nothing.stderr, 'hint: xdpwho attach eth2');
+  assert.match(
+    nothing.stderr,
+    `hint: xdpwho attach eth2 --netns ${lab.netns} --bpffs ${lab.bpffs}\n`,
+  );
   const id = await lab.attachStranger('eth2');
   const stranger = await failing('eth2');
   assert.equal([stranger.exitCode, stranger.code], [4, 'not-ours']);
