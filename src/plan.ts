@@ -3,6 +3,7 @@
  * itself uses, and nothing is changed.
  */
 import type { Attachment } from './attachment.js';
+import { findStaying } from './attended.js';
 import { bpftoolArguments, type CommandLine, inNetns, withLockedMemory } from './bpftool.js';
 import { resolveInterface } from './interfaces.js';
 import type { InventoryEntry } from './inventory.js';
@@ -62,6 +63,17 @@ export async function planAttachment(
   ];
 }
 
+/** The commands that watch: what attaches, or what reads where `attach` has attached. */
+export async function planWatch(
+  context: SessionContext,
+  options: AttachOptions,
+): Promise<CommandLine[]> {
+  const device = await resolveInterface(options.interface, requestedNetns(options));
+  const request = { ...options, interface: device };
+  const there = await findStaying(context, request);
+  return there === undefined ? planAttachment(context, request) : planReading(context, there);
+}
+
 /** The commands that log packets: what attaches, unless it is logged `there` already, and a reader. */
 export async function planLog(
   context: SessionContext,
@@ -70,7 +82,8 @@ export async function planLog(
 ): Promise<CommandLine[]> {
   const attaching = there === undefined ? await planAttachment(context, options) : [];
   const netns = requestedNetns(options);
-  const pins = there?.pins ?? locatePins(options.bpffs ?? DEFAULT_BPFFS, options.interface, netns);
+  const device = await resolveInterface(options.interface, netns);
+  const pins = there?.pins ?? locatePins(options.bpffs ?? DEFAULT_BPFFS, device, netns);
   const bpftool = (args: readonly string[]) => ({ file: context.bpftool.path, args });
   const reader = there?.reader ?? options.reader;
   if (reader === 'dump') return [...attaching, bpftool(bpftoolArguments.dumpMap(pins.packetsMap))];

@@ -141,10 +141,14 @@ async function planAll(
 ): Promise<number> {
   const failures: { interface: string; failure: XdpwhoError }[] = [];
   const commands: string[] = [];
+  const devices = new Set<string>();
   let changed = false;
   for (const request of requests) {
     try {
       const device = await resolveInterface(request.interface, requestedNetns(request));
+      // An alternative name may stand beside the name.
+      if (devices.has(device)) continue;
+      devices.add(device);
       const plan = await planOne(session, { ...request, interface: device });
       changed ||= plan.length > 0;
       commands.push(...plan.map(({ file, args }) => renderCommand(file, args)));

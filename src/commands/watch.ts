@@ -4,7 +4,7 @@ import { endingOf } from '../attended.js';
 import { countPossibleCpus } from '../kernel.js';
 import { SEGMENT_RECORDS } from '../layout.js';
 import type { LogState } from '../pins.js';
-import { planAttachment } from '../plan.js';
+import { planWatch } from '../plan.js';
 import type { AttachedRecord } from '../records.js';
 import { formatCount } from '../render/figures.js';
 import { renderDocument } from '../render/json.js';
@@ -67,7 +67,7 @@ export const watchCommand = defineCommand({
     const shared = { mode, reader, maxSources, netns, bpffs };
     if (options.dryRun) {
       for (const name of interfaces) {
-        const plan = await planAttachment(session, {
+        const plan = await planWatch(session, {
           ...shared,
           interface: name,
           command: 'watch',

@@ -224,6 +224,13 @@ attaching('an interface that is named twice, by its other name too, is attached 
     ['eth0'],
   );
   assert.is((await attach('uplink')).changed, false);
+  const plan = async (...args: string[]) => (await lab.run([...args, '--dry-run'])).stdout;
+  assert.is(await plan('attach', 'uplink', 'eth0'), '');
+  const [totals] = (await plan('watch', 'uplink')).split('\n');
+  assert.match(totals ?? '', /^cat \S+\/eth0@\d+\/totals$/);
+  await lab.run(['detach', 'eth0']);
+  assert.is((await plan('attach', 'uplink', 'eth0')).match(/net attach/g)?.length, 1);
+  assert.not.match(await plan('log', 'uplink'), 'uplink');
 });
 
 /** Commands of bpftool that change something, without what is another in each run. */
