@@ -4,7 +4,6 @@ import type { CommandLine } from '../bpftool.js';
 import { XdpwhoError } from '../errors.js';
 import { resolveInterface } from '../interfaces.js';
 import { planAttachment, planReplacement } from '../plan.js';
-import type { ErrorRecord } from '../records.js';
 import { renderCommand } from '../render/command.js';
 import { renderDocument } from '../render/json.js';
 import { printable } from '../render/text.js';
@@ -26,7 +25,7 @@ import {
   outputOption,
   refuseWithoutLog,
 } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { errorRecords, type Failure, failedForJson, write, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 import { describeAttachment } from './watch.js';
 
@@ -89,13 +88,10 @@ export const attachCommand = defineCommand({
       };
       await write(context, `${renderDocument(document)}\n`);
     } else if (options.output === 'ndjson') {
-      const errors = failures.map(
-        ({ failure: { code, message, hint } }): ErrorRecord => ({
-          ...{ type: 'error', code, message },
-          hint: hint ?? null,
-        }),
-      );
-      await writeRecords(context, [...attachments.map((each) => each.record), ...errors]);
+      await writeRecords(context, [
+        ...attachments.map((each) => each.record),
+        ...errorRecords(failures),
+      ]);
     }
     return exitCodeOf(failures.map((each) => each.failure));
   },
@@ -123,15 +119,6 @@ function exitCodeOf(failures: readonly XdpwhoError[]): number {
   return failures[0]?.exitCode ?? 0;
 }
 
-function failedForJson(failures: readonly { interface: string; failure: XdpwhoError }[]) {
-  return failures.map(({ interface: name, failure: { code, message, hint } }) => ({
-    interface: name,
-    code,
-    message,
-    hint: hint ?? null,
-  }));
-}
-
 /** Like attachToStay, but for doing it. */
 async function planAll(
   session: SessionContext,
@@ -139,7 +126,7 @@ async function planAll(
   { output, keepGoing }: { readonly output: string; readonly keepGoing: boolean },
   context: CommandContext,
 ): Promise<number> {
-  const failures: { interface: string; failure: XdpwhoError }[] = [];
+  const failures: Failure[] = [];
   const commands: string[] = [];
   const devices = new Set<string>();
   let changed = false;

@@ -20,7 +20,7 @@ import {
   netnsOption,
   outputOption,
 } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { errorRecords, type Failure, failedForJson, write, writeRecords } from './printing.js';
 import { sessionContext } from './session-context.js';
 
 export const detachCommand = defineCommand({
@@ -53,9 +53,9 @@ export const detachCommand = defineCommand({
     }
     const { entries, left } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
-    else await detachAll(session, entries, options.output, context);
-    for (const refusal of left) context.talk.complain(refusal);
-    return left[0]?.exitCode ?? 0;
+    else await detachAll(session, entries, left, options.output, context);
+    for (const { failure } of left) context.talk.complain(failure);
+    return left[0]?.failure.exitCode ?? 0;
   },
 });
 
@@ -66,10 +66,13 @@ export const detachCommand = defineCommand({
 function select(
   found: readonly InventoryEntry[],
   all: boolean,
-): { entries: readonly InventoryEntry[]; left: readonly XdpwhoError[] } {
+): { entries: readonly InventoryEntry[]; left: readonly Failure[] } {
   const candidates = all ? found.filter((entry) => entry.ownership !== 'foreign') : found;
-  const left = candidates.flatMap((entry) => refusalOf(entry) ?? []);
-  if (!all && left[0] !== undefined) throw left[0];
+  const left = candidates.flatMap((entry) => {
+    const failure = refusalOf(entry);
+    return failure === undefined ? [] : [{ interface: entry.interface, failure }];
+  });
+  if (!all && left[0] !== undefined) throw left[0].failure;
   return { entries: candidates.filter((entry) => refusalOf(entry) === undefined), left };
 }
 
@@ -92,6 +95,7 @@ async function plan(
 async function detachAll(
   session: SessionContext,
   entries: readonly InventoryEntry[],
+  left: readonly Failure[],
   output: string,
   context: CommandContext,
 ): Promise<void> {
@@ -105,13 +109,14 @@ async function detachAll(
     interfaces.push({ interface: name, netns, program_id: programId });
   }
   if (output === 'json') {
-    const document = { changed: interfaces.length > 0, interfaces };
+    const changed = interfaces.length > 0;
+    const document = { changed, interfaces, failed: failedForJson(left) };
     await write(context, `${renderDocument(document)}\n`);
   } else if (output === 'ndjson') {
     const records = interfaces.map(
       ({ netns: _, ...each }): DetachedRecord => ({ type: 'detached', ...each }),
     );
-    await writeRecords(context, records);
+    await writeRecords(context, [...records, ...errorRecords(left)]);
   }
 }
 

@@ -1,7 +1,8 @@
 /** Writing data to standard output, no faster than it is read. */
 import { once } from 'node:events';
 import type { CommandLine } from '../bpftool.js';
-import type { AnyRecord } from '../records.js';
+import type { XdpwhoError } from '../errors.js';
+import type { AnyRecord, ErrorRecord } from '../records.js';
 import { renderCommand } from '../render/command.js';
 import { stringifyRecord } from '../render/json.js';
 import type { CommandContext } from './context.js';
@@ -33,6 +34,30 @@ export async function writeRecords(
     const lines = records.slice(start, start + BATCH).map((each) => `${stringifyRecord(each)}\n`);
     await write(context, lines.join(''));
   }
+}
+
+/** What could not be done to one interface of several. */
+export interface Failure {
+  readonly interface: string;
+  readonly failure: XdpwhoError;
+}
+
+/** The member `failed` of a document. */
+export function failedForJson(failures: readonly Failure[]) {
+  return failures.map(({ interface: name, failure: { code, message, hint } }) => ({
+    interface: name,
+    code,
+    message,
+    hint: hint ?? null,
+  }));
+}
+
+/** The same as records. */
+export function errorRecords(failures: readonly Failure[]): ErrorRecord[] {
+  return failures.map(({ failure: { code, message, hint } }) => ({
+    ...{ type: 'error', code, message },
+    hint: hint ?? null,
+  }));
 }
 
 /** One line each, as a shell reads them: what `--dry-run` prints. */

@@ -163,6 +163,13 @@ telling('of what a `watch` holds: which process', async () => {
   assert.match(stderr, `held by xdpwho watch, process ${watch.pid}`);
   const all = await run(1, 'detach', '--all');
   assert.is(all.document['changed'], false);
+  assert.equal(
+    listIn(all.document, 'failed').map((each) => [each['interface'], each['code']]),
+    [['eth0', 'held']],
+  );
+  const quiet = await lab.run(['detach', '--all', '-q', '-o', 'ndjson']);
+  assert.equal([quiet.exitCode, recordsIn(quiet.stdout).map(({ type }) => type)], [1, ['error']]);
+  assert.match(quiet.stderr, `held by xdpwho watch, process ${watch.pid}`);
   assert.match((await lab.run(['clean'])).stderr, 'nothing to clean');
   assert.is((await lab.attached()).length, 1);
   watch.child.kill('SIGINT');
