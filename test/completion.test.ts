@@ -96,6 +96,11 @@ for (const shell of SHELLS) {
     equal(complete('xdpwho dump lo -o p'), ['prometheus']);
     equal(complete('xdpwho --color a'), ['always', 'auto']);
     equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
+    equal(complete('xdpwho bench --live lo'), ['lo']);
+    // In zsh these are its own function's, which is not there in a shell that nobody types into.
+    if (shell === 'zsh') return;
+    for (const option of ['bench --compare', 'bench --object', 'bench --packets', 'build --source'])
+      match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
   });
 
   test('offers the values after an equals sign', () => {

@@ -47,15 +47,19 @@ export function renderCompletion(
   }
 }
 
+const FILE_OPTIONS: readonly string[] = ['bpftool', 'object', 'compare'];
+
 /** A description that is nothing but words names the values: `auto, always or never`. */
 function valuesOf(command: string, option: CompletedOption): Values {
   const words = option.describe.split(/, | or /);
   if (words.length > 1 && words.every((word) => /^[a-z]+$/.test(word)))
     return { kind: 'words', words };
   if (option.name === 'netns') return { kind: 'netns' };
-  if (option.name === 'iface') return { kind: 'interface' };
-  if (option.name === 'bpffs' || option.name === 'objects') return { kind: 'directory' };
-  if (option.name === 'bpftool' || command.endsWith('[file]')) return { kind: 'file' };
+  if (option.name === 'iface' || option.name === 'live') return { kind: 'interface' };
+  if (option.name === 'bpffs' || option.describe.startsWith('directory of ')) {
+    return { kind: 'directory' };
+  }
+  if (FILE_OPTIONS.includes(option.name) || command.endsWith('[file]')) return { kind: 'file' };
   return { kind: 'nothing' };
 }
 
