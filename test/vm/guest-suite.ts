@@ -92,6 +92,11 @@ async function makeChecks(
     else findings.push(finding);
     if (finding?.type === 'check') console.log(`  ${finding.seconds} s  ${finding.name}`);
   };
+  // It removes what it has in the temporary folder.
+  const stopping = new AbortController();
+  for (const each of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) {
+    process.once(each, () => stopping.abort(new VmError(`ended by ${each}`)));
+  }
   const { exitCode } = await runGuest(
     {
       architecture: AMD64,
@@ -112,6 +117,7 @@ async function makeChecks(
         rest = lines.pop() ?? '';
         for (const line of lines) hear(line);
       },
+      signal: stopping.signal,
       onStderr: (chunk) => {
         said += chunk.toString();
       },
