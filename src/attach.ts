@@ -1,7 +1,7 @@
 /** Attaching without a process that stays: every verb may be run twice. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from './attachment.js';
-import { hasErrorCode, XdpwhoError } from './errors.js';
+import { hasErrorCode, messageOf, XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
 import { endEntry, findEntry, type InventoryEntry } from './inventory.js';
 import { type AttachmentState, type LogState, pinsRoot } from './pins.js';
@@ -241,7 +241,7 @@ async function removeBroken(context: SessionContext, entry: InventoryEntry): Pro
 function withLosses(error: unknown, undone: readonly PromiseSettledResult<unknown>[]): unknown {
   const losses = undone.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
   if (losses.length === 0 || !(error instanceof XdpwhoError)) return error;
-  const words = losses.map((each) => (each instanceof Error ? each.message : String(each)));
+  const words = losses.map(messageOf);
   return new XdpwhoError(
     error.code,
     `${error.message}; and what was there before could not be put back: ${words.join('; ')}`,

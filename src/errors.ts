@@ -64,6 +64,11 @@ export function hasErrorCode(error: unknown, code: ErrorCode): error is XdpwhoEr
   return error instanceof XdpwhoError && error.code === code;
 }
 
+/** What a caught value says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** The `code` of a Node system error ("ENOENT"), or undefined. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

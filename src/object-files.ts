@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { systemErrorCode, XdpwhoError } from './errors.js';
+import { messageOf, systemErrorCode, XdpwhoError } from './errors.js';
 import { type ObjectPatch, patchObject } from './object.js';
 
 /** Objects by name; see bpf/. */
@@ -64,8 +64,10 @@ export class ObjectFiles {
       writeFileSync(copy, this.#patched(name, patch), { mode: 0o600 });
     } catch (error) {
       if (error instanceof XdpwhoError) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      throw new XdpwhoError('failed', `${copy}: ${why}`, { hint: 'df /run /tmp', cause: error });
+      throw new XdpwhoError('failed', `${copy}: ${messageOf(error)}`, {
+        hint: 'df /run /tmp',
+        cause: error,
+      });
     }
     return copy;
   }

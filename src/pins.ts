@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { namesIn } from './directories.js';
-import { systemErrorCode, XdpwhoError } from './errors.js';
+import { messageOf, systemErrorCode, XdpwhoError } from './errors.js';
 import { requireTool, run } from './exec.js';
 import { DEFAULT_BPFFS } from './options.js';
 import type { Mode, Reader } from './records.js';
@@ -421,8 +421,7 @@ function bpffsFailure(path: string, error: unknown): XdpwhoError {
       cause: error,
     });
   }
-  const why = error instanceof Error ? error.message : String(error);
-  return new XdpwhoError('bpffs-missing', `${path}: ${why}`, {
+  return new XdpwhoError('bpffs-missing', `${path}: ${messageOf(error)}`, {
     hint: 'xdpwho doctor',
     cause: error,
   });

@@ -8,7 +8,7 @@ import { release } from 'node:os';
 import { basename } from 'node:path';
 import { Bpftool, BpftoolError, inNetns } from './bpftool.js';
 import { namesIn } from './directories.js';
-import { XdpwhoError } from './errors.js';
+import { messageOf, XdpwhoError } from './errors.js';
 import {
   exposedPart,
   findTool,
@@ -540,10 +540,6 @@ async function checkAttached(
   } catch (error) {
     return { ...about, status: 'warn', detail: `unknown: ${messageOf(error)}` };
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function readText(path: string): string | undefined {

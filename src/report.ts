@@ -5,7 +5,7 @@
 import type { Readable } from 'node:stream';
 import { addAbortSignal, pipeline } from 'node:stream';
 import ndjson from 'ndjson';
-import { XdpwhoError } from './errors.js';
+import { messageOf, XdpwhoError } from './errors.js';
 import { numberIn, stringIn } from './unknown.js';
 
 export interface Report {
@@ -106,8 +106,7 @@ export async function readReport(
   } catch (error) {
     if (error instanceof XdpwhoError) throw error;
     signal.throwIfAborted();
-    const why = error instanceof Error ? error.message : String(error);
-    throw notARecording(name, why, error);
+    throw notARecording(name, messageOf(error), error);
   }
   const reports = [...interfaces.values()].map((sum) => sum.report());
   if (reports.every((report) => report.readings === 0))

@@ -26,7 +26,7 @@ import {
 } from './attachment.js';
 import { type Bpftool, BpftoolError } from './bpftool.js';
 import { measureHz } from './clock.js';
-import { XdpwhoError } from './errors.js';
+import { messageOf, XdpwhoError } from './errors.js';
 import { Guard, removeGuardCgroup } from './guard.js';
 import {
   findNetnsPath,
@@ -593,8 +593,7 @@ export function makeScratch(): string {
   try {
     return mkdtempSync(scratchPrefix());
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new XdpwhoError('failed', `no temporary folder can be made: ${why}`, {
+    throw new XdpwhoError('failed', `no temporary folder can be made: ${messageOf(error)}`, {
       hint: 'df /run /tmp, or set TMPDIR',
       cause: error,
     });

@@ -1,6 +1,6 @@
 /** `xdpwho build`: compiles the BPF objects. The package comes with them: this is for those who change the C. */
 import { compileObjects } from '../clang.js';
-import { systemErrorCode, XdpwhoError } from '../errors.js';
+import { messageOf, systemErrorCode, XdpwhoError } from '../errors.js';
 import { defineCommand } from './command-line.js';
 import { parsePath, textOption } from './options.js';
 
@@ -44,8 +44,7 @@ export const buildCommand = defineCommand({
 });
 
 function outputFailure(directory: string, cause: unknown): XdpwhoError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new XdpwhoError('failed', `${directory}: ${why}`, {
+  return new XdpwhoError('failed', `${directory}: ${messageOf(cause)}`, {
     hint: 'xdpwho build DIRECTORY, one that can be written to',
     cause,
   });
