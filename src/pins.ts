@@ -361,15 +361,17 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
   } catch (error) {
     if (systemErrorCode(error) !== 'EEXIST') throw bpffsFailure(pinsRoot(bpffs), error);
   }
-  if (lstatSync(pinsRoot(bpffs)).isSymbolicLink() || !isBpffs(pinsRoot(bpffs))) {
+  const root = lstatSync(pinsRoot(bpffs), { throwIfNoEntry: false });
+  // Whoever removes the last attachment removes it too, perhaps at this moment: `claim` makes it anew.
+  if (root === undefined) return;
+  if (!root.isDirectory() || root.dev !== statSync(bpffs).dev) {
     throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: not a directory of a bpffs`, {
       hint: `remove it: rm ${pinsRoot(bpffs)}`,
     });
   }
   // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
-  const { uid } = statSync(pinsRoot(bpffs));
-  if (uid !== 0 && uid !== process.geteuid?.()) {
-    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: belongs to user ${uid}`, {
+  if (root.uid !== 0 && root.uid !== process.geteuid?.()) {
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: belongs to user ${root.uid}`, {
       hint: `look at it: ls -lR ${pinsRoot(bpffs)}`,
     });
   }
