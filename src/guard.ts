@@ -124,7 +124,8 @@ case $(readlink "$directory/state") in
   *"$token"*)
     rm -f "$directory/sources" "$directory/totals" "$directory/program" "$directory/clock"
     for part in maps readers; do
-      [ -h "$directory/$part" ] || rm -f "$directory/$part/"*
+      [ ! -h "$directory/$part" ] || rm -f "$directory/$part"
+      rm -f "$directory/$part/"*
       rmdir "$directory/$part"
     done
     rm -f "$directory/state~" "$directory/state"

@@ -261,8 +261,8 @@ export function removePins(pins: Pins): void {
     removeFile(path);
   }
   for (const directory of [pins.readersDirectory, pins.mapsDirectory]) {
-    // In a directory that somebody else could write to, it may be a link to anywhere.
-    if (lstatSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
+    // In a directory that somebody else could write to, it may be a link to anywhere: then only that goes.
+    removeFile(directory);
     for (const entry of namesIn(directory)) removeFile(`${directory}/${entry}`);
     removeDirectory(directory);
   }
@@ -275,11 +275,12 @@ export function removePins(pins: Pins): void {
 /** The first thing in a pin directory that removePins leaves there, or undefined. */
 export function findUnknown(pins: Pins): string | undefined {
   const known = new Set([...Object.values(pins), `${pins.directory}/state~`]);
+  const directories = [pins.mapsDirectory, pins.readersDirectory];
   const isOurs = (path: string) =>
-    known.has(path) && lstatSync(path).isDirectory() === (path === pins.mapsDirectory);
+    known.has(path) && lstatSync(path).isDirectory() === directories.includes(path);
   return (
     pathsIn(pins.directory).find((path) => !isOurs(path)) ??
-    pathsIn(pins.mapsDirectory).find((path) => lstatSync(path).isDirectory())
+    directories.flatMap(pathsIn).find((path) => lstatSync(path).isDirectory())
   );
 }
 

@@ -234,6 +234,7 @@ function commands(bpffs: string): string {
   const directories = [pins.readersDirectory, pins.mapsDirectory];
   const remove = [
     `rm -f ${files.map(shellWord).join(' ')}`,
+    ...directories.map((each) => `[ ! -h ${shellWord(each)} ] || rm -f ${shellWord(each)}`),
     `rm -f ${directories.map((each) => `${shellWord(each)}/*`).join(' ')}`,
     `rmdir ${directories.map(shellWord).join(' ')}`,
     `rm -f ${shellWord(pins.state)}~ ${shellWord(pins.state)}`,

@@ -3,6 +3,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -235,6 +236,21 @@ removal('takes a link in the place of the directory for what it is, and spares i
     removePins(pins);
     assert.not(pinsExist(pins));
     assert.ok(existsSync(`${target}/program`));
+  });
+});
+
+removal('takes a link in the place of a directory in it for what it is too', () => {
+  inDirectory((pins) => {
+    claim(pins, STATE);
+    const target = `${pins.directory}-target`;
+    mkdirSync(target);
+    writeFileSync(`${target}/sources`, '');
+    rmdirSync(pins.mapsDirectory);
+    symlinkSync(target, pins.mapsDirectory);
+    symlinkSync(target, pins.readersDirectory);
+    removePins(pins);
+    assert.not(pinsExist(pins));
+    assert.ok(existsSync(`${target}/sources`));
   });
 });
 
