@@ -9,6 +9,7 @@ import { ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import {
   type AttachOptions,
+  heldError,
   initialState,
   openAttachment,
   requestedNetns,
@@ -144,8 +145,13 @@ export async function foresee(context: SessionContext, request: StayOptions): Pr
         hint: `${ownCommand('attach --replace', request)}, or ${others}`,
       });
     }
-    case 'foreground':
-      return heldBy(entry, name);
+    case 'foreground': {
+      const { holder } = entry;
+      if (holder === null) return { kind: 'attach' };
+      const refusal = heldError(request.interface, holder);
+      if (holder.command === 'attach') return { kind: 'wait', refusal };
+      throw refusal;
+    }
     case 'ours': {
       const { attachment } = entry;
       if (attachment === null) return { kind: 'attach' };
@@ -159,15 +165,6 @@ export async function foresee(context: SessionContext, request: StayOptions): Pr
       );
     }
   }
-}
-
-function heldBy({ holder }: InventoryEntry, name: string): Prospect {
-  const { pid, command } = holder ?? {};
-  const refusal = new XdpwhoError('held', `${name}: held by xdpwho ${command}, process ${pid}`, {
-    hint: `end it: kill ${pid}`,
-  });
-  if (command === 'attach') return { kind: 'wait', refusal };
-  throw refusal;
 }
 
 interface Change {

@@ -3,7 +3,7 @@ import { hasErrorCode, XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
 import { endEntry, findEntry, findRemains, type InventoryEntry } from './inventory.js';
 import { printable } from './render/text.js';
-import { requestedNetns, type SessionContext } from './session.js';
+import { heldError, requestedNetns, type SessionContext } from './session.js';
 
 export interface DetachOptions {
   /** A name or alternative name. */
@@ -52,17 +52,12 @@ export async function detachEntry(session: SessionContext, entry: InventoryEntry
 
 /** Why it must not be detached, if so. */
 export function refusalOf(entry: InventoryEntry): XdpwhoError | undefined {
-  const name = printable(entry.interface);
   if (entry.ownership === 'foreign') {
     return new XdpwhoError(
       'not-ours',
-      `${name}: its program ${entry.programId} is not ours; left alone`,
+      `${printable(entry.interface)}: its program ${entry.programId} is not ours; left alone`,
       { hint: `bpftool prog show id ${entry.programId}` },
     );
   }
-  if (entry.ownership !== 'foreground') return undefined;
-  const { pid, command } = entry.holder ?? {};
-  return new XdpwhoError('held', `${name}: held by xdpwho ${command}, process ${pid}`, {
-    hint: `end it: kill ${pid}`,
-  });
+  return entry.holder === null ? undefined : heldError(entry.interface, entry.holder);
 }

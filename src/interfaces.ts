@@ -8,14 +8,13 @@ import { inNetns } from './bpftool.js';
 import { namesIn } from './directories.js';
 import { XdpwhoError } from './errors.js';
 import { findTool, run } from './exec.js';
+import { INITIAL_PID_NAMESPACE } from './kernel.js';
 import { nearNames } from './near-names.js';
 import { printable } from './render/text.js';
 import { parseToolJson, propertyOf } from './unknown.js';
 
 /** include/uapi/linux/magic.h: NSFS_MAGIC. */
 export const NSFS_MAGIC = 0x6e736673;
-/** include/linux/proc_ns.h: PROC_PID_INIT_INO, the inode of the host's own pid namespace. */
-export const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 export const NETNS_DIRECTORY = '/run/netns';
 
 /** A network namespace. */

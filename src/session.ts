@@ -11,7 +11,6 @@ import {
   lstatSync,
   mkdtempSync,
   readdirSync,
-  readlinkSync,
   rmSync,
   statSync,
 } from 'node:fs';
@@ -40,7 +39,9 @@ import {
   configuredHz,
   countPossibleCpus,
   cpuNumberLimit,
+  mayHaveProcesses,
   missingCapabilities,
+  pidNamespaceOf,
   processStartTicks,
 } from './kernel.js';
 import { INTERFACE_JSON_SIZE, SOURCE_VALUE } from './layout.js';
@@ -192,10 +193,25 @@ export function locatePins(bpffs: string, device: string, netns: Netns): Pins {
   return pinsAt(bpffs, pinName(device, isHostNetns(netns) ? null : netns.inode));
 }
 
-/** Whether a holder still runs. One in another pid namespace cannot be looked up and counts as running. */
+/** Whether a holder still runs. One in another pid namespace counts as running for as long as that may have processes. */
 export function isHolderAlive(holder: Holder): boolean {
-  if (holder.pidNamespace !== readlinkSync('/proc/self/ns/pid')) return true;
+  if (isElsewhere(holder)) return mayHaveProcesses(holder.pidNamespace);
   return processStartTicks(holder.pid) === holder.startTicks;
+}
+
+/** Its process id means something else here. */
+function isElsewhere({ pidNamespace }: Holder): boolean {
+  return pidNamespace !== pidNamespaceOf('self');
+}
+
+/** For an interface that a running xdpwho holds. */
+export function heldError(interfaceName: string, holder: Holder): XdpwhoError {
+  const { pid, command } = holder;
+  const where = isElsewhere(holder) ? ' in another pid namespace' : '';
+  const name = printable(interfaceName);
+  return new XdpwhoError('held', `${name}: held by xdpwho ${command}, process ${pid}${where}`, {
+    hint: `end it${where === '' ? '' : ' there'}: kill ${pid}`,
+  });
 }
 
 /** Ends what is left in a pin directory: detaches the program that is pinned there, and removes the pins. */
@@ -254,12 +270,7 @@ async function refuseOrCollect(
 ): Promise<void> {
   const name = printable(theirs.interface);
   if (theirs.holder !== null) {
-    if (isHolderAlive(theirs.holder)) {
-      const { pid, command } = theirs.holder;
-      throw new XdpwhoError('held', `${name}: held by xdpwho ${command}, process ${pid}`, {
-        hint: `end it: kill ${pid}`,
-      });
-    }
+    if (isHolderAlive(theirs.holder)) throw heldError(theirs.interface, theirs.holder);
     // Its guard is at work in all likelihood: two would only get in each other's way.
     for (let waitedMs = 0; waitedMs < 1000 && ownsDirectory(pins, theirs.token); waitedMs += 50) {
       await sleep(50);
@@ -582,7 +593,7 @@ export function initialState(
     holder: {
       pid: process.pid,
       startTicks: processStartTicks('self') ?? '',
-      pidNamespace: readlinkSync('/proc/self/ns/pid'),
+      pidNamespace: pidNamespaceOf('self') ?? '',
       command: options.command ?? 'library',
     },
   };

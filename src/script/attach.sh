@@ -46,7 +46,7 @@ attach() {
         end ;;
       foreground)
         if [ "$holder_command" != attach ] || [ $waits -ge 100 ]; then
-          fail held "$interface_shown: held by xdpwho $holder_command, process $holder_pid" "end it: kill $holder_pid"
+          refuse_held
         fi
         waits=$((waits + 1))
         pause

@@ -8,7 +8,7 @@ detach() {
       echo '{"changed":false,"interfaces":[]}'
       return ;;
     foreign) fail not-ours "$interface_shown: its program $id_there is not ours; left alone" "bpftool prog show id $id_there" ;;
-    foreground) fail held "$interface_shown: held by xdpwho $holder_command, process $holder_pid" "end it: kill $holder_pid" ;;
+    foreground) refuse_held ;;
   esac
   end
   say "$interface_shown: ${why_so:+$why_so: $directory removed}${why_so:-detached}"

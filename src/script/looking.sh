@@ -13,12 +13,34 @@ start_ticks() {
   printf '%s' "${20-}"
 }
 
-# Whether the holder in the record runs; one in another pid namespace counts as running.
+# Whether the holder in the record runs; one in another pid namespace counts as running for as long as that may have processes.
 holder_alive() {
   case $state in *'"holder":null'*) return 1 ;; esac
   holder_pid=$(number_of pid) holder_command=$(text_of command)
-  [ "$(text_of pidNamespace)" = "$(readlink /proc/self/ns/pid)" ] || return 0
+  holder_place= holder_there=
+  if [ "$(text_of pidNamespace)" != "$(readlink /proc/self/ns/pid)" ]; then
+    holder_place=' in another pid namespace' holder_there=' there'
+    may_have_processes "$(text_of pidNamespace)"
+    return
+  fi
   [ "$(start_ticks "$holder_pid")" = "$(text_of startTicks)" ]
+}
+
+# Only the host's own pid namespace shows the processes of all others. Where one may not be traced, NSpid tells whether it is in another.
+may_have_processes() {
+  [ "$(readlink /proc/self/ns/pid)" = "$initial_pid_namespace" ] || return 0
+  for each in /proc/[0-9]*; do
+    if there=$(readlink "$each/ns/pid"); then
+      [ "$there" != "$1" ] || return 0
+    elif grep -q '^NSpid:.[0-9]*.[0-9]' "$each/status" && ! grep -q '^State:.[ZX]' "$each/status"; then
+      return 0
+    fi 2>/dev/null
+  done
+  return 1
+}
+
+refuse_held() {
+  fail held "$interface_shown: held by xdpwho $holder_command, process $holder_pid$holder_place" "end it$holder_there: kill $holder_pid"
 }
 
 # The id of the program of ours that is pinned in a directory.
