@@ -1,8 +1,15 @@
 /** One attachment: how it stands, and how it ends. */
 import { type Bpftool, BpftoolError, type XdpAttachment } from './bpftool.js';
 import { hasErrorCode, XdpwhoError } from './errors.js';
+import { findTool } from './exec.js';
 import type { Guard } from './guard.js';
-import { findNetnsPath, listInterfaces, type Netns, otherNetnsPaths } from './interfaces.js';
+import {
+  findNetnsPath,
+  listInterfaces,
+  type Netns,
+  otherNetnsPaths,
+  showLinks,
+} from './interfaces.js';
 import { type AttachmentState, type Pins, readState, removePins, writeState } from './pins.js';
 import type { AttachedRecord, Mode, Reader } from './records.js';
 import { printable } from './render/text.js';
@@ -14,6 +21,8 @@ export type Standing =
   | { readonly kind: 'replaced'; readonly programId: number }
   /** The interface has no program. */
   | { readonly kind: 'detached' }
+  /** It has gone, and another interface has its name. */
+  | { readonly kind: 'anew' }
   /** The interface, or its namespace, is not there any more. */
   | { readonly kind: 'gone' };
 
@@ -31,6 +40,8 @@ export class Attachment {
   readonly notes: readonly string[];
   readonly #bpftool: Bpftool;
   readonly #guard: Guard | undefined;
+  /** As the last look found it. */
+  #ifindex: number | undefined;
 
   constructor(
     bpftool: Bpftool,
@@ -83,10 +94,21 @@ export class Attachment {
       throw error;
     }
     const ours = shown.find((each) => each.programId === this.programId);
-    if (ours !== undefined) return { kind: 'attached', device: ours.device, mode: ours.mode };
+    if (ours !== undefined) {
+      this.#ifindex = ours.ifindex;
+      return { kind: 'attached', device: ours.device, mode: ours.mode };
+    }
+    if (await this.#isAnother()) return { kind: 'anew' };
     const other = shown.find((each) => each.device === this.interface);
     if (other !== undefined) return { kind: 'replaced', programId: other.programId };
     return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
+  }
+
+  /** Whether the interface of this name is not the one that had our program. */
+  async #isAnother(): Promise<boolean> {
+    if (this.#ifindex === undefined || findTool('ip') === undefined) return false;
+    const [link] = await showLinks(this.netns, this.interface);
+    return link !== undefined && link.ifindex !== this.#ifindex;
   }
 
   /** Detaches the program wherever it is attached. False when it already was not. */

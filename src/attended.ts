@@ -51,12 +51,12 @@ export class Attended {
         return {
           failure: new XdpwhoError('not-attached', `${name}: somebody else detached our program`),
         };
-      case 'gone':
-        return {
-          failure: new XdpwhoError('interface-gone', `${name}: the interface has gone`, {
-            hint: 'ip link show',
-          }),
-        };
+      case 'anew':
+      case 'gone': {
+        const anew = standing.kind === 'anew' ? ', and another has its name' : '';
+        const message = `${name}: the interface has gone${anew}`;
+        return { failure: new XdpwhoError('interface-gone', message, { hint: 'ip link show' }) };
+      }
     }
   }
 }
