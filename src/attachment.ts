@@ -5,6 +5,7 @@ import { findTool } from './exec.js';
 import type { Guard } from './guard.js';
 import {
   findNetnsPath,
+  isNetns,
   listInterfaces,
   type Netns,
   otherNetnsPaths,
@@ -118,8 +119,11 @@ export class Attachment {
 
   /** Removes the pins, and with them the program and its table; ends the guard. After `detach`. */
   async unpin(): Promise<void> {
-    if (ownsDirectory(this.pins, this.state.token)) removePins(this.pins);
-    await this.#guard?.release();
+    try {
+      if (ownsDirectory(this.pins, this.state.token)) removePins(this.pins);
+    } finally {
+      await this.#guard?.release();
+    }
   }
 
   /** Lets the attachment stay when this process ends. */
@@ -151,21 +155,26 @@ export async function detachProgram(
   netnsInode: number,
 ): Promise<boolean> {
   const home = findNetnsPath(netnsInode);
-  if (home !== null && (await detachWithin(bpftool, programId, home))) return true;
-  for (const path of [undefined, ...otherNetnsPaths()]) {
-    if (path !== home && (await detachWithin(bpftool, programId, path))) return true;
+  const others = [undefined, ...otherNetnsPaths()].filter((path) => path !== home);
+  for (const path of home === null ? others : [home, ...others]) {
+    const attached = await attachedWithin(bpftool, programId, path).catch((error: unknown) => {
+      // To enter a namespace of others takes a right that we may lack.
+      if (path === home || path === undefined || !(error instanceof BpftoolError)) throw error;
+      return [];
+    });
+    if (attached.length === 0) continue;
+    await detachAll(bpftool, attached, programId, path);
+    return true;
   }
   return false;
 }
 
-/** Likewise, within one namespace. */
-export async function detachWithin(
+async function detachAll(
   bpftool: Bpftool,
+  attached: readonly XdpAttachment[],
   programId: number,
   netnsPath: string | undefined,
-): Promise<boolean> {
-  const attached = await attachedWithin(bpftool, programId, netnsPath);
-  if (attached.length === 0) return false;
+): Promise<void> {
   for (const { mode, device } of attached) {
     try {
       await bpftool.detach(mode, device, netnsPath);
@@ -175,13 +184,11 @@ export async function detachWithin(
     }
   }
   const left = await attachedWithin(bpftool, programId, netnsPath);
-  if (left.length > 0) {
-    const where = left.map((each) => printable(each.device)).join(', ');
-    throw new XdpwhoError('tool-failed', `${where}: program ${programId} is still attached`, {
-      hint: 'bpftool net show',
-    });
-  }
-  return true;
+  if (left.length === 0) return;
+  const where = left.map((each) => printable(each.device)).join(', ');
+  throw new XdpwhoError('tool-failed', `${where}: program ${programId} is still attached`, {
+    hint: 'bpftool net show',
+  });
 }
 
 /** Where the program is attached within one namespace; nowhere when that has gone. */
@@ -194,8 +201,8 @@ export async function attachedWithin(
     const shown = await bpftool.showNet(netnsPath);
     return shown.filter((each) => each.programId === programId);
   } catch (error) {
-    // A namespace that has gone since it was listed holds nothing.
-    if (netnsPath !== undefined && error instanceof BpftoolError) return [];
+    // Any other failure says nothing of what is attached.
+    if (netnsPath !== undefined && !isNetns(netnsPath)) return [];
     throw error;
   }
 }

@@ -170,6 +170,8 @@ export interface ProgramRun {
 /** What bpftool says when it fails. `errno` is its word ("EBUSY") where it is known. */
 export class BpftoolError extends XdpwhoError {
   readonly errno: string | undefined;
+  /** What is pinned there is something else, such as a map where a program was asked for. */
+  readonly isOtherKind: boolean;
 
   constructor(verb: string, result: RunResult) {
     const reported = reportedError(result.stdout);
@@ -185,6 +187,8 @@ export class BpftoolError extends XdpwhoError {
     });
     this.name = 'BpftoolError';
     this.errno = errno;
+    // src/common.c, open_obj_pinned_any.
+    this.isOtherKind = reported?.startsWith('incorrect object type') === true;
   }
 }
 

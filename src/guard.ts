@@ -178,6 +178,11 @@ export class Guard {
     return this.#companion.pid;
   }
 
+  /** The program that is to be detached: undefined for as long as none can have been attached. */
+  get programId(): number | undefined {
+    return this.#programId;
+  }
+
   /** Our end of the pipe. A command that changes something shares it, so that the guard waits for that command's end. */
   get keepOpen(): AnnouncedCompanion['stdin'] {
     return this.#companion.stdin;

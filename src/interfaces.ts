@@ -64,6 +64,15 @@ export function isHostNetns(netns: Netns): boolean {
   }
 }
 
+/** Whether a path leads to a namespace. That of a process does so only while the process lives. */
+export function isNetns(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Paths by which the namespace with this inode can be entered: our own (undefined), those that
  * `ip netns` made, those of processes. Null when nothing leads to it any more.

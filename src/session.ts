@@ -16,13 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  Attachment,
-  attachedWithin,
-  detachProgram,
-  detachWithin,
-  ownsDirectory,
-} from './attachment.js';
+import { Attachment, attachedWithin, detachProgram, ownsDirectory } from './attachment.js';
 import { type Bpftool, BpftoolError } from './bpftool.js';
 import { measureHz } from './clock.js';
 import { messageOf, XdpwhoError } from './errors.js';
@@ -166,11 +160,36 @@ export async function openAttachment(
     await claimOrCollect(context, pins, state);
     return await establish({ context, options, netns, pins, state, guard, scratch });
   } catch (error) {
-    if (ownsDirectory(pins, state.token)) removePins(pins);
-    await guard.release();
-    throw error;
+    throw await takeBack(context, { pins, state, guard }, error);
   } finally {
     if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Ends what a failed attempt has made: a command that failed, or ran into its time limit, may have
+ * attached the program all the same. What cannot be detached keeps its pins and, held by nobody, its
+ * record. Gives the error that is to be thrown.
+ */
+async function takeBack(
+  context: SessionContext,
+  { pins, state, guard }: Pick<Establishing, 'pins' | 'state' | 'guard'>,
+  cause: unknown,
+): Promise<unknown> {
+  try {
+    const { programId } = guard;
+    if (programId !== undefined) {
+      await detachProgram(context.bpftool, programId, state.netnsInode);
+    }
+    if (ownsDirectory(pins, state.token)) removePins(pins);
+    return cause;
+  } catch (error) {
+    if (ownsDirectory(pins, state.token)) writeState(pins, { ...state, holder: null });
+    const code = cause instanceof XdpwhoError ? cause.code : 'failed';
+    const message = `${messageOf(cause)}; and it could not be taken back: ${messageOf(error)}`;
+    return new XdpwhoError(code, message, { hint: 'xdpwho clean', cause });
+  } finally {
+    await guard.release();
   }
 }
 
@@ -236,13 +255,14 @@ export const PROGRAM_NAME = 'xdpwho';
  * is not one of ours: a record may have been written by hand, so what it says is not enough.
  */
 export async function ownProgramId(bpftool: Bpftool, pins: Pins): Promise<number | undefined> {
-  if (lstatSync(pins.program, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
+  const isPinned = () => lstatSync(pins.program, { throwIfNoEntry: false })?.isFile() === true;
+  if (!isPinned()) return undefined;
   try {
     const { id, name } = await bpftool.showProgram(pins.program);
     return name === PROGRAM_NAME ? id : undefined;
   } catch (error) {
-    // A pin of something that is no program, or one that has just gone.
-    if (error instanceof BpftoolError && error.code !== 'not-permitted') return undefined;
+    // Any other failure says nothing of what is pinned there.
+    if (error instanceof BpftoolError && (error.isOtherKind || !isPinned())) return undefined;
     throw error;
   }
 }
@@ -328,17 +348,11 @@ async function establish(work: Establishing): Promise<Attachment> {
     removeProgram(pins);
     programId = await loadGuarded(work, log);
   }
-  try {
-    const mode = await attachProgram(work, notes);
-    const whole = { ...state, programId, mode, reader, readerNote, log };
-    writeState(pins, whole);
-    options.signal?.throwIfAborted();
-    return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
-  } catch (error) {
-    // A command that failed, or ran into its time limit, may have attached the program all the same.
-    await detachWithin(context.bpftool, programId, netns.path);
-    throw error;
-  }
+  const mode = await attachProgram(work, notes);
+  const whole = { ...state, programId, mode, reader, readerNote, log };
+  writeState(pins, whole);
+  options.signal?.throwIfAborted();
+  return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
 }
 
 /** Loads the program, and tells the guard its id. */

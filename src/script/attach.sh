@@ -66,7 +66,10 @@ set_aside() {
   aside=$own_directory~$(text_of token | cut -c 1-8)
   aside_state=$state aside_mode=$mode_there
   ln -sfn "$(printf '%s' "$state" | sed 's/"holder":null/"holder":'"$(own_holder)"'/')" "$directory/state"
-  detach_program "$program_id"
+  if ! detach_program "$program_id"; then
+    ln -sfn "$state" "$directory/state"
+    still_attached
+  fi
   mv "$directory" "$aside"
 }
 
@@ -169,8 +172,15 @@ clean_up() {
   status=$?
   trap '' HUP INT TERM
   if [ "$made" = true ]; then
-    case $program_id in null | '') ;; *) detach_program "$program_id" ;; esac
-    case $(readlink "$directory/state") in *"$token"*) remove_pins 2>/dev/null ;; esac
+    case $program_id in
+      null | '') gone=true ;;
+      *) if detach_program "$program_id"; then gone=true; else gone=false; fi ;;
+    esac
+    # What could not be detached keeps its pins, and a record whose holder is gone.
+    if $gone; then
+      case $(readlink "$directory/state") in *"$token"*) remove_pins 2>/dev/null ;; esac
+    else say "$interface_shown: program $program_id could not be taken back: run one of detach"
+    fi
   fi
   if [ -n "$aside" ] && mv "$aside" "$own_directory"; then
     directory=$own_directory

@@ -50,9 +50,9 @@ pinned_id() {
   sed -n 's/^{"id":\([0-9]*\),.*"name":"'"$program_name"'".*/\1/p' "$scratch/out"
 }
 
-# Lines of "net show" as "MODE ID NAME", the name last, for this namespace or that at a path.
+# Lines of "net show" as "MODE ID NAME", the name last.
 programs() {
-  show_net "$1" | while IFS= read -r line; do
+  while IFS= read -r line; do
     name=${line%(*}
     case ${line##*) } in
       'driver id '*) echo "native ${line##* } $name" ;;
@@ -65,7 +65,8 @@ programs() {
 # Sets mode_there and id_there: what the interface has.
 look_at_interface() {
   mode_there= id_there=
-  programs "$at" >"$scratch/programs"
+  run show_net "$at" || tool_failed 'net show'
+  programs <"$scratch/out" >"$scratch/programs"
   while IFS= read -r line; do
     rest=${line#* }
     [ "${rest#* }" = "$interface" ] || continue
@@ -77,7 +78,7 @@ look_at_interface() {
 attached_elsewhere() {
   for other in /proc/self/ns/net "$netns_directory"/* /proc/[0-9]*/ns/net; do
     [ -e "$other" ] || continue
-    if programs "$other" 2>/dev/null | grep -q "^[a-z]* $1 "; then return 0; fi
+    if show_net "$other" 2>/dev/null | programs | grep -q "^[a-z]* $1 "; then return 0; fi
   done
   return 1
 }

@@ -58,16 +58,18 @@ interface Ran {
   readonly stderr: string;
 }
 
+const dash: Shell = {
+  name: 'dash',
+  run: (options) =>
+    execa('nsenter', [`--net=/run/netns/${lab.netns}`, 'dash'], {
+      input: script(options),
+      reject: false,
+      timeout: LIMIT_MS,
+    }),
+};
+
 const SHELLS: readonly Shell[] = [
-  {
-    name: 'dash',
-    run: (options) =>
-      execa('nsenter', [`--net=/run/netns/${lab.netns}`, 'dash'], {
-        input: script(options),
-        reject: false,
-        timeout: LIMIT_MS,
-      }),
-  },
+  dash,
   {
     name: 'busybox, in a root that has only that and bpftool',
     run: (options) => root.start(lab, script(options)),
@@ -396,6 +398,49 @@ test('takes back what it had begun when it is ended, and is collected when it is
   is(propertyOf(firstInterface(status), 'ownership'), 'stale');
   const anew = await root.start(lab, script({ verb: 'attach' }));
   is(propertyOf(parse(anew.stdout), 'changed'), true, anew.stderr);
+});
+
+test('leaves a run in another pid namespace alone, and collects it when that has ended', async () => {
+  const words = [process.execPath, CLI, 'watch', 'eth0', '--bpffs', lab.bpffs];
+  const inside = [`--net=/run/netns/${lab.netns}`, '--', ...words];
+  const run = lab.startProgram('unshare', [
+    ...['--pid', '--fork', '--mount-proc', 'nsenter', ...inside],
+  ]);
+  await run.says(/attached in native mode/);
+  const held = await dash.run({ verb: 'detach' });
+  is(held.exitCode, 1);
+  match(held.stderr, /held by xdpwho watch, process \d+ in another pid namespace/);
+  match(held.stderr, /hint: end it there: kill \d+/);
+  process.kill(
+    Number(readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8')),
+    'SIGKILL',
+  );
+  await run.ended();
+  await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
+  is((await lab.attached()).length, 1);
+  is(propertyOf(firstInterface(await dash.run({ verb: 'status' })), 'ownership'), 'stale');
+  is((await dash.run({ verb: 'detach' })).exitCode, 0);
+  await lab.untilNothingLeft();
+});
+
+test('keeps the pins of what it cannot take back', async () => {
+  for (const verb of ['net detach', 'net show']) {
+    root.wrapBpftool(`case "$*" in
+*'net attach'*) "$real" "$@"; : >/tmp/broken; exit 1 ;;
+*'${verb}'*) [ ! -e /tmp/broken ] || exit 1 ;;
+esac
+exec "$real" "$@"`);
+    const failed = await root.start(lab, script({ verb: 'attach' }));
+    is(failed.exitCode, 1, failed.stderr);
+    match(failed.stderr, /could not be taken back: run one of detach/);
+    is((await lab.attached()).length, 1);
+    root.unwrapBpftool();
+    await execa('rm', [`${root.path}/tmp/broken`]);
+    const status = await root.start(lab, script({ verb: 'status' }));
+    is(propertyOf(firstInterface(status), 'ownership'), 'stale');
+    is((await root.start(lab, script({ verb: 'detach' }))).exitCode, 0);
+    await lab.untilNothingLeft();
+  }
 });
 
 test('waits for another one, and only one of several at once attaches', async () => {
