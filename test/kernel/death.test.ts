@@ -16,10 +16,11 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
+import { udpFrame } from '../../src/frames.js';
 import { cgroupPlaces } from '../../src/kernel.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
-import { CLI, documentIn, Lab, listIn, type Started, WHY_NOT } from './lab.js';
+import { CLI, documentIn, Lab, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
 
 const PROMISE = 'What it attached is gone when its run is gone, however that ended';
 
@@ -39,7 +40,7 @@ function first(): Lab {
 const death = suite(PROMISE, WHY_NOT);
 
 death.before(async () => {
-  for (let count = 0; count < LABS; count++) labs.push(await Lab.create());
+  for (let count = 0; count < LABS; count++) labs.push(await Lab.create({ bridged: true }));
 });
 death.after(async () => {
   await Promise.all(labs.map((lab) => lab.close()));
@@ -74,6 +75,26 @@ function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** What a program that nobody detached goes on doing, and no more: every packet is counted, and gets to the stack. */
+async function goesOn(lab: Lab): Promise<void> {
+  assert.is((await lab.attached()).length, 1);
+  const [name] = lab.pins();
+  const packets = () => {
+    const records = recordsIn(readFileSync(`${lab.bpffs}/xdpwho/${name}/sources`, 'utf8'));
+    return Number(records.find((each) => each.source === '192.0.2.1')?.packets ?? 0);
+  };
+  const before = { counted: packets(), delivered: await lab.countDelivered() };
+  await lab.send(udpFrame({ source: '192.0.2.1' }), 10);
+  assert.is(packets() - before.counted, 10);
+  await lab.until(async () => (await lab.countDelivered()) - before.delivered === 10, 'delivered');
+}
+
+/** Whose the only attachment of a lab is, and why. */
+async function statusOf(lab: Lab): Promise<Readonly<Record<string, unknown>>> {
+  const status = documentIn((await lab.run(['status', '--json'])).stdout);
+  return listIn(status, 'interfaces')[0] ?? {};
 }
 
 /** What to do to the run at one of its commands. `$PPID` is the run: nsenter is replaced by bpftool. */
@@ -223,8 +244,7 @@ death('SIGKILL at a random moment leaves nothing, or a whole attachment of attac
     assert.is(lab.pins().length, there, 'pins without an attachment, or the reverse');
     if (there === 0) return;
     found.kept++;
-    const status = await lab.run(['status', 'eth0', '--json']);
-    assert.is(listIn(documentIn(status.stdout), 'interfaces')[0]?.ownership, 'ours');
+    assert.is((await statusOf(lab)).ownership, 'ours');
     assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
     await lab.untilNothingLeft();
   });
@@ -291,9 +311,8 @@ death(
       process.kill(run.pid, 'SIGKILL');
       await run.ended();
       await lab.until(() => !isRunning(guard), 'the guard is dead');
-      assert.is((await lab.attached()).length, 1, 'nobody is left to detach it');
-      const status = documentIn((await lab.run(['status', '--json'])).stdout);
-      assert.is(listIn(status, 'interfaces')[0]?.ownership, 'stale');
+      await goesOn(lab);
+      assert.is((await statusOf(lab)).ownership, 'stale');
       const { exitCode, stderr } = await lab.run(collect);
       assert.is(exitCode, 0, stderr);
       await lab.untilNothingLeft();
@@ -307,6 +326,48 @@ death(
     });
   },
 );
+
+death(
+  'a guard that comes late, when the next run has the interface, leaves that alone',
+  async () => {
+    const lab = first();
+    for (const verb of [
+      ['watch', 'eth0', '--interval', '200ms'],
+      ['attach', 'eth0'],
+    ]) {
+      const run = await watching(lab);
+      const guard = await guardPid(lab);
+      process.kill(guard, 'SIGSTOP');
+      run.child.kill('SIGKILL');
+      await run.ended();
+      const next = lab.start(verb);
+      await next.says(/attached in native mode/);
+      if (verb[0] === 'attach') await next.ended();
+      const [there] = await lab.attached();
+      const pins = listing(lab);
+      process.kill(guard, 'SIGCONT');
+      await lab.until(() => !isRunning(guard), 'the late guard has ended');
+      assert.equal(await lab.attached(), [there]);
+      assert.equal(listing(lab), pins);
+      await goesOn(lab);
+      next.child.kill('SIGTERM');
+      await next.ended();
+      if (verb[0] === 'attach') assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+      await lab.untilNothingLeft();
+    }
+    tried(PROMISE, {
+      what: 'the guard of a killed run stopped until the next run is attached, by `watch` or `attach`, then set going',
+      times: 2,
+      result:
+        'the next run collects what the first has left; its own program, pins and record stay',
+    });
+  },
+);
+
+/** All pins of a lab. */
+function listing(lab: Lab): string[] {
+  return readdirSync(`${lab.bpffs}/xdpwho`, { recursive: true, encoding: 'utf8' }).sort();
+}
 
 /** The cgroup that a guard has for itself, if it has one. */
 function cgroupOf(guard: number): string | undefined {
@@ -390,12 +451,85 @@ death(
       await lab.untilNothingLeft();
       assert.not(existsSync(guardGroup), 'the cgroup of the guard went too');
     } finally {
-      rmdirSync(group);
+      await endCgroup(group);
     }
     tried(PROMISE, {
       what: 'its cgroup killed (`cgroup.kill`, what a service manager does)',
       times: 1,
       result: 'nothing left, the cgroup of the guard neither',
+    });
+  },
+);
+
+death(
+  'a cgroup that is killed where the guard can have none of its own leaves what is told and collected',
+  async () => {
+    const lab = first();
+    const root = cgroupPlaces()?.root;
+    const group = makeCgroup();
+    if (root === undefined || group === undefined) {
+      tried(PROMISE, {
+        what: 'a killed cgroup, the hierarchy read-only',
+        times: 0,
+        result: 'no cgroup can be made on this host: see "killed at once"',
+      });
+      return;
+    }
+    try {
+      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+      const script = `echo $$ >"$1/cgroup.procs"; mount -o remount,bind,ro "$2"; shift 2; exec "$@"`;
+      const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
+      const args = ['sh', '-c', script, 'sh', group, root, ...command];
+      const run = lab.startProgram('unshare', ['-m', '--propagation', 'private', ...args]);
+      await run.says(/attached in native mode/);
+      assert.is(cgroupOf(await guardPid(lab)), group, 'it has none of its own');
+      writeFileSync(`${group}/cgroup.kill`, '1');
+      assert.is((await run.ended()).signal, 'SIGKILL');
+      await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
+      await goesOn(lab);
+      assert.is((await statusOf(lab)).ownership, 'stale');
+      const { exitCode, stderr } = await lab.run(['clean']);
+      assert.is(exitCode, 0, stderr);
+      await lab.untilNothingLeft();
+    } finally {
+      await endCgroup(group);
+    }
+    tried(PROMISE, {
+      what: 'its cgroup killed, where the hierarchy is read-only and the guard has no cgroup of its own',
+      times: 1,
+      result: 'stays attached and passes packets; `status` says stale; `clean` collected it',
+    });
+  },
+);
+
+death(
+  'the end of its pid namespace, guard and all, leaves what is told and collected from outside',
+  async () => {
+    const lab = first();
+    for (const collect of [['clean'], ONE_READING, ['detach', 'eth0']]) {
+      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+      const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
+      const run = lab.startProgram('unshare', ['--pid', '--fork', '--mount-proc', ...command]);
+      await run.says(/attached in native mode/);
+      const held = await lab.run(['detach', 'eth0']);
+      assert.is(held.exitCode, 1, held.stderr);
+      assert.match(held.stderr, /held by xdpwho watch, process 1 in another pid namespace/);
+      assert.match(held.stderr, /hint: end it there: kill 1$/);
+      const children = readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8');
+      process.kill(Number(children.trim()), 'SIGKILL');
+      await run.ended();
+      await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
+      await goesOn(lab);
+      assert.is((await statusOf(lab)).ownership, 'stale');
+      const { exitCode, stderr } = await lab.run(collect);
+      assert.is(exitCode, 0, stderr);
+      await lab.untilNothingLeft();
+    }
+    tried(PROMISE, {
+      what: 'its pid namespace ended by SIGKILL of process 1, as when a container is killed; the interface stays',
+      times: 3,
+      result:
+        'stays attached and passes packets; `status` outside says stale; the next run, `clean` or `detach` collected it',
     });
   },
 );
@@ -410,6 +544,13 @@ function makeCgroup(): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Also where a test has failed, and left something running in it. */
+async function endCgroup(group: string): Promise<void> {
+  writeFileSync(`${group}/cgroup.kill`, '1');
+  await first().until(() => readFileSync(`${group}/cgroup.procs`, 'utf8') === '', 'empty');
+  rmdirSync(group);
 }
 
 /** Runs the command from a shell that does something first. */
@@ -538,6 +679,92 @@ death(
       what: 'a bpftool that fails while the guard needs it, then works again',
       times: 1,
       result: 'tried again until it worked; the pins stayed until then',
+    });
+  },
+);
+
+/** What a bpftool does from the moment on that `net attach` has attached and failed. */
+const UNABLE: Readonly<Record<string, string>> = {
+  'fails to detach': `*" net detach "*) echo '{"error":"it broke"}'; exit 255 ;;`,
+  'says that it detached, and has not': '*" net detach "*) echo null; exit 0 ;;',
+  'fails to show': `*" net show "*) echo '{"error":"it broke"}'; exit 255 ;;`,
+  'fails at everything': '*) exit 1 ;;',
+};
+
+death(
+  'an attempt that failed and cannot be taken back says so, and leaves pins to collect by',
+  async () => {
+    const cases = Object.entries(UNABLE).flatMap(([how, acts]) =>
+      [
+        { verb: ['watch', 'eth0'], collect: ['clean'] },
+        { verb: ['log', 'eth0'], collect: ['detach', 'eth0'] },
+        { verb: ['attach', 'eth0'], collect: [...ONE_READING] },
+      ].map((each) => ({ how, acts, ...each })),
+    );
+    await share(cases, async (lab, { how, acts, verb, collect }) => {
+      const name = `${verb[0]}, ${how}`;
+      const bpftool = unableBpftool(lab, acts);
+      const { exitCode, stderr } = await lab.run([...verb, '--bpftool', bpftool]);
+      assert.is(exitCode, 1, `${name}: ${stderr}`);
+      const lines = stderr.split('\n').filter((line) => !/^xdpwho: eth0: [a-z ]+$/.test(line));
+      assert.is(lines.length, 2, `${name}: ${stderr}`);
+      assert.match(
+        lines[0] ?? '',
+        /^xdpwho: .*it broke.*; and it could not be taken back: /,
+        `${name}: ${stderr}`,
+      );
+      assert.match(lines[1] ?? '', /^ {2}hint: xdpwho clean/, name);
+      assert.equal(await lab.guards(), [], name);
+      assert.is((await lab.attached()).length, 1, name);
+      assert.is((await statusOf(lab)).ownership, 'stale', name);
+      const collected = await lab.run(collect);
+      assert.is(collected.exitCode, 0, `${name}: ${collected.stderr}`);
+      await lab.untilNothingLeft();
+    });
+    tried(PROMISE, {
+      what: 'attaching fails after it has attached, and so does taking back (`net detach`, `net show`, everything)',
+      times: cases.length,
+      result:
+        'says so; the pins stay, `status` says stale; the next run, `clean` or `detach` collected it',
+    });
+  },
+);
+
+/** A bpftool that attaches and says that it failed, and from then on does what the patterns of sh say. */
+function unableBpftool(lab: Lab, acts: string): string {
+  const name = `unable${++wrappers}`;
+  const attached = `${lab.scratch}/${name}-attached`;
+  const attach = `"$bpftool" "$@" >/dev/null; : >${attached}; echo '{"error":"it broke"}'; exit 255`;
+  return lab.bpftoolThat(
+    name,
+    `[ ! -e ${attached} ] || case " $* " in ${acts} esac
+case " $* " in *" net attach "*) ${attach} ;; esac`,
+  );
+}
+
+death(
+  'a guard whose bpftool never works again gives up, and leaves pins to collect by',
+  async () => {
+    const lab = first();
+    const broken = `${lab.scratch}/for-good`;
+    const log = `${lab.scratch}/tries`;
+    const act = `[ ! -e ${broken} ] || { echo "$*" >>${log}; exit 1; }`;
+    const run = await watching(lab, '--bpftool', lab.bpftoolThat('never-working', act));
+    // Stopped, it does not use it itself.
+    process.kill(run.pid, 'SIGSTOP');
+    writeFileSync(broken, '');
+    run.child.kill('SIGKILL');
+    await lab.until(async () => (await lab.guards()).length === 0, 'the guard has given up');
+    assert.equal(readFileSync(log, 'utf8'), '-n net show\n'.repeat(5));
+    await goesOn(lab);
+    assert.is((await statusOf(lab)).ownership, 'stale');
+    assert.is((await lab.run(['clean'])).exitCode, 0);
+    await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: 'a bpftool that fails while the guard needs it, for good',
+      times: 1,
+      result:
+        'five tries; stays attached and passes packets; `status` says stale; `clean` collected it',
     });
   },
 );

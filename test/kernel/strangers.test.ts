@@ -186,6 +186,29 @@ for (const [how, replace] of Object.entries(REPLACEMENTS)) {
   );
 }
 
+strangers('an attachment that another xdpwho made in our place is left alone too', async () => {
+  for (const death of ['SIGTERM', 'SIGKILL'] as const) {
+    const run = await watching('--interval', '10s');
+    await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'xdpdrv', 'off']);
+    rmSync(pinDirectory(), { recursive: true });
+    assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0);
+    const theirs = await programsThere();
+    const pins = readdirSync(pinDirectory());
+    run.child.kill(death);
+    await run.ended();
+    await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+    assert.equal(await programsThere(), theirs);
+    assert.equal(readdirSync(pinDirectory()), pins);
+    assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+    await lab.untilNothingLeft();
+  }
+  tried(PROMISE, {
+    what: 'our program and pins removed by hand, and `attach` run, while `watch` runs, which is then ended, or killed',
+    times: 2,
+    result: 'the program and the pins of `attach` stay',
+  });
+});
+
 strangers(
   'one that comes between the look and the detaching is detached for ours: there is no way to close that moment',
   async () => {
@@ -259,6 +282,12 @@ function pinDirectory(): string {
   return `${lab.bpffs}/xdpwho/${name}`;
 }
 
+/** A directory that is not ours, with something in it. */
+function makePrecious(): void {
+  mkdirSync(`${lab.bpffs}/precious`);
+  symlinkSync('anywhere', `${lab.bpffs}/precious/theirs`);
+}
+
 /** What somebody may do to our pins while we run. */
 const MEDDLING: Readonly<Record<string, (directory: string) => Promise<void> | void>> = {
   'the whole directory removed': (directory) => rmSync(directory, { recursive: true }),
@@ -267,8 +296,13 @@ const MEDDLING: Readonly<Record<string, (directory: string) => Promise<void> | v
   'the record removed': (directory) => rmSync(`${directory}/state`),
   'the directory moved, and a link in its place': (directory) => {
     renameSync(directory, `${lab.bpffs}/moved`);
-    mkdirSync(`${lab.bpffs}/precious`);
+    makePrecious();
     symlinkSync(`${lab.bpffs}/precious`, directory);
+  },
+  'its maps moved, and a link in their place': (directory) => {
+    renameSync(`${directory}/maps`, `${lab.bpffs}/moved`);
+    makePrecious();
+    symlinkSync(`${lab.bpffs}/precious`, `${directory}/maps`);
   },
   'its map another one, of another shape': async (directory) => {
     rmSync(`${directory}/maps/sources`);
@@ -298,7 +332,7 @@ for (const [what, meddle] of Object.entries(MEDDLING)) {
       await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
       const left = readdirSync(lab.bpffs);
       if (left.includes('precious')) {
-        assert.equal(readdirSync(`${lab.bpffs}/precious`), []);
+        assert.equal(readdirSync(`${lab.bpffs}/precious`), ['theirs']);
         rmSync(`${lab.bpffs}/precious`, { recursive: true });
         rmSync(`${lab.bpffs}/moved`, { recursive: true });
       }
