@@ -18,6 +18,7 @@ import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/frames.js';
 import { cgroupPlaces } from '../../src/kernel.js';
+import { pinsAt, readState, writeState } from '../../src/pins.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { CLI, documentIn, Lab, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
@@ -313,6 +314,8 @@ death(
       await lab.until(() => !isRunning(guard), 'the guard is dead');
       await goesOn(lab);
       assert.is((await statusOf(lab)).ownership, 'stale');
+      giveItsProcessId(lab);
+      assert.is((await statusOf(lab)).ownership, 'stale', 'its process id is used again');
       const { exitCode, stderr } = await lab.run(collect);
       assert.is(exitCode, 0, stderr);
       await lab.untilNothingLeft();
@@ -363,6 +366,14 @@ death(
     });
   },
 );
+
+/** As if this process had got the process id of the run that held the only attachment of a lab. */
+function giveItsProcessId(lab: Lab): void {
+  const pins = pinsAt(lab.bpffs, lab.pins()[0] ?? '');
+  const state = readState(pins);
+  if (state === undefined || state.holder === null) throw new Error('nobody held it');
+  writeState(pins, { ...state, holder: { ...state.holder, pid: process.pid } });
+}
 
 /** All pins of a lab. */
 function listing(lab: Lab): string[] {

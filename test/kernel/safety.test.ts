@@ -400,6 +400,7 @@ safety(
       const verbs = [
         ['status'],
         ['dump', 'eth0'],
+        ONE_READING,
         ['clean'],
         ['attach', 'eth0'],
         ['attach', 'eth0', '--replace', '--file-mode', '0444'],
@@ -425,7 +426,14 @@ safety(
             if (owner === NOBODY || what.startsWith('our')) {
               assert.equal(listing(lab.bpffs), theirs, said);
               assert.not.match(stdout, 'eth0', said);
-              if (verb[0] === 'attach') assert.is(exitCode, 1, `${said}: ${stderr}`);
+              if (/attach|watch/.test(verb[0] ?? '')) assert.is(exitCode, 1, `${said}: ${stderr}`);
+            }
+            if (what.startsWith('our') && verb[0] === 'attach') {
+              assert.match(stderr, /not a directory of a bpffs/, said);
+            }
+            // There it is not known for ours.
+            if (what.includes('no attachment') && verb[0] === 'clean') {
+              assert.equal(listing(lab.bpffs), theirs, said);
             }
             runs++;
           }
