@@ -1,4 +1,5 @@
 import {
+  chownSync,
   existsSync,
   mkdirSync,
   readlinkSync,
@@ -526,8 +527,14 @@ cleaning('temporary folders of runs that are gone', async () => {
   const folder = `/tmp/xdpwho-${dead.pid}-AbCdEf`;
   mkdirSync(folder);
   writeFileSync(`${folder}/sources.o`, '');
+  // In /tmp anybody may have made one.
+  const theirs = `/tmp/xdpwho-${dead.pid}-GhIjKl`;
+  mkdirSync(theirs);
+  chownSync(theirs, 65_534, 65_534);
   await clean();
   assert.not.ok(existsSync(folder));
+  assert.ok(existsSync(theirs), "another user's stays");
+  rmSync(theirs, { recursive: true });
 });
 
 cleaning.run();
