@@ -1,5 +1,5 @@
 /** Looking into directories that others may remove at any moment. */
-import { readdirSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
 
 /** The names in a directory; none where it is not there or may not be read. */
 export function namesIn(directory: string): string[] {
@@ -7,5 +7,14 @@ export function namesIn(directory: string): string[] {
     return readdirSync(directory);
   } catch {
     return [];
+  }
+}
+
+/** Not through a link. */
+export function isDirectory(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Attachment } from './attachment.js';
 import { BpftoolError, type MapInfo, type XdpAttachment } from './bpftool.js';
+import { isDirectory } from './directories.js';
 import { hasErrorCode } from './errors.js';
 import {
   findNetnsPath,
@@ -295,11 +296,6 @@ export class NetViews {
     }
     return undefined;
   }
-}
-
-/** Not through a link. */
-export function isDirectory(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** A link may lead anywhere; what we make are files. */

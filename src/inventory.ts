@@ -3,12 +3,12 @@ import { lstatSync, readFileSync, rmSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Attachment, detachProgram } from './attachment.js';
+import { isDirectory } from './directories.js';
 import { hasErrorCode } from './errors.js';
 import {
   examine,
   foreignEntry,
   type InventoryEntry,
-  isDirectory,
   NetViews,
   SETTLING_LOOKS,
   SETTLING_PAUSE_MS,

@@ -253,10 +253,9 @@ export function claim(pins: Pins, state: AttachmentState): boolean {
  */
 export function removePins(pins: Pins): void {
   // A link in the directory's place is nobody's attachment: only the link goes.
-  if (lstatSync(pins.directory, { throwIfNoEntry: false })?.isSymbolicLink() === true) {
-    rmSync(pins.directory, { force: true });
-    return;
-  }
+  const found = lstatSync(pins.directory, { throwIfNoEntry: false });
+  if (found?.isSymbolicLink() === true) rmSync(pins.directory, { force: true });
+  if (found?.isDirectory() !== true) return;
   for (const path of [pins.sourcesFile, pins.totalsFile, pins.program, pins.clock]) {
     removeFile(path);
   }

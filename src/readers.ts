@@ -1,6 +1,6 @@
 /** What readers pin for themselves in an attachment's directory: each under a name of its own, which says when it is dead. */
 import { mkdirSync, readlinkSync, rmSync } from 'node:fs';
-import { namesIn } from './directories.js';
+import { isDirectory, namesIn } from './directories.js';
 import { processStartTicks } from './kernel.js';
 import type { Pins } from './pins.js';
 import { isHolderAlive } from './session.js';
@@ -16,8 +16,11 @@ export function makeReaderPlace(pins: Pins): string {
 
 /** Removes the pins of readers that died together with what should have removed them. */
 export function removeDeadReaders(pins: Pins): void {
+  // A link may lead anywhere, to names that look like ours too.
+  if (!isDirectory(pins.readersDirectory)) return;
   for (const name of namesIn(pins.readersDirectory)) {
-    const [pid, startTicks = '', namespace] = name.split('-');
+    const [, pid, startTicks = '', namespace] = /^(\d+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
+    if (pid === undefined) continue;
     const pidNamespace = `pid:[${namespace}]`;
     const holder = { pid: Number(pid), startTicks, pidNamespace, command: 'log' };
     if (!isHolderAlive(holder)) rmSync(`${pins.readersDirectory}/${name}`, { force: true });

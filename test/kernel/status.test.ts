@@ -453,6 +453,7 @@ cleaning('a directory made by hand is never trusted, and removed', async () => {
   rmSync(name(), { recursive: true });
   await lab.bpftool.loadProgram(`${objects()}/pass.o`, name());
   await isNeverTrusted(/not a directory/, /it holds what xdpwho did not make/);
+  assert.is((await run(1, 'watch', 'eth0')).document['code'], 'bad-object');
   rmSync(name());
   rmSync(`${lab.bpffs}/xdpwho`, { recursive: true });
 });
