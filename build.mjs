@@ -12,7 +12,7 @@ import { buildStamp } from './setup.mjs';
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 // Of what is read now: a file that changes from here on asks for another build.
 const stamp = buildStamp();
-rmSync('dist', { recursive: true, force: true });
+await step('dist/, emptied', () => rmSync('dist', { recursive: true, force: true }));
 
 await step('types and library: dist/*.js, dist/*.d.ts', () => {
   const tsc = spawnSync(
@@ -35,7 +35,9 @@ await step('command: dist/cli.mjs, dist/cli-*.mjs', () =>
   }),
 );
 
-cpSync('src/script', 'dist/script', { recursive: true });
+await step('scripts: dist/script/*.sh', () =>
+  cpSync('src/script', 'dist/script', { recursive: true }),
+);
 
 await step('BPF objects: dist/bpf/{el,eb}', async () => {
   // Beside the other modules, so that paths relative to import.meta.url hold.
