@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { addAbortSignal, pipeline } from 'node:stream';
 import ndjson from 'ndjson';
 import { messageOf, XdpwhoError } from './errors.js';
-import { numberIn, stringIn } from './unknown.js';
+import { propertyOf, stringIn } from './unknown.js';
 
 export interface Report {
   /** In the order in which they appear. */
@@ -155,8 +155,8 @@ class InterfaceSum {
   source(record: unknown): void {
     const address = stringIn(record, 'source');
     if (address === undefined) return;
-    const packets = numberIn(record, 'packets') ?? 0;
-    const bytes = numberIn(record, 'bytes') ?? 0;
+    const packets = figureIn(record, 'packets') ?? 0;
+    const bytes = figureIn(record, 'bytes') ?? 0;
     const there = this.#sources.get(address);
     const source = there ?? {
       ...{ packets: 0, bytes: 0, packetsBefore: 0, bytesBefore: 0 },
@@ -169,10 +169,10 @@ class InterfaceSum {
     }
     source.packets = packets;
     source.bytes = bytes;
-    const rate = numberIn(record, 'packets_per_second') ?? 0;
+    const rate = figureIn(record, 'packets_per_second') ?? 0;
     source.peakPacketsPerSecond = Math.max(source.peakPacketsPerSecond, rate);
-    this.#idle.push({ source, idleMs: numberIn(record, 'idle_ms') ?? 0 });
-    const byteRate = numberIn(record, 'bytes_per_second') ?? 0;
+    this.#idle.push({ source, idleMs: figureIn(record, 'idle_ms') ?? 0 });
+    const byteRate = figureIn(record, 'bytes_per_second') ?? 0;
     if (byteRate > 0) this.#rates.push([address, byteRate]);
     if (this.#rates.length > 50 * MAX_SOURCES) this.#rates = largest(this.#rates);
   }
@@ -185,15 +185,15 @@ class InterfaceSum {
     const beforeMs = this.#timeMs;
     const timeMs = Number.isNaN(parsedMs) ? (beforeMs ?? 0) + ASSUMED_INTERVAL_MS : parsedMs;
     this.#timeMs = timeMs;
-    for (const { source, idleMs } of this.#idle) source.lastSeenMs = timeMs - idleMs;
-    const packetsPerSecond = numberIn(record, 'packets_per_second');
+    for (const { source, idleMs } of this.#idle) source.lastSeenMs = Math.max(timeMs - idleMs, 0);
+    const packetsPerSecond = figureIn(record, 'packets_per_second');
     // The first reading of what had been attached before has no rates.
     if (packetsPerSecond !== undefined) {
       this.#add({
         endMs: timeMs,
         durationMs: Math.max(timeMs - (beforeMs ?? timeMs - ASSUMED_INTERVAL_MS), 1),
         packetsPerSecond,
-        bytesPerSecond: numberIn(record, 'bytes_per_second') ?? 0,
+        bytesPerSecond: figureIn(record, 'bytes_per_second') ?? 0,
         sources: new Map(largest(this.#rates)),
       });
     }
@@ -259,8 +259,16 @@ function largest(rates: readonly (readonly [string, number])[]): (readonly [stri
   return [...rates].sort(([, a], [, b]) => b - a).slice(0, MAX_SOURCES);
 }
 
+/** Undefined where there is none. Throws a RangeError where it is none that a record could have. */
+function figureIn(record: unknown, name: string): number | undefined {
+  const value = propertyOf(record, name);
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && value >= 0 && value <= 2 ** 64) return value;
+  throw new RangeError(`${name} is no figure of a record`);
+}
+
 function figuresOf(record: unknown): Record<TotalsFigure, number> {
-  const figure = (name: TotalsFigure) => numberIn(record, name) ?? 0;
+  const figure = (name: TotalsFigure) => figureIn(record, name) ?? 0;
   return {
     sources: figure('sources'),
     packets: figure('packets'),

@@ -169,6 +169,16 @@ const WRONG: readonly (readonly [what: string, content: string, message: RegExp]
   ['null', `${text(SMALL)}null\n{"type":"totals"}\n`, /x\.ndjson: no recording of watch: \S/],
   ['other JSON', '{"a":1}\n', /record 1 has no type/],
   ['no reading', text([attached()]), /it holds no reading/],
+  [
+    'a figure without end',
+    '{"type":"totals","interface":"eth0","bytes":1e400}\n',
+    /bytes is no figure/,
+  ],
+  [
+    'a figure in words',
+    text([source('192.0.2.1', 1, 1, { idle_ms: 'long' })]),
+    /idle_ms is no fig/,
+  ],
   ['a line without an end', `{"type":"${'x'.repeat(3_000_000)}`, /: maximum buffer reached/],
 ];
 
@@ -192,6 +202,11 @@ reading.run();
 const page = suite('renderReport');
 
 const MADE = { file: 'x.ndjson', version: '1.2.3' };
+
+page('has a moment for a source that was idle since before there were any', async () => {
+  const records = [source('192.0.2.1', 1, 100, { idle_ms: 2 ** 63 }), totals(1, 100)];
+  match(renderReport(await read(records), MADE), '192.0.2.1');
+});
 
 page('is one page that needs no network and has no script', async () => {
   const html = renderReport(await read(SMALL), MADE);
