@@ -1,4 +1,4 @@
-/** Plots as SVG text: bars and lines on logarithmic axes, readable on light and dark pages. Pure. */
+/** Plots as SVG text: bars, and lines on logarithmic axes, readable on light and dark pages. Pure. */
 
 export interface Bar {
   readonly label: string;
@@ -23,14 +23,13 @@ const TOP = 44;
 const COLORS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 const INK = '#808080';
 
-/** Horizontal bars in groups, on one logarithmic axis that starts at 1. */
+/** Horizontal bars in groups, as long as their values are large. */
 export function barChart(
   title: string,
   groups: readonly (readonly [string, readonly Bar[]])[],
 ): string {
   const largest = Math.max(...groups.flatMap(([, bars]) => bars.map((bar) => bar.value)), 10);
   const room = WIDTH - LABEL_WIDTH - NOTE_WIDTH;
-  const scale = (value: number) => (Math.log10(Math.max(value, 1)) / Math.log10(largest)) * room;
   const parts: string[] = [];
   let y = TOP;
   for (const [name, bars] of groups) {
@@ -38,7 +37,7 @@ export function barChart(
     y += ROW;
     for (const bar of bars) {
       const color = bar.emphasis ? COLORS[0] : INK;
-      const width = Math.max(scale(bar.value), 1);
+      const width = Math.max((bar.value / largest) * room, 1);
       parts.push(text(LABEL_WIDTH - 8, y + 12, bar.label, { anchor: 'end' }));
       parts.push(
         `<rect x="${LABEL_WIDTH}" y="${y}" width="${width.toFixed(1)}" height="16" fill="${color}"/>`,
