@@ -49,7 +49,8 @@ exec "$@"
  *   needs no unescaping, and a name holds neither white space nor a slash.
  * - Our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
  * - An interface may have been moved to another namespace, where its program stays attached: the
- *   other namespaces are searched, each once, when ours does not have it.
+ *   others are searched when ours does not have it, each once, and by another path where a look
+ *   failed: a path by a process goes with that process.
  * - What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
  * - In /tmp anybody may make a folder of such a name: only those of our own user are removed.
  * - The token tells our directory from one that somebody made after us. One that is still empty has
@@ -100,13 +101,15 @@ detach() {
   found=
   detach_in /proc/self/fd/3 || return 1
   [ -z "$found" ] || return 0
-  places=$(ls -dLi /run/netns/* /proc/[0-9]*/ns/net 2>/dev/null | sort -un -k 1,1)
-  while read -r _ at; do
-    detach_in "$at"
-    [ -z "$found" ] || [ -z "$left" ] || return 1
-    [ -z "$found" ] || return 0
+  seen=' '
+  while read -r inode at; do
+    case $seen in *" $inode "*) continue ;; esac
+    if detach_in "$at"; then
+      [ -z "$found" ] || return 0
+      seen="$seen$inode "
+    elif [ -n "$found" ]; then return 1; fi
   done <<PLACES
-$places
+$(ls -dLi /run/netns/*; ls -dLi /proc/[0-9]*/ns/net)
 PLACES
 }
 for folder in "$scratch"*; do

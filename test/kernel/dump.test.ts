@@ -256,7 +256,7 @@ dumping("an interface that has nothing is 3, a stranger's is 4, one that is abse
   assert.equal([nothing.exitCode, nothing.code], [3, 'not-attached']);
   assert.match(
     nothing.stderr,
-    `hint: xdpwho attach eth2 --netns ${lab.netns} --bpffs ${lab.bpffs}\n`,
+    `hint: xdpwho attach eth2 --netns ${lab.netns} --bpffs ${lab.bpffs}`,
   );
   const id = await lab.attachStranger('eth2');
   const stranger = await failing('eth2');

@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/frames.js';
+import { resolveNetns } from '../../src/interfaces.js';
 import { ObjectFiles } from '../../src/object-files.js';
 import { renderCommand } from '../../src/render/command.js';
 import { suite } from '../suite.js';
@@ -282,11 +283,11 @@ broken.run();
 const interfaces = inLab('watch sees what becomes of its interface');
 
 /** An interface of its own, to be deleted, renamed or moved. */
-async function watchOther(lab: Lab, name: string, netns = lab.netns) {
+async function watchOther(lab: Lab, name: string, netns = lab.netns, more: readonly string[] = []) {
   await lab.addVeth(`to-${name}`, name);
   if (netns !== lab.netns) await lab.ip(lab.netns, ['link', 'set', 'dev', name, 'netns', netns]);
   const args = ['watch', name, '-o', 'ndjson', '--interval', '100ms'];
-  const run = lab.start([...args, '--netns', netns, '--bpffs', lab.bpffs], { bare: true });
+  const run = lab.start([...args, ...more, '--netns', netns, '--bpffs', lab.bpffs], { bare: true });
   await run.says(/attached in/);
   return run;
 }
@@ -373,6 +374,28 @@ interfaces('moved, and then it is killed: the guard finds it', async ({ lab, bef
   await run.ended();
   await lab.untilTraces(before);
   await lab.ip(lab.sender, ['link', 'del', 'dev', 'moves0']);
+});
+
+interfaces('moved, and the first way into that namespace fails', async ({ lab, before }) => {
+  const { inode, path } = resolveNetns(lab.sender);
+  const other = lab.startProgram('nsenter', [`--net=${path}`, '--', 'sleep', '120']);
+  const failing = `${lab.scratch}/fails-once`;
+  const there = `[ "$(stat -L -c %i /proc/self/ns/net)" = ${inode} ]`;
+  const act = `if ${there} && rm ${failing} 2>/dev/null; then exit 1; fi`;
+  const run = await watchOther(lab, 'lost0', lab.netns, [
+    '--bpftool',
+    wrapper(lab, 'net show', act),
+  ]);
+  run.child.kill('SIGSTOP');
+  await lab.ip(lab.netns, ['link', 'set', 'dev', 'lost0', 'netns', lab.sender]);
+  writeFileSync(failing, '');
+  run.child.kill('SIGKILL');
+  await run.ended();
+  await lab.untilTraces(before);
+  assert.not.ok(existsSync(failing), 'it has failed');
+  other.child.kill('SIGKILL');
+  await other.ended();
+  await lab.ip(lab.sender, ['link', 'del', 'dev', 'lost0']);
 });
 
 interfaces(
