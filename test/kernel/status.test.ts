@@ -198,9 +198,10 @@ detaching('twice: the second time there is nothing to change', async () => {
   assert.equal(first.document, {
     changed: true,
     interfaces: [{ interface: 'eth0', netns: lab.netns, program_id: id }],
+    failed: [],
   });
   const second = await run(0, 'detach', 'eth0');
-  assert.equal(second.document, { changed: false, interfaces: [] });
+  assert.equal(second.document, { changed: false, interfaces: [], failed: [] });
   assert.is((await run(0, 'detach', 'eth0', '-n')).document['changed'], false);
 });
 
