@@ -4,6 +4,7 @@ import type { Attachment } from './attachment.js';
 import { XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
 import { findEntry } from './inventory.js';
+import type { DetachedRecord } from './records.js';
 import { printable } from './render/text.js';
 import {
   type AttachOptions,
@@ -62,20 +63,24 @@ export class Attended {
 }
 
 /**
- * Finds what `attach` left on the interface, or attaches to it. Undefined where one of `attended`
- * has it already: it may have been named twice, by its own name and by an alternative one.
+ * Finds what `attach` left on each of the interfaces, or attaches to it, until the signal of the
+ * options ends it. The caller puts each into `attended` before it asks for the next: one that is
+ * there already is left out, since it may have been named twice, also by an alternative name.
  */
-export async function attend(
+export async function* attendEach(
   context: SessionContext,
-  options: AttachOptions,
+  options: Omit<AttachOptions, 'interface'> & { readonly interfaces: readonly string[] },
   attended: readonly Attended[],
-): Promise<{ readonly attachment: Attachment; readonly owned: boolean } | undefined> {
-  const device = await resolveInterface(options.interface, requestedNetns(options));
-  if (attended.some((each) => each.name === device)) return undefined;
-  const there = await findStaying(context, { ...options, interface: device });
-  if (there !== undefined) return { attachment: there, owned: false };
-  const attachment = await openAttachment(context, { ...options, interface: device });
-  return { attachment, owned: true };
+): AsyncGenerator<{ readonly attachment: Attachment; readonly owned: boolean }, void, void> {
+  for (const name of new Set(options.interfaces)) {
+    if (options.signal?.aborted === true) return;
+    const device = await resolveInterface(name, requestedNetns(options));
+    if (attended.some((each) => each.name === device)) continue;
+    const request = { ...options, interface: device };
+    const there = await findStaying(context, request);
+    const attachment = there ?? (await openAttachment(context, request));
+    yield { attachment, owned: there === undefined };
+  }
 }
 
 /** What `attach` left on the interface of this name, if it is whole. */
@@ -85,6 +90,12 @@ export async function findStaying(
 ): Promise<Attachment | undefined> {
   const entry = await findEntry(context, options);
   return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
+}
+
+/** The program of one interface is off it, and nothing is left. */
+export interface Detached {
+  readonly kind: 'detached';
+  readonly record: DetachedRecord;
 }
 
 /** Something that the user should know of one interface. */
@@ -112,6 +123,19 @@ export async function* follow<T extends Attended, E>(
     if (attended.length > 0) yield { kind: 'note', interface: each.name, text: failure.message };
   }
   return failure;
+}
+
+/** Takes one that has been read to its end off the list; what the run had attached is unpinned, and that is told. */
+export async function* dismiss<T extends Attended>(
+  attended: T[],
+  each: T,
+): AsyncGenerator<Detached, void, void> {
+  attended.splice(attended.indexOf(each), 1);
+  if (!each.owned) return;
+  await each.attachment.unpin();
+  const { programId } = each.attachment;
+  const record = { type: 'detached', interface: each.name, program_id: programId } as const;
+  yield { kind: 'detached', record };
 }
 
 /** Ends those that the run made: every one is tried, the first failure is told. */

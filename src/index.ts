@@ -1,7 +1,7 @@
 /** The library: everything that the command does, without its words. */
 export type { StayOptions, StayOutcome } from './attach.js';
 export type { Attachment, Standing } from './attachment.js';
-export type { Note } from './attended.js';
+export type { Detached, Note } from './attended.js';
 export type { DetachOptions } from './detach.js';
 export type { Dump } from './dump.js';
 export { type ErrorCode, EXIT_CODES, XdpwhoError } from './errors.js';

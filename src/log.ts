@@ -1,12 +1,22 @@
 /** Logging: attach, or join what is attached, and read one record for each packet; detach however it ends. */
 import type { Attachment } from './attachment.js';
-import { Attended, attend, closeAll, findStaying, follow, type Note, pause } from './attended.js';
+import {
+  Attended,
+  attendEach,
+  closeAll,
+  type Detached,
+  dismiss,
+  findStaying,
+  follow,
+  type Note,
+  pause,
+} from './attended.js';
 import { dump, dumpLines } from './dump.js';
 import { XdpwhoError } from './errors.js';
 import { resolveInterface } from './interfaces.js';
 import { type LogAccount, PacketReader, WHOLE_HISTORY } from './packets.js';
 import { formatPrefix } from './prefix.js';
-import type { DetachedRecord, LostRecord, TotalsRecord } from './records.js';
+import type { LostRecord, TotalsRecord } from './records.js';
 import { type NamedPlace, ownCommand } from './render/command.js';
 import { printable } from './render/text.js';
 import type { PacketBatch } from './ring.js';
@@ -39,7 +49,7 @@ export type LogEvent =
   | { readonly kind: 'lost'; readonly record: LostRecord }
   | { readonly kind: 'totals'; readonly record: TotalsRecord; readonly final: boolean }
   | Note
-  | { readonly kind: 'detached'; readonly record: DetachedRecord };
+  | Detached;
 
 /** Between two passes while packets come, and while none do; by `map dump`, a part of the time at most. */
 const BUSY_PASS_MS = 20;
@@ -67,12 +77,8 @@ export async function* log(
   let failure: XdpwhoError | undefined;
   try {
     requireCapabilities();
-    for (const name of new Set(options.interfaces)) {
-      if (signal.aborted) break;
-      const request = { ...options, interface: name, signal };
-      const found = await attend(context, request, logged);
-      if (found === undefined) continue;
-      const { attachment, owned } = found;
+    const found = attendEach(context, { ...options, signal }, logged);
+    for await (const { attachment, owned } of found) {
       const each = new Logged(attachment, owned);
       logged.push(each);
       if (!owned) refuseOtherLog(attachment, options.log);
@@ -162,14 +168,7 @@ async function* finish(
     if (rest.count > 0) yield* each.read(rest);
     yield await each.totals(context, true);
     await each.close();
-    logged.splice(logged.indexOf(each), 1);
-    if (!each.owned) continue;
-    await each.attachment.unpin();
-    const { programId } = each.attachment;
-    yield {
-      kind: 'detached',
-      record: { type: 'detached', interface: each.name, program_id: programId },
-    };
+    yield* dismiss(logged, each);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What readers pin for themselves in an attachment's directory: each under a name of its own, which says when it is dead. */
-import { mkdirSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { isDirectory, namesIn } from './directories.js';
-import { processStartTicks } from './kernel.js';
+import { pidNamespaceOf, processStartTicks } from './kernel.js';
 import type { Pins } from './pins.js';
 import { isHolderAlive } from './session.js';
 
@@ -29,6 +29,6 @@ export function removeDeadReaders(pins: Pins): void {
 
 /** Unique, and says which process it belongs to: pid, start time, pid namespace, number. */
 function readerName(): string {
-  const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  const namespace = /\d+/.exec(pidNamespaceOf('self') ?? '')?.[0] ?? '0';
   return `${process.pid}-${processStartTicks('self')}-${namespace}-${++readers}`;
 }

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { Attachment } from './attachment.js';
 import { dump, metricsOf } from './dump.js';
-import { systemErrorCode, XdpwhoError } from './errors.js';
+import { messageOf, systemErrorCode, XdpwhoError } from './errors.js';
 import { listInterfaces, type Netns } from './interfaces.js';
 import { findBpffs } from './inventory.js';
 import type { Listen } from './options.js';
@@ -115,7 +115,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     try {
       answer(response, 200, renderMetrics(await read(), format).join('\n'), format);
     } catch (error) {
-      const message = printable(error instanceof Error ? error.message : String(error));
+      const message = printable(messageOf(error));
       if (!signal.aborted) options.onFailure(message);
       answer(response, 503, message);
     }
@@ -179,8 +179,7 @@ async function startListening(server: Server, { host, port }: Listen): Promise<v
     await once(server, 'listening');
   } catch (cause) {
     const code = systemErrorCode(cause);
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new XdpwhoError(code === 'EACCES' ? 'not-permitted' : 'failed', why, {
+    throw new XdpwhoError(code === 'EACCES' ? 'not-permitted' : 'failed', messageOf(cause), {
       hint: code === 'EADDRINUSE' ? `ss -ltnp 'sport = :${port}'` : 'xdpwho serve --help',
       cause,
     });

@@ -1,9 +1,18 @@
 /** Watching: attach, read at intervals, and detach however it ends. */
 import type { Attachment } from './attachment.js';
-import { Attended, attend, closeAll, follow, type Note, pause } from './attended.js';
+import {
+  Attended,
+  attendEach,
+  closeAll,
+  type Detached,
+  dismiss,
+  follow,
+  type Note,
+  pause,
+} from './attended.js';
 import { XdpwhoError } from './errors.js';
 import { type Order, Ranking } from './ranking.js';
-import type { DetachedRecord, SourceRecord, TotalsRecord } from './records.js';
+import type { SourceRecord, TotalsRecord } from './records.js';
 import { type AttachOptions, requireCapabilities, type SessionContext } from './session.js';
 import { SourceSet } from './source-set.js';
 import { completeTotals, SourceReader } from './sources.js';
@@ -35,7 +44,7 @@ export type WatchEvent =
   | { readonly kind: 'joined'; readonly attachment: Attachment }
   | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean }
   | Note
-  | { readonly kind: 'detached'; readonly record: DetachedRecord };
+  | Detached;
 
 /**
  * Yields what happens, until `signal`, `durationMs`, `count` or the loss of the last interface ends
@@ -52,12 +61,8 @@ export async function* watch(
   let failure: XdpwhoError | undefined;
   try {
     requireCapabilities();
-    for (const name of new Set(options.interfaces)) {
-      if (signal.aborted) break;
-      const request = { ...options, interface: name, signal };
-      const found = await attend(context, request, watched);
-      if (found === undefined) continue;
-      const { attachment, owned } = found;
+    const found = attendEach(context, { ...options, signal }, watched);
+    for await (const { attachment, owned } of found) {
       watched.push(new Watched(context, attachment, options, owned));
       yield { kind: owned ? 'attached' : 'joined', attachment };
     }
@@ -92,14 +97,7 @@ async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGen
   for (const each of ending) if (each.owned) await each.attachment.detach();
   yield { kind: 'readings', readings: await readAll(ending), final: true };
   for (const each of ending) {
-    watched.splice(watched.indexOf(each), 1);
-    if (!each.owned) continue;
-    await each.attachment.unpin();
-    const { programId } = each.attachment;
-    yield {
-      kind: 'detached',
-      record: { type: 'detached', interface: each.name, program_id: programId },
-    };
+    yield* dismiss(watched, each);
   }
 }
 

@@ -13,6 +13,7 @@ import { findTool } from '../../src/exec.js';
 import { udpFrame } from '../../src/frames.js';
 import { ObjectFiles } from '../../src/object-files.js';
 import { CLI, Lab, OBJECTS_DIRECTORY } from '../kernel/lab.js';
+import { ipv4At } from '../kernel/table.js';
 
 const ROUNDS = 7;
 const NFT_ENTRIES = 65_536;
@@ -62,7 +63,7 @@ async function measureAgainstNft(): Promise<void> {
   }
   await fill(NFT_ENTRIES);
   const elements = Array.from({ length: NFT_ENTRIES }, (_, index) => {
-    return `198.${18 + (index >> 16)}.${(index >> 8) & 255}.${index & 255} counter packets ${index} bytes 64`;
+    return `${ipv4At(index)} counter packets ${index} bytes 64`;
   });
   const rules = `${lab.scratch}/set.nft`;
   const set = 'add set inet bench sources { type ipv4_addr; counter; }';

@@ -9,6 +9,7 @@ import { resolveNetns } from '../../src/interfaces.js';
 import { propertyOf } from '../../src/unknown.js';
 import { compileProgram as compileTestProgram, compileTool } from '../kernel/compiler.js';
 import { CLI, type Lab, type Started } from '../kernel/lab.js';
+import { ipv4At } from '../kernel/table.js';
 import { compileProgram } from './baseline.js';
 
 export interface Flood {
@@ -85,10 +86,8 @@ export class Field {
 
   /** The set with counters, of IPv4 sources; with so many in it to begin with. */
   async addSet(size: number, count = 0): Promise<void> {
-    const first = 0xc6120000;
     const elements = Array.from({ length: count }, (_, index) => {
-      const address = [24, 16, 8, 0].map((shift) => ((first + index) >>> shift) & 255).join('.');
-      return `${address} counter packets ${index + 1} bytes 64`;
+      return `${ipv4At(index)} counter packets ${index + 1} bytes 64`;
     });
     const filling = count > 0 ? `elements = { ${elements.join(', ')} };` : '';
     const rules = `
@@ -108,9 +107,12 @@ export class Field {
   }
 
   async countSet(): Promise<number> {
+    return (await this.#listSet()).split('"val"').length - 1;
+  }
+
+  async #listSet(): Promise<string> {
     const [file, args] = this.setListing();
-    const { stdout } = await execa(file, args, { maxBuffer: 1e9 });
-    return stdout.split('"val"').length - 1;
+    return (await execa(file, args, { maxBuffer: 1e9 })).stdout;
   }
 
   async removeSet(): Promise<void> {
@@ -195,11 +197,7 @@ export class Field {
         await empty.setUp();
         await this.addSet(131_072);
       },
-      account: async () => {
-        const [file, args] = this.setListing();
-        const { stdout } = await execa(file, args, { maxBuffer: 1e9 });
-        return sumCounters(JSON.parse(stdout));
-      },
+      account: async () => sumCounters(JSON.parse(await this.#listSet())),
       tearDown: async () => {
         await this.removeSet();
         await empty.tearDown();

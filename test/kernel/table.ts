@@ -5,15 +5,19 @@ import { execa } from 'execa';
 import { compileArguments, findHeaderDirectories } from '../../src/clang.js';
 import type { Lab } from './lab.js';
 
+/** IPv4 address number `index` from 198.18.0.0 on. */
+export function ipv4At(index: number): string {
+  const number = 0xc6120000 + index;
+  return [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join('.');
+}
+
 /** Source number `index` as the program makes it. */
 export function sourceAt(index: number): { source: string; packets: bigint; bytes: bigint } {
-  const number = 0xc6120000 + index;
-  const ipv4 = [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join('.');
   const high = (index >>> 16).toString(16);
   const low = (index & 0xffff).toString(16);
   const ipv6 = high === '0' ? `2001:db8::${low}` : `2001:db8::${high}:${low}`;
   return {
-    source: index % 2 === 0 ? ipv4 : ipv6,
+    source: index % 2 === 0 ? ipv4At(index) : ipv6,
     packets: BigInt(index) + 1n,
     bytes: BigInt(index) * 1_000_000_007n,
   };
