@@ -1,6 +1,6 @@
 /**
  * Builds dist/: the library's modules and types (tsc), the command with all that it needs (esbuild), and the BPF
- * objects for both byte orders (clang, through src/clang.ts). Stamped, for setup.mjs.
+ * objects for both byte orders (clang, through src/objects/compile.ts). Stamped, for setup.mjs.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,14 +24,14 @@ await step('types and library: dist/*.js, dist/*.d.ts', () => {
 });
 
 // In parts that are loaded when they are needed: help is to come at once.
-await step('command: dist/cli.mjs, dist/cli-*.mjs', () =>
+await step('command: dist/main.mjs, dist/main-*.mjs', () =>
   build({
     ...bundle,
-    entryPoints: ['src/cli.ts'],
+    entryPoints: ['src/main.ts'],
     outdir: 'dist',
     outExtension: { '.js': '.mjs' },
     splitting: true,
-    chunkNames: 'cli-[hash]',
+    chunkNames: 'main-[hash]',
   }),
 );
 
@@ -41,8 +41,8 @@ await step('scripts: dist/script/*.sh', () =>
 
 await step('BPF objects: dist/bpf/{el,eb}', async () => {
   // Beside the other modules, so that paths relative to import.meta.url hold.
-  const file = 'dist/clang-for-build.mjs';
-  await build({ ...bundle, entryPoints: ['src/clang.ts'], outfile: file });
+  const file = 'dist/compile-for-build.mjs';
+  await build({ ...bundle, entryPoints: ['src/objects/compile.ts'], outfile: file });
   try {
     const { compileObjects } = await import(new URL(file, import.meta.url).href);
     await compileObjects({ outputDirectory: 'dist/bpf' });

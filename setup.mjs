@@ -192,7 +192,7 @@ function bpftool() {
   });
 }
 
-/** In the directories that src/exec.ts gives to what it runs, not in the caller's PATH. */
+/** In the directories that src/host/exec.ts gives to what it runs, not in the caller's PATH. */
 function findAll(name) {
   const directories = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'];
   const paths = directories.map((directory) => join(SYSTEM_ROOT, directory, name));

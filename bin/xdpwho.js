@@ -6,7 +6,7 @@ if (major < 18 || (major === 18 && minor < 19)) {
   console.error(`xdpwho: node ${process.version} is too old: 18.19 or newer is needed`);
   process.exitCode = 5;
 } else {
-  import('../dist/cli.mjs').catch((error) => {
+  import('../dist/main.mjs').catch((error) => {
     if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
     console.error('xdpwho: not built yet: run `npm run build`');
     process.exitCode = 5;

@@ -7,8 +7,8 @@
 
 /*
  * A sum of the words of a packet_record or pass_head without the check itself, each times an odd
- * number of its own (digits of pi), so that no change of a single word keeps the sum. src/ring.ts
- * has the same. The products do not wait for each other.
+ * number of its own (digits of pi), so that no change of a single word keeps the sum.
+ * src/packet-log/ring.ts has the same. The products do not wait for each other.
  */
 static inline __attribute__((always_inline)) __u32 record_check(const __u32 *word)
 {

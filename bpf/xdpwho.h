@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The records that the BPF programs and user space share. src/layout.ts is the TypeScript half;
- * test/layout.test.ts holds one against the other.
+ * The records that the BPF programs and user space share. src/objects/layout.ts is the TypeScript
+ * half; test/layout.test.ts holds one against the other.
  */
 #ifndef XDPWHO_H
 #define XDPWHO_H

@@ -65,7 +65,7 @@ async function bundleIntoOne() {
     .map((name) => [name.replace(/\.sh$/, ''), readFileSync(`src/script/${name}`, 'utf8')]);
   await build({
     ...bundle,
-    entryPoints: ['src/cli.ts'],
+    entryPoints: ['src/main.ts'],
     outfile,
     banner: { js: `#!/usr/bin/env node\n${bundle.banner.js}` },
     define: {

@@ -54,7 +54,7 @@ export function renderApiReference(read: (path: string) => string): string {
 
 /** `export { a, type B } from './c.js';` */
 function exportsIn(index: string): Export[] {
-  return [...index.matchAll(/export (?:type )?\{([^}]*)\} from '\.\/([\w-]+)\.js'/g)].flatMap(
+  return [...index.matchAll(/export (?:type )?\{([^}]*)\} from '\.\/([\w/-]+)\.js'/g)].flatMap(
     ([, names = '', module = '']) =>
       names
         .split(',')

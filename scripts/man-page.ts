@@ -9,9 +9,9 @@ import {
   type Example,
   generalOptions,
   type OptionDescription,
-} from '../src/commands/command-line.js';
+} from '../src/cli/parser.js';
 import { loadCommands } from '../src/commands/verbs.js';
-import { wrapWords } from '../src/render/text.js';
+import { wrapWords } from '../src/text/text.js';
 
 export const MAN_PAGE = fileURLToPath(new URL('../man/xdpwho.1', import.meta.url));
 

@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { udpFrame } from '../src/frames.js';
+import { udpFrame } from '../src/model/frames.js';
 import { CLI, Lab } from '../test/kernel/lab.js';
 import { Tmux } from '../test/kernel/tmux.js';
 import { renderTerminalPicture } from './terminal-picture.js';

@@ -1,10 +1,5 @@
 /** The library: everything that the command does, without its words. */
-export type { StayOptions, StayOutcome } from './attach.js';
-export type { Attachment, Standing } from './attachment.js';
-export type { Detached, Note } from './attended.js';
-export type { DetachOptions } from './detach.js';
-export type { Dump } from './dump.js';
-export { type ErrorCode, EXIT_CODES, XdpwhoError } from './errors.js';
+
 export {
   attach,
   attachToStay,
@@ -17,8 +12,10 @@ export {
   status,
   type WithSession,
   watch,
-} from './library.js';
-export type { LogEvent, LogRunOptions } from './log.js';
+} from './api.js';
+export type { Attachment, Standing } from './attachment/attachment.js';
+export type { AttachOptions, LogOptions, SessionContext } from './attachment/context.js';
+export { type ErrorCode, EXIT_CODES, XdpwhoError } from './model/errors.js';
 export type {
   AnyRecord,
   AttachedRecord,
@@ -32,8 +29,12 @@ export type {
   SourceRecord,
   StatusRecord,
   TotalsRecord,
-} from './records.js';
-export type { PacketBatch } from './ring.js';
-export type { AttachOptions, LogOptions, SessionContext } from './session.js';
-export type { StatusOptions } from './status.js';
-export type { Reading, WatchEvent, WatchOptions } from './watch.js';
+} from './model/records.js';
+export type { PacketBatch } from './packet-log/ring.js';
+export type { StayOptions, StayOutcome } from './verbs/attach.js';
+export type { DetachOptions } from './verbs/detach.js';
+export type { Dump } from './verbs/dump.js';
+export type { LogEvent, LogRunOptions } from './verbs/log.js';
+export type { StatusOptions } from './verbs/status.js';
+export type { Detached, Note } from './verbs/tracked.js';
+export type { Reading, WatchEvent, WatchOptions } from './verbs/watch.js';

@@ -6,19 +6,10 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import ndjson from 'ndjson';
 import * as assert from 'uvu/assert';
-import { Attachment } from '../src/attachment.js';
-import { Bpftool } from '../src/bpftool.js';
-import {
-  decodeSourceEntry,
-  decodeTotals,
-  formatAddress,
-  parseSourceLines,
-  parseTotalsLine,
-} from '../src/decode.js';
-import { hasErrorCode, XdpwhoError } from '../src/errors.js';
-import { ownNetns, parseProcNetDev } from '../src/interfaces.js';
-import { countListMembers, parseMounts } from '../src/kernel.js';
-import { patchObject } from '../src/object.js';
+import { Attachment } from '../src/attachment/attachment.js';
+import { initialState } from '../src/attachment/defaults.js';
+import { parsePinName, pinName, pinsIn } from '../src/attachment/pin-paths.js';
+import { readState } from '../src/attachment/record.js';
 import {
   parseChoice,
   parseCount,
@@ -26,14 +17,25 @@ import {
   parseFileMode,
   parseFormat,
   parseInterval,
-} from '../src/options.js';
-import { parsePinName, pinName, pinsIn, readState } from '../src/pins.js';
-import { addressKey, contains, groupOf, parseGrouping, parsePrefix } from '../src/prefix.js';
-import { renderDocument, stringifyRecord } from '../src/render/json.js';
-import { printable } from '../src/render/text.js';
-import { initialState } from '../src/session.js';
-import { EntrySplitter, SourceReader } from '../src/sources.js';
-import { parseToolJson } from '../src/unknown.js';
+} from '../src/cli/option-values.js';
+import { Bpftool } from '../src/host/bpftool.js';
+import { parseProcNetDev } from '../src/host/interfaces.js';
+import { countListMembers, parseMounts } from '../src/host/kernel.js';
+import { ownNetns } from '../src/host/netns.js';
+import { addressKey, formatAddress } from '../src/model/address.js';
+import { hasErrorCode, XdpwhoError } from '../src/model/errors.js';
+import { parseToolJson } from '../src/model/json-values.js';
+import { contains, groupOf, parseGrouping, parsePrefix } from '../src/model/prefix.js';
+import { patchObject } from '../src/objects/patch.js';
+import {
+  decodeSourceEntry,
+  decodeTotals,
+  parseSourceLines,
+  parseTotalsLine,
+} from '../src/table/decode.js';
+import { EntrySplitter, SourceReader } from '../src/table/source-reader.js';
+import { renderDocument, stringifyRecord } from '../src/text/json.js';
+import { printable } from '../src/text/text.js';
 import { tried } from './reliability.js';
 import { suite } from './suite.js';
 

@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { equal, is, ok } from 'uvu/assert';
 import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
-import { generalOptions, parseCommandLine } from '../src/commands/command-line.js';
+import { generalOptions, parseCommandLine } from '../src/cli/parser.js';
 import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
-import { EXIT_CODES } from '../src/errors.js';
-import { findTool } from '../src/exec.js';
+import { findTool } from '../src/host/exec.js';
+import { EXIT_CODES } from '../src/model/errors.js';
 import { suite } from './suite.js';
 
 const page = readFileSync(MAN_PAGE, 'utf8');

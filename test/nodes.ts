@@ -7,7 +7,7 @@ import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { propertyOf } from '../src/unknown.js';
+import { propertyOf } from '../src/model/json-values.js';
 import { NODE_VERSIONS, PROJECT, prepareNode } from './vm/image.js';
 import { type NodeReport, renderNodes, replaceSection } from './vm/report.js';
 import { start } from './vm/run.js';

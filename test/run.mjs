@@ -14,6 +14,9 @@ import { constants } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+/** The stages that need a kernel, and their folders; every other test is of the stage `unit`. */
+const STAGES = { kernel: 'test/kernel/', bench: 'test/benchmarks/', vm: 'test/vm/' };
+
 const self = fileURLToPath(import.meta.url);
 const root = dirname(dirname(self));
 const jobs = Number(process.env.TEST_JOBS ?? 2);
@@ -57,8 +60,11 @@ function select(stage) {
   if (found?.isFile()) return [resolve(stage)];
   if (found?.isDirectory()) return testsIn(resolve(stage));
   const files = testsIn(join(root, 'test')).filter((file) => !file.includes('/fixtures/'));
-  if (stage === 'unit') return files.filter((file) => !/\/test\/(kernel|bench|vm)\//.test(file));
-  const pattern = new RegExp(['kernel', 'bench', 'vm'].includes(stage) ? `^test/${stage}/` : stage);
+  const paths = Object.values(STAGES);
+  const isOf = (path, file) => relative(root, file).startsWith(path);
+  if (stage === 'unit') return files.filter((file) => !paths.some((path) => isOf(path, file)));
+  if (Object.hasOwn(STAGES, stage)) return files.filter((file) => isOf(STAGES[stage], file));
+  const pattern = new RegExp(stage);
   return files.filter((file) => pattern.test(relative(root, file)));
 }
 
@@ -114,7 +120,7 @@ function startFile(file, running) {
     child.once('close', () => {
       const how = child.signalCode ?? `exit ${child.exitCode}`;
       if (!done) problems.push(`the process ended (${how}) before its tests did`);
-      if (skipsFail && counts.skipped > 0 && /(^|\/)(kernel|bench|vm)\//.test(name)) {
+      if (skipsFail && counts.skipped > 0 && /(^|\/)(kernel|benchmarks|vm)\//.test(name)) {
         problems.push(
           `${counts.skipped} skipped: with CI=true, as root, every kernel test has to run`,
         );

@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transform } from 'esbuild';
 import { equal, is, match, not, ok } from 'uvu/assert';
-import { TOOL_DIRECTORIES } from '../src/exec.js';
+import { TOOL_DIRECTORIES } from '../src/host/exec.js';
 import { suite } from './suite.js';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
@@ -79,7 +79,7 @@ class Machine {
     this.write('project/packaging/bundle.mjs', '');
     this.write('project/package-lock.json', LOCK('1.0.0'));
     this.write('project/tsconfig.build.json', '{}');
-    this.write('project/src/cli.ts', 'one');
+    this.write('project/src/main.ts', 'one');
     this.write('project/bpf/xdpwho.bpf.c', 'one');
     this.write(
       'project/build.mjs',
@@ -386,7 +386,7 @@ asUser('installs the modules again only when they differ from the lock file', ({
   equal(machine.calls(), [NPM_CI, 'build']);
 });
 
-for (const file of ['src/cli.ts', 'bpf/xdpwho.bpf.c', 'build.mjs', 'package.json']) {
+for (const file of ['src/main.ts', 'bpf/xdpwho.bpf.c', 'build.mjs', 'package.json']) {
   asUser(`builds again after a change of ${file}`, ({ machine }) => {
     machine.installAllBut();
     const run = () => machine.setup(['test'], { asNobody: true });
@@ -410,10 +410,10 @@ asUser('ends in one line when npm ci or the build fails', ({ machine }) => {
     'root/usr/bin/npm',
     'mkdir -p node_modules; cp package-lock.json node_modules/.package-lock.json',
   );
-  machine.write('project/build.mjs', "console.error('no src/cli.ts'); process.exit(1);");
+  machine.write('project/build.mjs', "console.error('no src/main.ts'); process.exit(1);");
   const build = machine.setup(['test'], { asNobody: true });
   is(build.status, 1);
-  match(build.stderr, /^ {4}no src\/cli\.ts\nsetup: build: failed \(exit 1\), see above\n$/m);
+  match(build.stderr, /^ {4}no src\/main\.ts\nsetup: build: failed \(exit 1\), see above\n$/m);
 });
 
 asUser('hands a signal on to the demo and waits for it', async ({ machine }) => {
@@ -474,7 +474,7 @@ asUser.run();
 
 const paths = suite('the directories that setup.mjs looks in');
 
-paths('are those that src/exec.ts takes tools from', () => {
+paths('are those that src/host/exec.ts takes tools from', () => {
   const text = readFileSync(join(repository, 'setup.mjs'), 'utf8');
   const looked = TOOL_DIRECTORIES.map((path) => `'${path.slice(1)}'`).join(', ');
   ok(text.includes(`[${looked}]`));

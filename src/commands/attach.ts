@@ -1,16 +1,7 @@
 /** `attach`: attach, pin, return. */
-import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../attach.js';
-import type { CommandLine } from '../bpftool.js';
-import { XdpwhoError } from '../errors.js';
-import { resolveInterface } from '../interfaces.js';
-import { planAttachment, planReplacement } from '../plan.js';
-import { renderCommand } from '../render/command.js';
-import { renderDocument } from '../render/json.js';
-import { printable } from '../render/text.js';
-import { requestedNetns, type SessionContext } from '../session.js';
-import { describeForJson, fileNote } from '../status.js';
-import { defineCommand } from './command-line.js';
-import type { CommandContext } from './context.js';
+
+import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { CommandContext } from '../cli/context.js';
 import {
   attachOptions,
   bpffsOption,
@@ -24,8 +15,18 @@ import {
   netnsOption,
   outputOption,
   refuseWithoutLog,
-} from './options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import type { CommandLine } from '../host/bpftool.js';
+import { resolveInterface } from '../host/interfaces.js';
+import { XdpwhoError } from '../model/errors.js';
+import { renderDocument } from '../text/json.js';
+import { renderCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../verbs/attach.js';
+import { planAttachment, planReplacement } from '../verbs/dry-run.js';
+import { describeForJson, fileNote } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 import { describeAttachment } from './watch.js';
 

@@ -1,22 +1,22 @@
 /** `bench`: what a program costs per packet on this host. */
 import { readFileSync } from 'node:fs';
-import { Bench, compareWithSaved, DEFAULT_ROUNDS, LEAST_ROUNDS } from '../bench.js';
-import { parseSaved } from '../comparison.js';
-import { systemErrorCode, XdpwhoError } from '../errors.js';
-import { measureLive } from '../live-bench.js';
-import { parseCount, parseDuration, parsePercentage } from '../options.js';
+import { Bench, compareWithSaved, DEFAULT_ROUNDS, LEAST_ROUNDS } from '../bench/bench.js';
+import { parseSaved } from '../bench/compare.js';
+import { measureLive } from '../bench/live.js';
 import {
   bencherMetrics,
   liveBencherMetrics,
   renderComparisons,
   renderCosts,
   renderLiveCost,
-} from '../render/bench.js';
-import { renderDocument } from '../render/json.js';
-import { defineCommand } from './command-line.js';
-import type { CommandContext } from './context.js';
-import { netnsOption, outputOption, parsePath, textOption } from './options.js';
-import { write } from './printing.js';
+} from '../bench/table.js';
+import type { CommandContext } from '../cli/context.js';
+import { parseCount, parseDuration, parsePercentage } from '../cli/option-values.js';
+import { netnsOption, outputOption, parsePath, textOption } from '../cli/options.js';
+import { write } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { renderDocument } from '../text/json.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'json' | 'bmf';

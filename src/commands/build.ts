@@ -1,8 +1,9 @@
 /** `xdpwho build`: compiles the BPF objects. The package comes with them: this is for those who change the C. */
-import { compileObjects } from '../clang.js';
-import { messageOf, systemErrorCode, XdpwhoError } from '../errors.js';
-import { defineCommand } from './command-line.js';
-import { parsePath, textOption } from './options.js';
+
+import { parsePath, textOption } from '../cli/options.js';
+import { defineCommand } from '../cli/parser.js';
+import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { compileObjects } from '../objects/compile.js';
 
 const DEFAULT_DIRECTORY = 'xdpwho-bpf';
 

@@ -1,11 +1,10 @@
-/** `clean`: remove what dead runs left behind. */
-import { clean } from '../inventory.js';
-import type { CleanedRecord } from '../records.js';
-import { renderDocument } from '../render/json.js';
-import { printable } from '../render/text.js';
-import { defineCommand } from './command-line.js';
-import { bpffsOption, dryRunOption, netnsOption, outputOption } from './options.js';
-import { write, writeRecords } from './printing.js';
+import { bpffsOption, dryRunOption, netnsOption, outputOption } from '../cli/options.js';
+import { write, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import type { CleanedRecord } from '../model/records.js';
+import { renderDocument } from '../text/json.js';
+import { printable } from '../text/text.js';
+import { clean } from '../verbs/clean.js';
 import { sessionContext } from './session-context.js';
 
 export const cleanCommand = defineCommand({

@@ -1,10 +1,10 @@
 /** `completion`: what a shell needs to complete our command lines. */
 import { basename } from 'node:path';
-import { XdpwhoError } from '../errors.js';
-import { parseChoice } from '../options.js';
-import { renderCompletion, SHELLS } from '../render/completion.js';
-import { type AnyCommand, defineCommand, generalOptions } from './command-line.js';
-import { write } from './printing.js';
+import { renderCompletion, SHELLS } from '../cli/completion.js';
+import { parseChoice } from '../cli/option-values.js';
+import { write } from '../cli/output.js';
+import { type AnyCommand, defineCommand, generalOptions } from '../cli/parser.js';
+import { XdpwhoError } from '../model/errors.js';
 
 /** `loadCommands`: all of them, this one included. */
 export function makeCompletionCommand(

@@ -1,10 +1,11 @@
 /** `demo`: the main job on traffic of its own, and the counts checked. */
-import { demo } from '../demo.js';
-import { renderCounts } from '../render/counts.js';
-import { renderDocument } from '../render/json.js';
-import { defineCommand } from './command-line.js';
-import { attachOptions, outputOption } from './options.js';
-import { write } from './printing.js';
+
+import { attachOptions, outputOption } from '../cli/options.js';
+import { write } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { renderCounts } from '../demo/counts-table.js';
+import { demo } from '../demo/demo.js';
+import { renderDocument } from '../text/json.js';
 import { sessionContext } from './session-context.js';
 import { tell, viewOf } from './watch.js';
 

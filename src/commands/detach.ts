@@ -1,15 +1,8 @@
 /** `detach`: detach and unpin what is ours. */
-import { type DetachOptions, detachEntry, findDetachable, refusalOf } from '../detach.js';
-import { XdpwhoError } from '../errors.js';
-import { type InventoryEntry, listAttachments } from '../inventory.js';
-import { planDetachment } from '../plan.js';
-import type { DetachedRecord } from '../records.js';
-import { renderCommand } from '../render/command.js';
-import { renderDocument } from '../render/json.js';
-import { printable } from '../render/text.js';
-import type { SessionContext } from '../session.js';
-import { defineCommand } from './command-line.js';
-import type { CommandContext } from './context.js';
+
+import type { SessionContext } from '../attachment/context.js';
+import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import type { CommandContext } from '../cli/context.js';
 import {
   bpffsOption,
   dryRunOption,
@@ -19,8 +12,16 @@ import {
   interfacesOf,
   netnsOption,
   outputOption,
-} from './options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { DetachedRecord } from '../model/records.js';
+import { renderDocument } from '../text/json.js';
+import { renderCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import { type DetachOptions, detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
+import { planDetachment } from '../verbs/dry-run.js';
 import { sessionContext } from './session-context.js';
 
 export const detachCommand = defineCommand({

@@ -1,9 +1,5 @@
 /** `xdpwho doctor`: what this host has and lacks, and what mends it. */
-import { DEFAULT_BPFFS } from '../pins.js';
-import { checkHost, checkInterface } from '../probes.js';
-import { renderChecks } from '../render/checks.js';
-import { renderDocument } from '../render/json.js';
-import { defineCommand } from './command-line.js';
+import { DEFAULT_BPFFS } from '../attachment/pins.js';
 import {
   bpffsOption,
   interfaceOption,
@@ -11,8 +7,12 @@ import {
   interfacesIn,
   netnsOption,
   outputOption,
-} from './options.js';
-import { write } from './printing.js';
+} from '../cli/options.js';
+import { write } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { checkHost, checkInterface } from '../doctor/checks.js';
+import { renderChecks } from '../doctor/table.js';
+import { renderDocument } from '../text/json.js';
 
 const DEFAULT_COLUMNS = 80;
 

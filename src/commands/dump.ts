@@ -1,18 +1,7 @@
 /** `dump`: the counters now. */
-import type { Attachment } from '../attachment.js';
-import { type Dump, dump, dumpLines, findToRead, METRICS_TOP, metricsOf } from '../dump.js';
-import { XdpwhoError } from '../errors.js';
-import { planReading } from '../plan.js';
-import { parseGrouping, parsePrefix } from '../prefix.js';
-import type { TotalsRecord } from '../records.js';
-import { renderDocument } from '../render/json.js';
-import { type MetricsFormat, renderMetrics } from '../render/prometheus.js';
-import { renderSourcesTable } from '../render/sources-table.js';
-import { printable } from '../render/text.js';
-import type { SessionContext } from '../session.js';
-import { describeForJson } from '../status.js';
-import { defineCommand } from './command-line.js';
-import type { CommandContext } from './context.js';
+import type { Attachment } from '../attachment/attachment.js';
+import type { SessionContext } from '../attachment/context.js';
+import type { CommandContext } from '../cli/context.js';
 import {
   bpffsOption,
   dryRunOption,
@@ -23,8 +12,20 @@ import {
   outputOption,
   rankingOptions,
   textOption,
-} from './options.js';
-import { write, writeCommands, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { renderSourcesTable } from '../cli/sources-table.js';
+import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
+import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
+import { XdpwhoError } from '../model/errors.js';
+import { parseGrouping, parsePrefix } from '../model/prefix.js';
+import type { TotalsRecord } from '../model/records.js';
+import { renderDocument } from '../text/json.js';
+import { printable } from '../text/text.js';
+import { planReading } from '../verbs/dry-run.js';
+import { type Dump, dump, dumpLines, findToRead } from '../verbs/dump.js';
+import { describeForJson } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;

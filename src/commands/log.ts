@@ -1,13 +1,7 @@
 /** `log`: one line for each packet. */
-import { XdpwhoError } from '../errors.js';
-import { findLogged, type LogEvent, log, logHistory } from '../log.js';
-import { parseCount, parseDuration, parseInterval } from '../options.js';
-import { planLog } from '../plan.js';
-import type { TotalsRecord } from '../records.js';
-import { PacketLines } from '../render/packets.js';
-import { printable } from '../render/text.js';
-import { defineCommand } from './command-line.js';
-import { type CommandContext, isOutputClosed } from './context.js';
+
+import { type CommandContext, isOutputClosed } from '../cli/context.js';
+import { parseCount, parseDuration, parseInterval } from '../cli/option-values.js';
 import {
   attachOptions,
   bpffsOption,
@@ -20,8 +14,15 @@ import {
   netnsOption,
   outputOption,
   textOption,
-} from './options.js';
-import { write, writeCommands, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { TotalsRecord } from '../model/records.js';
+import { PacketLines } from '../packet-log/lines.js';
+import { printable } from '../text/text.js';
+import { planLog } from '../verbs/dry-run.js';
+import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
 import { sessionContext } from './session-context.js';
 import { describeAttachment, describeLog } from './watch.js';
 

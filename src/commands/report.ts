@@ -2,14 +2,14 @@
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { systemErrorCode, XdpwhoError } from '../errors.js';
-import { renderReport } from '../render/report.js';
-import { printable } from '../render/text.js';
-import { readReport } from '../report.js';
-import { defineCommand } from './command-line.js';
-import type { CommandContext } from './context.js';
-import { parsePath, textOption } from './options.js';
-import { write } from './printing.js';
+import type { CommandContext } from '../cli/context.js';
+import { parsePath, textOption } from '../cli/options.js';
+import { write } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { renderReport } from '../report/page.js';
+import { readReport } from '../report/recording.js';
+import { printable } from '../text/text.js';
 
 export const reportCommand = defineCommand({
   command: 'report [file]',

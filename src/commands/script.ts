@@ -1,10 +1,6 @@
 /** `script`: one verb as a POSIX shell script, for a host without Node. */
-import { XdpwhoError } from '../errors.js';
-import { nameFault } from '../interfaces.js';
-import { parseChoice } from '../options.js';
-import { printable } from '../render/text.js';
-import { renderScript, SCRIPT_VERBS } from '../script.js';
-import { defineCommand } from './command-line.js';
+
+import { parseChoice } from '../cli/option-values.js';
 import {
   attachOptions,
   bpffsOption,
@@ -12,8 +8,13 @@ import {
   interfaceOption,
   interfacesIn,
   netnsOption,
-} from './options.js';
-import { write } from './printing.js';
+} from '../cli/options.js';
+import { write } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { nameFault } from '../host/interfaces.js';
+import { XdpwhoError } from '../model/errors.js';
+import { renderScript, SCRIPT_VERBS } from '../script/script.js';
+import { printable } from '../text/text.js';
 
 export const scriptCommand = defineCommand({
   command: 'script <verb> [interface]',

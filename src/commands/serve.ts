@@ -1,10 +1,6 @@
 /** `serve`: the counters over HTTP, for Prometheus. */
-import { Bpftool } from '../bpftool.js';
-import { METRICS_TOP } from '../dump.js';
-import { findTool } from '../exec.js';
-import { parseCount, parseListen } from '../options.js';
-import { readMetrics, serve } from '../serve.js';
-import { defineCommand } from './command-line.js';
+
+import { parseCount, parseListen } from '../cli/option-values.js';
 import {
   bpffsOption,
   interfaceOption,
@@ -12,7 +8,12 @@ import {
   interfacesOf,
   netnsOption,
   textOption,
-} from './options.js';
+} from '../cli/options.js';
+import { defineCommand } from '../cli/parser.js';
+import { Bpftool } from '../host/bpftool.js';
+import { findTool } from '../host/exec.js';
+import { METRICS_TOP } from '../metrics/metrics.js';
+import { readMetrics, serve } from '../metrics/serve.js';
 
 const DEFAULT_LISTEN = '127.0.0.1:9927';
 

@@ -1,6 +1,5 @@
-/** What a command hands to the session. */
-import type { SessionContext } from '../session.js';
-import type { CommandContext } from './context.js';
+import type { SessionContext } from '../attachment/context.js';
+import type { CommandContext } from '../cli/context.js';
 
 /** Finds bpftool. Rejects where it is absent or fails. */
 export async function sessionContext(context: CommandContext): Promise<SessionContext> {

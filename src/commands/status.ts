@@ -1,10 +1,5 @@
 /** `status`: what is attached, how, and whose it is. */
-import { EXIT_CODES } from '../errors.js';
-import type { StatusRecord } from '../records.js';
-import { renderDocument } from '../render/json.js';
-import { renderStatus } from '../render/status.js';
-import { status } from '../status.js';
-import { defineCommand } from './command-line.js';
+
 import {
   bpffsOption,
   dryRunOption,
@@ -13,8 +8,14 @@ import {
   interfacesIn,
   netnsOption,
   outputOption,
-} from './options.js';
-import { write, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { write, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { renderStatus } from '../cli/status-table.js';
+import { EXIT_CODES } from '../model/errors.js';
+import type { StatusRecord } from '../model/records.js';
+import { renderDocument } from '../text/json.js';
+import { status } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 
 export const statusCommand = defineCommand({

@@ -2,7 +2,7 @@
  * Every verb, in the order in which help lists them. Commands are loaded when they are asked for, so
  * that help comes at once; test/verbs.test.ts holds the words here against theirs.
  */
-import type { AnyCommand, Verb } from './command-line.js';
+import type { AnyCommand, Verb } from '../cli/parser.js';
 
 /** The one that runs when no verb is given. */
 export const DEFAULT_VERB: Verb = lazy(

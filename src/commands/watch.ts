@@ -1,22 +1,8 @@
 /** `watch`: attach, show sources live, detach. */
-import type { Attachment } from '../attachment.js';
-import { endingOf } from '../attended.js';
-import { countPossibleCpus } from '../kernel.js';
-import { SEGMENT_RECORDS } from '../layout.js';
-import type { LogState } from '../pins.js';
-import { planWatch } from '../plan.js';
-import type { AttachedRecord } from '../records.js';
-import { formatCount } from '../render/figures.js';
-import { renderDocument } from '../render/json.js';
-import { drawsInPlace, Screen } from '../render/screen.js';
-import { renderSourcesTable } from '../render/sources-table.js';
-import { printable } from '../render/text.js';
-import { ringBytes } from '../ring.js';
-import { estimatedSourceBytes } from '../session.js';
-import { type Reading, type WatchEvent, type WatchOptions, watch } from '../watch.js';
-import { defineCommand } from './command-line.js';
-import { type CommandContext, isOutputClosed } from './context.js';
-import { LiveView } from './live.js';
+import type { Attachment } from '../attachment/attachment.js';
+import { estimatedSourceBytes } from '../attachment/defaults.js';
+import type { LogState } from '../attachment/record.js';
+import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import {
   attachOptions,
   bpffsOption,
@@ -28,8 +14,22 @@ import {
   outputOption,
   rankingOptions,
   timingOptions,
-} from './options.js';
-import { write, writeCommands, writeRecords } from './printing.js';
+} from '../cli/options.js';
+import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { defineCommand } from '../cli/parser.js';
+import { drawsInPlace, Screen } from '../cli/screen.js';
+import { renderSourcesTable } from '../cli/sources-table.js';
+import { endingOf } from '../host/abort.js';
+import { countPossibleCpus } from '../host/kernel.js';
+import { LiveView } from '../live/view.js';
+import type { AttachedRecord } from '../model/records.js';
+import { SEGMENT_RECORDS } from '../objects/layout.js';
+import { ringBytes } from '../objects/ring-size.js';
+import { formatCount } from '../text/figures.js';
+import { renderDocument } from '../text/json.js';
+import { printable } from '../text/text.js';
+import { planWatch } from '../verbs/dry-run.js';
+import { type Reading, type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json';

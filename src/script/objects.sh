@@ -32,7 +32,7 @@ count_members() {
   echo $total
 }
 
-# The same as defaultMaxSources in src/session.ts: a power of two that fits into the memory for a table.
+# The same as defaultMaxSources in src/attachment/defaults.ts: a power of two that fits into the memory for a table.
 default_max_sources() {
   size=$largest_default
   while [ $((size * (element_bytes + value_bytes * $1))) -gt $table_bytes ]; do size=$((size / 2)); done

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { propertyOf } from '../../src/unknown.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { udpFrame } from '../../src/model/frames.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
 

@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { requireTool, startCompanion } from '../../src/exec.js';
-import { arpFrame, udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { ObjectFiles } from '../../src/object-files.js';
-import { numberIn, propertyOf, stringIn } from '../../src/unknown.js';
-import { compileProgram } from '../bench/baseline.js';
-import { bencherFault } from '../bencher-metrics.js';
+import { requireTool, startCompanion } from '../../src/host/exec.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { arpFrame, udpFrame } from '../../src/model/frames.js';
+import { numberIn, propertyOf, stringIn } from '../../src/model/json-values.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { bencherFault } from '../bench/bencher-metrics.js';
+import { compileProgram } from '../benchmarks/baseline.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, listIn, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 

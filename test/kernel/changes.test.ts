@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';

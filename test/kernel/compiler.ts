@@ -1,7 +1,7 @@
 /** Test programs in C: what the kernel offers and neither bpftool nor Node can ask it for. */
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { findHeaderDirectories } from '../../src/clang.js';
+import { findHeaderDirectories } from '../../src/objects/compile.js';
 import type { Lab } from './lab.js';
 
 /** Compiles `test/kernel/NAME.c`, with libbpf, into a program of the lab's. Returns its path. */

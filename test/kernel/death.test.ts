@@ -16,9 +16,10 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { cgroupPlaces } from '../../src/kernel.js';
-import { pinsAt, readState, writeState } from '../../src/pins.js';
+import { pinsAt } from '../../src/attachment/pin-paths.js';
+import { readState, writeState } from '../../src/attachment/record.js';
+import { cgroupPlaces } from '../../src/host/kernel.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { CLI, documentIn, Lab, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { propertyOf } from '../../src/unknown.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
 

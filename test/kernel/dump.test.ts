@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/exec.js';
-import { arpFrame, malformedFrame, udpFrame } from '../../src/frames.js';
-import { parseMetrics } from '../metrics.js';
+import { findTool } from '../../src/host/exec.js';
+import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
+import { parseMetrics } from '../metrics/text-format.js';
 import { suite } from '../suite.js';
 import {
   CLI,

@@ -1,10 +1,10 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { ObjectFiles } from '../../src/object-files.js';
-import { renderCommand } from '../../src/render/command.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { udpFrame } from '../../src/model/frames.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { renderCommand } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, lastReading, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
 

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import {
   documentIn,
@@ -159,7 +159,7 @@ reading(
   },
 );
 
-// The file itself may name a source twice then, see src/source-set.ts; it is the kernel's own.
+// The file itself may name a source twice then, see src/table/source-set.ts; it is the kernel's own.
 reading('cuts no line while the table churns, and `dump` names no source twice', async () => {
   const { file } = await told(['attach', 'eth0', '--max-sources', '256']);
   let sending = true;

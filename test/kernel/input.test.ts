@@ -2,8 +2,8 @@ import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } 
 import { endianness } from 'node:os';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { type ErrorCode, EXIT_CODES } from '../../src/errors.js';
-import { propertyOf } from '../../src/unknown.js';
+import { type ErrorCode, EXIT_CODES } from '../../src/model/errors.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
 

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { pinName } from '../../src/pins.js';
+import { pinName } from '../../src/attachment/pin-paths.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, WHY_NOT } from './lab.js';
 

@@ -2,7 +2,6 @@
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, ok, unreachable } from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
 import {
   attach,
   attachToStay,
@@ -14,6 +13,7 @@ import {
   watch,
   XdpwhoError,
 } from '../../src/index.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { Lab, WHY_NOT } from './lab.js';
 

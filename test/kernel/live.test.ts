@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { equal, is, match, not, ok } from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, WHY_NOT } from './lab.js';
 import { Tmux, type TmuxOptions, WHY_NO_TMUX } from './tmux.js';

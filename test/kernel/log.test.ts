@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { compileArguments, findHeaderDirectories } from '../../src/clang.js';
-import { requireTool, run } from '../../src/exec.js';
-import { arpFrame, malformedFrame, udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { ObjectFiles } from '../../src/object-files.js';
+import { requireTool, run } from '../../src/host/exec.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
+import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
+import { ObjectFiles } from '../../src/objects/files.js';
 import { suite } from '../suite.js';
 import { compileProgram, compileTool } from './compiler.js';
 import {

@@ -12,8 +12,8 @@ import {
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
-import { findTool } from '../../src/exec.js';
-import { quoteWord } from '../../src/render/command.js';
+import { findTool } from '../../src/host/exec.js';
+import { quoteWord } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
 import { DebianRoot, WHY_NO_ROOT } from './debian-root.js';
 import { Lab } from './lab.js';

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { requireTool, run } from '../../src/exec.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { countPossibleCpus } from '../../src/kernel.js';
-import { SOURCE_VALUE } from '../../src/layout.js';
-import { ObjectFiles } from '../../src/object-files.js';
-import { propertyOf } from '../../src/unknown.js';
+import { requireTool, run } from '../../src/host/exec.js';
+import { countPossibleCpus } from '../../src/host/kernel.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { propertyOf } from '../../src/model/json-values.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { SOURCE_VALUE } from '../../src/objects/layout.js';
 import { suite } from '../suite.js';
 import { Lab, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 

@@ -11,7 +11,7 @@ import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
-import { findTool, requireTool } from '../../src/exec.js';
+import { findTool, requireTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 import { Lab, type Started, WHY_NOT } from './lab.js';
 import { Units } from './units.js';

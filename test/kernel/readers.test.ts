@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { Attachment } from '../../src/attachment.js';
-import { udpFrame } from '../../src/frames.js';
-import type { Reader, SourceRecord } from '../../src/records.js';
-import { openAttachment } from '../../src/session.js';
-import { SourceReader } from '../../src/sources.js';
+import { Attachment } from '../../src/attachment/attachment.js';
+import { openAttachment } from '../../src/attachment/open.js';
+import { udpFrame } from '../../src/model/frames.js';
+import type { Reader, SourceRecord } from '../../src/model/records.js';
+import { SourceReader } from '../../src/table/source-reader.js';
 import { suite } from '../suite.js';
 import { Lab, WHY_NOT } from './lab.js';
 import { fillTable, sourceAt } from './table.js';

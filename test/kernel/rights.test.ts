@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, WHY_NOT } from './lab.js';
 

@@ -21,10 +21,10 @@ import {
 } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
-import { pinName } from '../../src/pins.js';
-import { initialState } from '../../src/session.js';
+import { initialState } from '../../src/attachment/defaults.js';
+import { pinName } from '../../src/attachment/pin-paths.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { CLI, documentIn, Lab, lastReading, listIn, recordsIn, WHY_NOT } from './lab.js';

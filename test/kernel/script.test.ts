@@ -1,11 +1,12 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
-import { configuredHz } from '../../src/kernel.js';
-import { ObjectFiles } from '../../src/object-files.js';
-import { type Pins, pinsIn, readState } from '../../src/pins.js';
-import { renderScript, type ScriptOptions } from '../../src/script.js';
-import { propertyOf } from '../../src/unknown.js';
+import { type Pins, pinsIn } from '../../src/attachment/pin-paths.js';
+import { readState } from '../../src/attachment/record.js';
+import { configuredHz } from '../../src/host/kernel.js';
+import { propertyOf } from '../../src/model/json-values.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { renderScript, type ScriptOptions } from '../../src/script/script.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 import { MinimalRoot } from './minimal-root.js';

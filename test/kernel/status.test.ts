@@ -10,8 +10,8 @@ import {
 } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
-import { resolveNetns } from '../../src/interfaces.js';
+import { resolveNetns } from '../../src/host/netns.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { documentIn, Lab, listIn, recordsIn, WHY_NOT } from './lab.js';
 

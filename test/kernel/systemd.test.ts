@@ -1,8 +1,8 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { equal, is, match, ok } from 'uvu/assert';
-import { findTool } from '../../src/exec.js';
-import { propertyOf } from '../../src/unknown.js';
+import { findTool } from '../../src/host/exec.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { Lab, WHY_NOT } from './lab.js';
 import { Units } from './units.js';

@@ -2,7 +2,7 @@
 import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { compileArguments, findHeaderDirectories } from '../../src/clang.js';
+import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
 import type { Lab } from './lab.js';
 
 /** IPv4 address number `index` from 198.18.0.0 on. */

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { equal, is, match, not, ok } from 'uvu/assert';
-import { udpFrame } from '../../src/frames.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, lastReading, recordsIn, WHY_NOT } from './lab.js';
 

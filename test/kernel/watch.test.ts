@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { arpFrame, udpFrame } from '../../src/frames.js';
-import { propertyOf } from '../../src/unknown.js';
+import { arpFrame, udpFrame } from '../../src/model/frames.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { type JsonRecord, Lab, lastReading, recordsIn, type Started, WHY_NOT } from './lab.js';
 

@@ -1,5 +1,5 @@
 /** What a guest tells the host, one JSON object a line. */
-import { numberIn, propertyOf, stringIn } from '../../src/unknown.js';
+import { numberIn, propertyOf, stringIn } from '../../src/model/json-values.js';
 
 /** One check that a guest has made. */
 export interface CheckResult {

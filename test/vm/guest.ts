@@ -1,5 +1,5 @@
 /** Runs in a guest, from one file: makes the checks in turn, and tells the host of each. */
-import { stringIn } from '../../src/unknown.js';
+import { stringIn } from '../../src/model/json-values.js';
 import { checksFor, Guest } from './checks.js';
 import { type Finding, parseExpectations } from './findings.js';
 

@@ -1,0 +1,65 @@
+import type { Bpftool } from '../host/bpftool.js';
+import { missingCapabilities } from '../host/kernel.js';
+import { isHostNetns, type Netns, ownNetns, resolveNetns } from '../host/netns.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { Prefix } from '../model/prefix.js';
+import type { Mode, Reader } from '../model/records.js';
+import { type Pins, pinName, pinsAt } from './pin-paths.js';
+
+/** What is logged besides being counted, and in how much memory. */
+export interface LogOptions {
+  /** Only packets from this prefix. */
+  readonly source?: Prefix | undefined;
+  /** One packet in so many; default 1: all. */
+  readonly sample?: number | undefined;
+  /** For the rings of all CPUs together; default: DEFAULT_BUFFER_BYTES, or DUMP_BUFFER_BYTES where they are read by `map dump`. */
+  readonly bufferBytes?: number | undefined;
+}
+
+/** What a session works with. */
+export interface SessionContext {
+  readonly bpftool: Bpftool;
+  /** The folder that holds `el/` and `eb/`. */
+  readonly objectsDirectory: string;
+}
+
+export interface AttachOptions {
+  /** A name or alternative name. */
+  readonly interface: string;
+  /** A name, path or process id; default: the namespace that we run in. */
+  readonly netns?: string | undefined;
+  /** Default `auto`: native, and generic where the driver has no native mode. */
+  readonly mode?: 'auto' | Mode | undefined;
+  /** Default `auto`: the iterator, and the dump where none can be pinned. */
+  readonly reader?: 'auto' | Reader | undefined;
+  /** Entries of the table; default: see defaultMaxSources. */
+  readonly maxSources?: number | undefined;
+  /** Where bpffs is or is to be mounted; default /sys/fs/bpf. */
+  readonly bpffs?: string | undefined;
+  /** Permissions of the file that prints the sources; default 0400. */
+  readonly fileMode?: number | undefined;
+  /** Also log packets; default: only count them. */
+  readonly log?: LogOptions | undefined;
+  /** What the record says of who holds it. */
+  readonly command?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Rejects with `not-permitted` where this process may not load and attach, and says what it lacks. */
+export function requireCapabilities(): void {
+  const missing = missingCapabilities();
+  if (missing.length === 0) return;
+  throw new XdpwhoError('not-permitted', `not permitted: ${missing.join(', ')} missing`, {
+    hint: 'run it as root: sudo xdpwho ...',
+  });
+}
+
+/** The namespace that the options name, or our own. */
+export function requestedNetns(options: Pick<AttachOptions, 'netns'>): Netns {
+  return options.netns === undefined ? ownNetns() : resolveNetns(options.netns);
+}
+
+/** Pure but for the question which namespace is the host's own: the pins of an interface. */
+export function locatePins(bpffs: string, device: string, netns: Netns): Pins {
+  return pinsAt(bpffs, pinName(device, isHostNetns(netns) ? null : netns.inode));
+}

@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
+import type { Netns } from '../host/netns.js';
+import { pidNamespaceOf, processStartTicks } from '../host/processes.js';
+import { formatPrefix } from '../model/prefix.js';
+import type { Reader } from '../model/records.js';
+import { SOURCE_VALUE } from '../objects/layout.js';
+import { ringBytes, ringSegments } from '../objects/ring-size.js';
+import type { AttachOptions, LogOptions } from './context.js';
+import { type AttachmentState, type LogState, STATE_VERSION } from './record.js';
+
+export const DEFAULT_FILE_MODE = 0o400;
+
+/** The memory that the default table may take, all CPUs together. */
+export const DEFAULT_TABLE_BYTES = 64 * 1024 * 1024;
+
+export const DEFAULT_MAX_SOURCES = 65_536;
+
+/** kernel/bpf/hashtab.c: struct htab_elem with its 16-byte key and the pointer to the per-CPU part. */
+export const ELEMENT_OVERHEAD_BYTES = 96;
+
+/** 699,000 packets. */
+export const DEFAULT_BUFFER_BYTES = 32 * 1024 * 1024;
+
+/** `map dump -j` prints some seven characters for each byte, and always the whole ring. */
+export const DUMP_BUFFER_BYTES = 1024 * 1024;
+
+/** Sources that a table has by default: 65,536, or fewer where the CPUs are so many that it would pass 64 MiB. */
+export function defaultMaxSources(cpus: number): number {
+  const fitting = Math.floor(DEFAULT_TABLE_BYTES / estimatedSourceBytes(cpus));
+  return Math.min(DEFAULT_MAX_SOURCES, 2 ** Math.floor(Math.log2(fitting)));
+}
+
+/** Bytes of kernel memory that one source takes: every possible CPU has a value of its own. */
+export function estimatedSourceBytes(cpus: number): number {
+  return ELEMENT_OVERHEAD_BYTES + SOURCE_VALUE.size * cpus;
+}
+
+/** The record of a log with these options. */
+function initialLog(options: LogOptions, reader: Reader): LogState {
+  const cpus = cpuNumberLimit();
+  const bufferAsked = options.bufferBytes ?? null;
+  const standard = reader === 'iterator' ? DEFAULT_BUFFER_BYTES : DUMP_BUFFER_BYTES;
+  return {
+    source: options.source === undefined ? null : formatPrefix(options.source),
+    sample: options.sample ?? 1,
+    segments: ringSegments(bufferAsked ?? Math.max(standard, ringBytes(1, cpus)), cpus),
+    cpus,
+    bufferAsked,
+  };
+}
+
+/** Where there turned out to be no iterator, the default is smaller. */
+export function fittingLog(log: LogState | null, reader: Reader): LogState | null {
+  if (log === null || log.bufferAsked !== null) return log;
+  return { ...log, segments: initialLog({}, reader).segments };
+}
+
+/** The record that an attachment with these options begins with. */
+export function initialState(
+  device: string,
+  netns: Netns,
+  options: AttachOptions,
+): AttachmentState {
+  return {
+    version: STATE_VERSION,
+    token: randomUUID(),
+    interface: device,
+    netns: netns.name,
+    netnsInode: netns.inode,
+    mode: null,
+    programId: null,
+    reader: null,
+    readerNote: null,
+    maxSources: options.maxSources ?? defaultMaxSources(countPossibleCpus()),
+    modeAsked: options.mode ?? 'auto',
+    readerAsked: options.reader ?? 'auto',
+    fileMode: options.fileMode ?? DEFAULT_FILE_MODE,
+    log:
+      options.log === undefined
+        ? null
+        : initialLog(options.log, options.reader === 'dump' ? 'dump' : 'iterator'),
+    since: new Date().toISOString(),
+    holder: {
+      pid: process.pid,
+      startTicks: processStartTicks('self') ?? '',
+      pidNamespace: pidNamespaceOf('self') ?? '',
+      command: options.command ?? 'library',
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/** What the XDP program of an interface costs on the traffic that comes: read only, whoever's it is. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { requestedNetns } from '../attachment/context.js';
+import type { Bpftool, XdpAttachment } from '../host/bpftool.js';
+import { BpftoolError } from '../host/bpftool.js';
+import { resolveInterface } from '../host/interfaces.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { Mode } from '../model/records.js';
+import { ownCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import { RunTimeStatistics } from './kernel-statistics.js';
+import { type Estimate, estimate } from './median.js';
+
+export interface LiveBenchOptions {
+  /** A name or alternative name. */
+  readonly interface: string;
+  /** A name, path or process id; default: the namespace that we run in. */
+  readonly netns?: string | undefined;
+  readonly durationMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told before the first measurement: whether the kernel's statistics had to be switched on. */
+  readonly onStart?: ((switchedOn: boolean) => void) | undefined;
+}
+
+/** `program_ns` holds what it costs to take the time twice as well. */
+export interface LiveCost {
+  readonly interface: string;
+  readonly mode: Mode;
+  readonly program_id: number;
+  readonly program: string;
+  readonly seconds: number;
+  readonly packets: number;
+  readonly packets_per_second: number;
+  /** Nanoseconds per packet in each twentieth of the time; null when no packet came. */
+  readonly program_ns: Estimate | null;
+  /** Of one CPU's time. */
+  readonly cpu_percent: number;
+}
+
+const SAMPLES = 20;
+
+interface Sample {
+  readonly runCount: number;
+  readonly runTimeNs: number;
+  readonly timeNs: bigint;
+}
+
+/** Rejects with `not-attached` when there is no program, or another one comes in its place. */
+export async function measureLive(bpftool: Bpftool, options: LiveBenchOptions): Promise<LiveCost> {
+  const netns = requestedNetns(options);
+  const device = await resolveInterface(options.interface, netns);
+  const attached = (await bpftool.showNet(netns.path)).find(
+    // An offloaded program runs on the card, where the kernel counts nothing.
+    (each) => each.device === device && each.mode !== 'offload',
+  );
+  if (attached === undefined) {
+    throw new XdpwhoError('not-attached', `${printable(device)}: no XDP program`, {
+      hint: ownCommand('attach', { interface: device, netns: options.netns }),
+    });
+  }
+  const statistics = await RunTimeStatistics.open();
+  try {
+    options.onStart?.(statistics.switchedOn);
+    const { samples, name } = await sample(bpftool, attached, options);
+    statistics.check();
+    return summarize(attached, name, samples);
+  } finally {
+    await statistics.close();
+  }
+}
+
+async function sample(
+  bpftool: Bpftool,
+  { device, programId }: XdpAttachment,
+  { durationMs, signal }: LiveBenchOptions,
+): Promise<{ samples: Sample[]; name: string }> {
+  const samples: Sample[] = [];
+  let name = '';
+  for (let index = 0; index <= SAMPLES; index++) {
+    if (index > 0) await sleep(durationMs / SAMPLES, undefined, signal && { signal });
+    try {
+      const { runCount, runTimeNs, ...program } = await bpftool.showProgramById(programId);
+      samples.push({ runCount, runTimeNs, timeNs: process.hrtime.bigint() });
+      name = program.name ?? String(programId);
+    } catch (error) {
+      if (!(error instanceof BpftoolError) || error.errno !== 'ENOENT') throw error;
+      const what = `${printable(device)}: program ${programId} went away`;
+      throw new XdpwhoError('not-attached', what, { cause: error });
+    }
+  }
+  return { samples, name };
+}
+
+function summarize(attached: XdpAttachment, name: string, samples: readonly Sample[]): LiveCost {
+  const [first, last] = [samples[0], samples.at(-1)];
+  if (first === undefined || last === undefined) throw new RangeError('no samples');
+  const seconds = Number(last.timeNs - first.timeNs) / 1e9;
+  const packets = last.runCount - first.runCount;
+  const costs = samples.slice(1).flatMap((each, index) => {
+    const before = samples[index] ?? each;
+    const count = each.runCount - before.runCount;
+    return count > 0 ? [(each.runTimeNs - before.runTimeNs) / count] : [];
+  });
+  return {
+    interface: attached.device,
+    mode: attached.mode,
+    program_id: attached.programId,
+    program: name,
+    seconds,
+    packets,
+    packets_per_second: packets / seconds,
+    program_ns: costs.length > 0 ? estimate(costs) : null,
+    cpu_percent: (last.runTimeNs - first.runTimeNs) / (seconds * 1e7),
+  };
+}

@@ -1,0 +1,156 @@
+/** What programs cost: for people, and in the Bencher Metric Format. */
+
+import { formatRate } from '../text/figures.js';
+import { paint, printable, type Style } from '../text/text.js';
+import type { Comparison, Verdict } from './compare.js';
+import type { Estimate } from './median.js';
+
+export interface ShownCost {
+  readonly case: string;
+  readonly returned: string;
+  readonly program_ns: Estimate;
+  readonly empty_ns: Estimate;
+  readonly added_ns: Estimate;
+  readonly ratio: Estimate;
+}
+
+export interface ShownLiveCost {
+  readonly interface: string;
+  readonly mode: string;
+  readonly program: string;
+  readonly program_id: number;
+  readonly seconds: number;
+  readonly packets: number;
+  readonly packets_per_second: number;
+  readonly program_ns: Estimate | null;
+  readonly cpu_percent: number;
+}
+
+/** A header and a line per kind of packet. Nanoseconds per packet. */
+export function renderCosts(costs: readonly ShownCost[], color: boolean): string[] {
+  const header = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
+  const rows = costs.map((cost) => [
+    printable(cost.case),
+    formatNs(cost.program_ns.median),
+    formatNs(cost.empty_ns.median),
+    formatNs(cost.added_ns.median),
+    interval(cost.added_ns, formatNs),
+    formatRatio(cost.ratio.median),
+    interval(cost.ratio, formatRatio),
+    cost.returned,
+  ]);
+  return align([header, ...rows], [0, 7], color);
+}
+
+const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
+  slower: 'red',
+  faster: 'green',
+  unclear: 'yellow',
+};
+
+/** A header and a line per kind of packet, which says what has become of its ratio to the empty program. */
+export function renderComparisons(comparisons: readonly Comparison[], color: boolean): string[] {
+  const header = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
+  const rows = comparisons.map(({ case: name, saved, now, change, verdict }) => [
+    printable(name),
+    formatRatio(saved.median),
+    interval(saved, formatRatio),
+    formatRatio(now.median),
+    interval(now, formatRatio),
+    `${change < 0 ? '' : '+'}${(change * 100).toFixed(1)}%`,
+    verdict,
+  ]);
+  const [head = '', ...lines] = align([header, ...rows], [0, 6], color);
+  return [
+    head,
+    ...lines.map((line, index) => {
+      const style = VERDICT_STYLES[comparisons[index]?.verdict ?? 'same'];
+      return style === undefined ? line : paint(line, style, color);
+    }),
+  ];
+}
+
+export function renderLiveCost(cost: ShownLiveCost): string[] {
+  const { program_ns: programNs, packets, seconds } = cost;
+  const what = `${printable(cost.interface)}: program ${cost.program_id} (${printable(cost.program)}), ${cost.mode} mode`;
+  const counted = `${packets} packets in ${seconds.toFixed(1)} s`;
+  if (programNs === null) return [what, `  ${counted}`];
+  const per = `${formatNs(programNs.median)} ns per packet (${interval(programNs, formatNs).slice(1, -1)})`;
+  const rate = `${formatRate(cost.packets_per_second)} packets/s`;
+  return [what, `  ${per}`, `  ${counted}, ${rate}, ${cost.cpu_percent.toFixed(2)} % of a CPU`];
+}
+
+/** https://bencher.dev/v0/bmf.json: by benchmark and measure. */
+export type BencherMetrics = Readonly<Record<string, Readonly<Record<string, BencherMetric>>>>;
+
+export interface BencherMetric {
+  readonly value: number;
+  readonly lower_value: number;
+  readonly upper_value: number;
+}
+
+/**
+ * `latency` is in nanoseconds and `throughput` in packets per second and CPU, the units that Bencher
+ * gives these names. `added-latency` and `empty-program-ratio` hold where the machine is noisy.
+ */
+export function bencherMetrics(program: string, costs: readonly ShownCost[]): BencherMetrics {
+  return Object.fromEntries(
+    costs.map((cost) => [
+      `${program}/${cost.case}`,
+      {
+        ...latencyMetrics(cost.program_ns),
+        'added-latency': metric(cost.added_ns),
+        'empty-program-ratio': metric(cost.ratio),
+      },
+    ]),
+  );
+}
+
+/** None where no packet came: nothing was measured. */
+export function liveBencherMetrics(cost: ShownLiveCost): BencherMetrics {
+  if (cost.program_ns === null) return {};
+  return { [`${cost.program}/live`]: latencyMetrics(cost.program_ns) };
+}
+
+function latencyMetrics(programNs: Estimate) {
+  const perSecond = (ns: number) => 1e9 / ns;
+  const { median, lower, upper } = programNs;
+  return {
+    latency: metric(programNs),
+    throughput: metric({
+      median: perSecond(median),
+      lower: perSecond(upper),
+      upper: perSecond(lower),
+    }),
+  };
+}
+
+function metric({ median, lower, upper }: Estimate): BencherMetric {
+  return { value: median, lower_value: lower, upper_value: upper };
+}
+
+function formatNs(ns: number): string {
+  return ns.toFixed(1);
+}
+
+function formatRatio(ratio: number): string {
+  return ratio.toFixed(2);
+}
+
+function interval({ lower, upper }: Estimate, format: (value: number) => string): string {
+  return `(${format(lower)} to ${format(upper)})`;
+}
+
+/** Columns of one width; `left`: those that are aligned to the left. The first row is the header. */
+function align(rows: readonly (readonly string[])[], left: readonly number[], color: boolean) {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  );
+  return rows.map((row, index) => {
+    const cells = row.map((cell, column) =>
+      left.includes(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+    const line = cells.join('  ').trimEnd();
+    return index === 0 ? paint(line, 'bold', color) : line;
+  });
+}

@@ -1,0 +1,61 @@
+/** The table of `status`. */
+import type { StatusRecord } from '../model/records.js';
+import { formatCount } from '../text/figures.js';
+import { paint, printable } from '../text/text.js';
+
+const COLUMNS: readonly (readonly [string, (row: StatusRecord) => string])[] = [
+  ['INTERFACE', (row) => printable(row.interface)],
+  ['NETNS', (row) => printable(row.netns ?? '-')],
+  ['WHOSE', (row) => row.ownership],
+  ['MODE', (row) => row.mode ?? '-'],
+  ['PROGRAM', (row) => (row.program_id ?? '-').toString()],
+  ['PACKETS', (row) => (row.packets === null ? '-' : formatCount(row.packets))],
+  ['SOURCES', sourcesCell],
+  ['SINCE', (row) => row.since?.replace(/\.\d+Z$/, 'Z') ?? '-'],
+  ['NOTE', note],
+];
+
+/** A header and a line per row; nothing at all says so. */
+export function renderStatus(rows: readonly StatusRecord[], color: boolean): string[] {
+  if (rows.length === 0) return ['nothing is attached'];
+  const table = [
+    COLUMNS.map(([title]) => title),
+    ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
+  ];
+  const widths = COLUMNS.map((_, column) =>
+    Math.max(...table.map((cells) => cells[column]?.length ?? 0)),
+  );
+  return table.map((cells, index) => {
+    const line = cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+    return index === 0 ? paint(line, 'bold', color) : line;
+  });
+}
+
+function sourcesCell(row: StatusRecord): string {
+  if (row.sources === null) return '-';
+  const limit = row.options?.max_sources;
+  const fill = limit === undefined ? '' : `/${limit} ${Math.round((100 * row.sources) / limit)}%`;
+  return `${row.sources}${fill}`;
+}
+
+/** What a reader does about it. */
+const REMEDIES: Partial<Readonly<Record<StatusRecord['ownership'], string>>> = {
+  stale: '; xdpwho clean',
+  broken: '; xdpwho clean',
+  'other-version': '; xdpwho attach --replace',
+};
+
+function note(row: StatusRecord): string {
+  const { ownership, holder, why, file } = row;
+  const notes = [
+    ...(holder === null ? [] : [`xdpwho ${holder.command}, process ${holder.pid}`]),
+    ...(why === null ? [] : [`${why}${REMEDIES[ownership] ?? ''}`]),
+    ...(ownership === 'foreign' ? [row.program_name ?? ''] : []),
+    ...(row.options?.log ? [`log of ${formatCount(BigInt(row.options.log.buffer_bytes))}B`] : []),
+    ...(ownership === 'ours' && file !== null ? [file] : []),
+  ];
+  return printable(notes.join('; '));
+}

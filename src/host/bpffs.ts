@@ -1,0 +1,130 @@
+import { lstatSync, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { requireTool, run } from './exec.js';
+
+/** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
+export const BPF_FS_MAGIC = 0xcafe4a11;
+
+/** Pure: the directory that holds every attachment of this bpffs. */
+export function pinsRoot(bpffs: string): string {
+  return `${bpffs.replace(/\/+$/, '')}/xdpwho`;
+}
+
+/** Whether `path` lies on a bpffs. */
+export function isBpffs(path: string): boolean {
+  try {
+    return statfsSync(path).type === BPF_FS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether our directory on a bpffs is there, and only root or we can have put anything into it. */
+export function isTrusted(bpffs: string): boolean {
+  try {
+    const root = lstatSync(pinsRoot(bpffs));
+    const isOwn = root.uid === 0 || root.uid === process.geteuid?.();
+    return root.isDirectory() && isOwn && isBpffs(pinsRoot(bpffs));
+  } catch {
+    return false;
+  }
+}
+
+/** The first directory above `file` that users other than its owner cannot pass, or undefined. */
+export function unreachableDirectory(file: string): string | undefined {
+  const parts = file.split('/').slice(1, -1);
+  return parts
+    .map((_, index) => `/${parts.slice(0, index + 1).join('/')}`)
+    .find((directory) => (statSync(directory).mode & 0o001) === 0);
+}
+
+/** The command that mounts a bpffs. */
+export function mountCommand(bpffs: string): { file: string; args: string[] } {
+  return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
+}
+
+/** Pure: what `mount` is given. */
+export function mountArguments(bpffs: string): string[] {
+  // One of our own is to be passed by those who may read a file in it; its directories are closed.
+  const mode = bpffs === DEFAULT_BPFFS ? '0700' : '0711';
+  return ['-t', 'bpf', '-o', `mode=${mode},nosuid,nodev,noexec`, 'bpf', bpffs];
+}
+
+/** Mounts the bpffs where there is none yet, and makes our directory in it. */
+export async function prepareBpffs(bpffs: string): Promise<void> {
+  if (!isBpffs(bpffs)) await mountBpffs(bpffs);
+  try {
+    mkdirSync(pinsRoot(bpffs), { mode: 0o700 });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw bpffsFailure(pinsRoot(bpffs), error);
+  }
+  const root = lstatSync(pinsRoot(bpffs), { throwIfNoEntry: false });
+  // Whoever removes the last attachment removes it too, perhaps at this moment: `claim` makes it anew.
+  if (root === undefined) return;
+  if (!root.isDirectory() || root.dev !== statSync(bpffs).dev) {
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: not a directory of a bpffs`, {
+      hint: `remove it: rm ${pinsRoot(bpffs)}`,
+    });
+  }
+  // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
+  if (root.uid !== 0 && root.uid !== process.geteuid?.()) {
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: belongs to user ${root.uid}`, {
+      hint: `look at it: ls -lR ${pinsRoot(bpffs)}`,
+    });
+  }
+}
+
+async function mountBpffs(bpffs: string): Promise<void> {
+  refuseIfHidden(bpffs);
+  try {
+    if (bpffs !== DEFAULT_BPFFS) mkdirSync(bpffs, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw bpffsFailure(bpffs, error);
+  }
+  const command = mountCommand(bpffs);
+  const result = await run(command.file, command.args);
+  if (result.failed) {
+    throw new XdpwhoError('bpffs-missing', `${bpffs}: no bpffs there: ${result.stderr}`, {
+      hint: `mount -t bpf bpf ${bpffs}`,
+    });
+  }
+}
+
+/** Rejects with `bpffs-missing` inside `ip netns exec`, where nothing in /sys/fs/bpf can be seen. */
+export function refuseIfHidden(bpffs: string): void {
+  if (!isHiddenByIpNetns(bpffs)) return;
+  throw new XdpwhoError('bpffs-missing', `${bpffs}: hidden by \`ip netns exec\``, {
+    hint: 'leave `ip netns exec` and name the namespace: xdpwho --netns NAME ...',
+  });
+}
+
+/** `ip netns exec` mounts a sysfs of its own over /sys, with the namespace's name as its device. */
+export function isHiddenByIpNetns(bpffs: string): boolean {
+  if (!bpffs.startsWith('/sys/')) return false;
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').trim().split('\n');
+  const sys = mounts.map((line) => line.split(' ')).filter((fields) => fields[1] === '/sys');
+  return sys.at(-1)?.[2] === 'sysfs' && sys.at(-1)?.[0] !== 'sysfs' && sys.at(-1)?.[0] !== 'none';
+}
+
+export function bpffsFailure(path: string, error: unknown): XdpwhoError {
+  const code = systemErrorCode(error);
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new XdpwhoError('not-permitted', `${path}: permission denied`, {
+      hint: 'run it as root: sudo xdpwho ...',
+      cause: error,
+    });
+  }
+  if (code === 'EROFS') {
+    return new XdpwhoError('bpffs-missing', `${path}: the bpffs is mounted read-only`, {
+      hint: 'mount -o remount,rw /sys/fs/bpf',
+      cause: error,
+    });
+  }
+  return new XdpwhoError('bpffs-missing', `${path}: ${messageOf(error)}`, {
+    hint: 'xdpwho doctor',
+    cause: error,
+  });
+}
+
+/** Where systemd mounts it. */
+export const DEFAULT_BPFFS = '/sys/fs/bpf';

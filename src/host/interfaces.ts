@@ -1,0 +1,127 @@
+/**
+ * Interfaces and network namespaces. The names of our own namespace come from /proc/self/net/dev,
+ * which follows the process; /sys/class/net shows the namespace that sysfs was mounted in, which
+ * under `nsenter --net` is another one.
+ */
+import { readFileSync } from 'node:fs';
+import { nearNames } from '../model/did-you-mean.js';
+import { XdpwhoError } from '../model/errors.js';
+import { parseToolJson, propertyOf } from '../model/json-values.js';
+import { printable } from '../text/text.js';
+import { inNetns } from './bpftool.js';
+import { findTool, run } from './exec.js';
+import type { Netns } from './netns.js';
+
+/** Names of the interfaces in a namespace. Reads a file for our own, runs `ip` for another. */
+export async function listInterfaces(netns: Netns): Promise<string[]> {
+  if (netns.path === undefined) return ownInterfaces();
+  return (await showLinks(netns)).map((link) => link.name);
+}
+
+/** What iproute2 says of an interface. */
+export interface Link {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mtu: number;
+  readonly alternativeNames: readonly string[];
+}
+
+/** Every interface of a namespace, or the one with this name or alternative name. Needs iproute2. */
+export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
+  const ip = findTool('ip');
+  if (ip === undefined) {
+    throw new XdpwhoError('tool-missing', 'ip: not found', { hint: 'install iproute2' });
+  }
+  const args = ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
+  const command = inNetns(netns.path, { file: ip, args });
+  const result = await run(command.file, command.args);
+  if (!result.failed) return parseLinks(result.stdout);
+  if (/not permitted|Permission denied/.test(result.stderr)) {
+    throw new XdpwhoError('not-permitted', result.stderr, {
+      hint: 'run it as root: sudo xdpwho ...',
+    });
+  }
+  return [];
+}
+
+/**
+ * The interface's own name for a name or alternative name. An absent one is an error that names
+ * the near ones.
+ */
+export async function resolveInterface(name: string, netns: Netns): Promise<string> {
+  const fault = nameFault(name);
+  if (fault !== undefined) {
+    throw new XdpwhoError('no-such-interface', `${printable(name)}: ${fault}`, {
+      hint: 'ip link show',
+    });
+  }
+  const names = await listInterfaces(netns);
+  if (names.includes(name)) return name;
+  const resolved = findTool('ip') === undefined ? [] : await showLinks(netns, name);
+  const link = resolved.find((each) => each.alternativeNames.includes(name));
+  if (link !== undefined) return link.name;
+  throw absent(name, netns, names);
+}
+
+function absent(name: string, netns: Netns, names: readonly string[]): XdpwhoError {
+  const near = nearNames(name, names);
+  const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
+  const among = near.length > 0 ? `did you mean ${near.join(' or ')}?` : undefined;
+  const message = `${printable(name)}: no such interface${where}`;
+  return new XdpwhoError('no-such-interface', message, {
+    hint:
+      among ?? (names.length > 0 ? `there are: ${names.slice(0, 12).join(' ')}` : 'ip link show'),
+  });
+}
+
+/** Why the kernel would never have an interface of this name (net/core/dev.c dev_valid_name), or undefined. */
+export function nameFault(name: string): string | undefined {
+  if (name === '') return 'an empty name is no interface';
+  // An alternative name may be longer (ALTIFNAMSIZ, 127 bytes).
+  if (Buffer.byteLength(name) > 127) return 'longer than any interface name';
+  if (name === '.' || name === '..' || /[/:\s\0]/.test(name)) return 'not a name of an interface';
+  return undefined;
+}
+
+/** Interface names in the text of /proc/net/dev: two lines of headings, then `name: figures`. */
+export function parseProcNetDev(text: string): string[] {
+  return text
+    .split('\n')
+    .slice(2)
+    .flatMap((line) => {
+      const end = line.lastIndexOf(':');
+      return end < 0 ? [] : [line.slice(0, end).trim()];
+    });
+}
+
+function ownInterfaces(): string[] {
+  return parseProcNetDev(readFileSync('/proc/self/net/dev', 'utf8'));
+}
+
+function parseLinks(json: string): Link[] {
+  let value: unknown;
+  try {
+    value = parseToolJson(json);
+  } catch {
+    return [];
+  }
+  return Array.isArray(value) ? value.flatMap(linkOf) : [];
+}
+
+function linkOf(value: unknown): Link[] {
+  const name = propertyOf(value, 'ifname');
+  const ifindex = propertyOf(value, 'ifindex');
+  const mtu = propertyOf(value, 'mtu');
+  const alternatives = propertyOf(value, 'altnames');
+  if (typeof name !== 'string' || typeof ifindex !== 'number') return [];
+  return [
+    {
+      name,
+      ifindex,
+      mtu: typeof mtu === 'number' ? mtu : 0,
+      alternativeNames: Array.isArray(alternatives)
+        ? alternatives.filter((each) => typeof each === 'string')
+        : [],
+    },
+  ];
+}

@@ -1,0 +1,382 @@
+/** The live view of `watch`: a frame in, the lines of a terminal out. Pure. */
+import type { Order } from '../model/ranking.js';
+import type { Mode, TotalsRecord } from '../model/records.js';
+import type { ColorDepth } from '../text/color.js';
+import { formatCount, formatIdle, formatRate } from '../text/figures.js';
+import { cutLine, paint, paintIndexed, printable, type Style } from '../text/text.js';
+
+/** What is to be seen. */
+export interface LiveFrame {
+  readonly interfaces: readonly LiveInterface[];
+  /** In order; those that do not fit are counted as hidden. */
+  readonly rows: readonly LiveRow[];
+  /** Sources, or groups, that are not among `rows`. */
+  readonly hidden: number;
+  readonly sort: Order;
+  /** Bits of a prefix, "24,64", or undefined: single sources. */
+  readonly group: string | undefined;
+  readonly filter: string;
+  /** Whether the filter is being typed. */
+  readonly typing: boolean;
+  readonly paused: boolean;
+  readonly names: boolean;
+  readonly help: boolean;
+  /** Something that the user should know. */
+  readonly message: string | undefined;
+  /** Of one CPU, our own processes together, in percent; undefined before it is known. */
+  readonly cpuPercent: number | undefined;
+}
+
+export interface LiveInterface {
+  readonly interface: string;
+  readonly mode: Mode;
+  readonly maxSources: number;
+  /** Undefined before the first reading. */
+  readonly totals: TotalsRecord | undefined;
+  /** What the program takes for a packet, where the kernel measures it (kernel.bpf_stats_enabled). */
+  readonly nsPerPacket: number | undefined;
+}
+
+export interface LiveRow {
+  readonly interface: string;
+  /** An address, or a prefix. */
+  readonly source: string;
+  readonly name: string | undefined;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Undefined before there is an interval. */
+  readonly packetsPerSecond: number | undefined;
+  readonly bytesPerSecond: number | undefined;
+  /** Of the figure that is sorted by, 0 to 1. */
+  readonly share: number;
+  /** Packets per second in each second of the last minute, oldest first. */
+  readonly minute: readonly number[];
+  readonly idleMs: number;
+}
+
+/** The terminal. */
+export interface LiveSize {
+  readonly width: number;
+  readonly height: number;
+  readonly depth: ColorDepth;
+  /** Whether it shows block elements (U+2580 to U+259F). */
+  readonly blocks: boolean;
+}
+
+/** A colour: a style, and one of 256 where there are so many. */
+type Ink = Style | { readonly style: Style; readonly index: number };
+type Piece = readonly [text: string, ink?: Ink | undefined];
+
+/** At most `height` lines, none wider than `width`. */
+export function renderLive(frame: LiveFrame, size: LiveSize): string[] {
+  const header = renderHeader(frame, size);
+  const footer = [renderFooter(frame)];
+  const room = size.height - header.length - footer.length;
+  const body = frame.help ? HELP.map((line): Piece[] => [[line]]) : renderRows(frame, size, room);
+  return [...header, ...body.slice(0, Math.max(room, 0)), ...footer]
+    .slice(0, size.height)
+    .map((pieces) => paintPieces(pieces, size));
+}
+
+const HELP = [
+  '',
+  'q  quit: detach and leave          p  pause: freeze the figures, go on counting',
+  's  sort: packets, bytes, rate, source',
+  'g  group: by /24 and /64, /16 and /48, /8 and /32, off',
+  '/  filter: a prefix (198.51.100.0/24), or a part of an address or a name',
+  'r  names by reverse DNS: asked for in the background, off at first',
+  '?  this help; any key leaves it',
+  '',
+  'PKT/S, BIT/S   over the last interval     PACKETS, BYTES  since it was attached',
+  'SHARE          of all packets, of all bytes, or of the rate: as it is sorted',
+  'LAST MINUTE    packets per second, each line on a scale of its own',
+  'IDLE           time since the last packet',
+];
+
+// The header.
+
+/** Interfaces that have a line of their own; beyond them the terminal is for sources. */
+function maxHeaderLines(height: number): number {
+  return Math.max(Math.floor(height / 3), 1);
+}
+
+function renderHeader(frame: LiveFrame, { width, height }: LiveSize): Piece[][] {
+  const limit = maxHeaderLines(height);
+  const all = frame.interfaces.length;
+  const shown = all > limit ? frame.interfaces.slice(0, Math.max(limit - 1, 1)) : frame.interfaces;
+  const lines = shown.map((each, index) =>
+    headerLine(each, index === 0 ? frame : undefined, width),
+  );
+  if (shown.length < all && limit > 1)
+    lines.push([[`+${all - shown.length} more interfaces`, 'dim']]);
+  const [only] = frame.interfaces;
+  if (frame.message !== undefined) lines.push([[printable(frame.message), 'yellow']]);
+  else if (all === 1 && only?.totals !== undefined && height >= 12) {
+    lines.push([[accountOf(only.totals), 'dim']]);
+  }
+  return lines;
+}
+
+/** What does not fit goes from the end. */
+function headerLine(each: LiveInterface, frame: LiveFrame | undefined, width: number): Piece[] {
+  const { totals, mode, maxSources, nsPerPacket } = each;
+  const pieces: Piece[] = [
+    ...(frame?.paused === true ? [['PAUSED', 'inverse'] as const, ['  '] as const] : []),
+    [printable(each.interface), 'bold'],
+    [` ${mode}`],
+  ];
+  const fill = totals === undefined ? 0 : totals.sources / maxSources;
+  const items: Piece[] =
+    totals === undefined
+      ? [['no reading yet']]
+      : [
+          [`${formatRate(totals.packets_per_second ?? 0)} pkt/s`, 'bold'],
+          [`${formatRate(8 * (totals.bytes_per_second ?? 0))} bit/s`],
+          [`${totals.sources} ${totals.sources === 1 ? 'source' : 'sources'}`],
+          [`table ${formatPercent(100 * fill)}`, fill >= 0.9 ? 'yellow' : undefined],
+          ...(nsPerPacket === undefined
+            ? []
+            : [[`${Math.round(nsPerPacket)} ns/packet`] satisfies Piece]),
+          ...(frame?.cpuPercent === undefined
+            ? []
+            : [[`own CPU ${formatPercent(frame.cpuPercent)}`] satisfies Piece]),
+        ];
+  let used = pieces.reduce((sum, [text]) => sum + text.length, 0);
+  for (const item of items) {
+    used += 2 + item[0].length;
+    if (used > width) break;
+    pieces.push(['  '], item);
+  }
+  return pieces;
+}
+
+/** Accounts for every packet: `1080 packets: 790 IPv4, 260 IPv6, 20 other, 10 malformed; 192852 bytes`. */
+function accountOf(totals: TotalsRecord): string {
+  const kinds: readonly (readonly [bigint, string])[] = [
+    [totals.ipv4, 'IPv4'],
+    [totals.ipv6, 'IPv6'],
+    [totals.other, 'other'],
+    [totals.malformed, 'malformed'],
+  ];
+  const parts = kinds.filter(([count]) => count > 0n).map(([count, kind]) => `${count} ${kind}`);
+  if (parts.length === 0) return 'no packets yet';
+  const untracked = totals.untracked > 0n ? `; ${totals.untracked} untracked` : '';
+  return `${totals.packets} packets: ${parts.join(', ')}; ${totals.bytes} bytes${untracked}`;
+}
+
+/** One decimal below 10, and never 0 for something. */
+function formatPercent(percent: number): string {
+  if (percent > 0 && percent < 0.05) return '<0.1%';
+  return `${percent < 9.95 ? percent.toFixed(1).replace(/\.0$/, '') : Math.round(percent)}%`;
+}
+
+// The footer.
+
+function renderFooter(frame: LiveFrame): Piece[] {
+  if (frame.typing) {
+    return [
+      ['filter: ', 'bold'],
+      [`${printable(frame.filter)}_`],
+      ['  Enter keeps it, Esc clears it', 'dim'],
+    ];
+  }
+  const keys: readonly (readonly [key: string, text: string])[] = [
+    ['q', 'quit'],
+    ['s', `sort:${frame.sort}`],
+    ['p', frame.paused ? 'go on' : 'pause'],
+    ['g', `group:${frame.group ?? 'off'}`],
+    ['/', frame.filter === '' ? 'filter' : `filter:${printable(frame.filter)}`],
+    ['r', `names:${frame.names ? 'on' : 'off'}`],
+    ['?', 'help'],
+  ];
+  return keys.flatMap(([key, text], index): Piece[] => [
+    ...(index === 0 ? [] : [['  '] as const]),
+    [key, 'inverse'],
+    [` ${text}`],
+  ]);
+}
+
+// The table.
+
+interface Column {
+  readonly title: string;
+  readonly left?: boolean;
+  /** The order in which the title is marked. */
+  readonly order?: Order;
+  readonly minWidth: number;
+  /** Beyond its cells, where the terminal is wide. */
+  readonly maxWidth?: number;
+  /** The column with the highest rank goes first when the terminal is too narrow. */
+  readonly rank: number;
+  readonly cell: (row: LiveRow, width: number) => Piece;
+}
+
+const GAP = 2;
+
+function renderRows(frame: LiveFrame, size: LiveSize, room: number): Piece[][] {
+  if (frame.rows.length === 0) {
+    if (frame.interfaces.every(({ totals }) => totals === undefined)) return [];
+    return [[[frame.filter === '' ? 'no packets yet' : 'nothing matches the filter', 'dim']]];
+  }
+  // The titles take a line, and so does what is hidden.
+  const all = frame.rows.length + frame.hidden;
+  const fitting = all <= room - 1 ? frame.rows.length : Math.max(room - 2, 0);
+  const rows = frame.rows.slice(0, fitting);
+  const columns = layOut(columnsOf(frame, size), rows, size.width);
+  const titles = columns.map(({ column, width }): Piece => {
+    const { title, left, order } = column;
+    const text = left === true ? title.padEnd(width) : title.padStart(width);
+    return [text, order === frame.sort ? 'inverse' : 'bold'];
+  });
+  const hidden = all - rows.length;
+  const noun = frame.group === undefined ? 'source' : 'prefix';
+  const nouns = frame.group === undefined ? 'sources' : 'prefixes';
+  return [
+    spaced(titles),
+    ...rows.map((row) =>
+      spaced(
+        columns.map(({ column, width }): Piece => {
+          const [text, ink] = column.cell(row, width);
+          const cut = cutLine(text, width);
+          return [column.left === true ? cut.padEnd(width) : cut.padStart(width), ink];
+        }),
+      ),
+    ),
+    ...(hidden === 0 ? [] : [[[`+${hidden} more ${hidden === 1 ? noun : nouns}`, 'dim'] as const]]),
+  ];
+}
+
+function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
+  const rate = (value: number | undefined, factor: number) =>
+    value === undefined ? '-' : formatRate(factor * value);
+  const columns: (Column | false)[] = [
+    {
+      ...{ title: frame.group === undefined ? 'SOURCE' : 'PREFIX', left: true, order: 'source' },
+      ...{ minWidth: 15, rank: 0, cell: (row) => [row.source] },
+    },
+    frame.interfaces.length > 1 && {
+      ...{ title: 'INTERFACE', left: true, minWidth: 9, rank: 2 },
+      cell: (row) => [printable(row.interface)],
+    },
+    frame.names && {
+      ...{ title: 'NAME', left: true, minWidth: 12, maxWidth: 40, rank: 1 },
+      cell: ({ name }) => (name === undefined ? ['-', 'dim'] : [printable(name)]),
+    },
+    {
+      ...{ title: 'PKT/S', order: 'rate', minWidth: 6, rank: 0 },
+      cell: (row) => [rate(row.packetsPerSecond, 1)],
+    },
+    {
+      ...{ title: 'BIT/S', minWidth: 6, rank: 5 },
+      cell: (row) => [rate(row.bytesPerSecond, 8)],
+    },
+    {
+      ...{ title: 'PACKETS', order: 'packets', minWidth: 7, rank: 3 },
+      cell: (row) => [formatCount(row.packets)],
+    },
+    {
+      ...{ title: 'BYTES', order: 'bytes', minWidth: 7, rank: 7 },
+      cell: (row) => [formatCount(row.bytes)],
+    },
+    {
+      ...{ title: 'SHARE', left: true, minWidth: 10, maxWidth: 21, rank: 4 },
+      cell: (row, width) => [shareCell(row.share, width, size.blocks), shareInk(row.share)],
+    },
+    {
+      ...{ title: 'LAST MINUTE', left: true, minWidth: 11, maxWidth: 60, rank: 8 },
+      cell: (row, width) => [sparkline(row.minute, width, size.blocks), 'cyan'],
+    },
+    {
+      ...{ title: 'IDLE', minWidth: 4, rank: 6 },
+      cell: (row) => [formatIdle(row.idleMs)],
+    },
+  ];
+  return columns.filter((column) => column !== false);
+}
+
+/** Leaves columns out until the rest fits, then gives what is left over to those that can use it. */
+function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
+  const sized = columns.map((column) => ({
+    column,
+    width: Math.max(
+      column.minWidth,
+      ...(column.maxWidth === undefined ? rows.map((row) => column.cell(row, 0)[0].length) : []),
+    ),
+  }));
+  const used = () => sized.reduce((sum, each) => sum + each.width, (sized.length - 1) * GAP);
+  while (used() > width && sized.length > 2) {
+    const ranks = sized.map(({ column }) => column.rank);
+    sized.splice(ranks.indexOf(Math.max(...ranks)), 1);
+  }
+  let spare = width - used();
+  for (const each of sized) {
+    const more = Math.min(Math.max((each.column.maxWidth ?? 0) - each.width, 0), spare);
+    if (more <= 0) continue;
+    each.width += more;
+    spare -= more;
+  }
+  return sized;
+}
+
+function spaced(cells: readonly Piece[]): Piece[] {
+  return cells.flatMap((cell, index) =>
+    index === 0 ? [cell] : [[' '.repeat(GAP)] as const, cell],
+  );
+}
+
+/** Eighths of a cell, from nothing to all of it. */
+const LEFT_BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+/** Without the full block: lines below one another would run together. */
+const LOWER_BLOCKS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'];
+const ASCII_LEVELS = [' ', '.', ':', '-', '=', '+', '*', '#'];
+
+/** `25% ██▌`. Something is never nothing. */
+function shareCell(share: number, width: number, blocks: boolean): string {
+  const part = Math.min(Math.max(share, 0), 1);
+  const percent = part > 0 && part < 0.005 ? '<1%' : `${Math.round(100 * part)}%`;
+  const eighths = part === 0 ? 0 : Math.max(Math.round(part * 8 * (width - 5)), 1);
+  const bar = blocks
+    ? `${'█'.repeat(eighths >> 3)}${LEFT_BLOCKS[eighths & 7] ?? ''}`
+    : '#'.repeat(Math.round(eighths / 8));
+  return `${percent.padStart(4)} ${bar}`;
+}
+
+/** Green to red in steps of the palette's 6 x 6 x 6 cube. */
+function shareInk(share: number): Ink {
+  const style = share >= 0.5 ? 'red' : share >= 0.2 ? 'yellow' : 'green';
+  const steps = [34, 70, 106, 142, 178, 208, 202, 196];
+  const step = Math.min(Math.floor(share * 2 * steps.length), steps.length - 1);
+  return { style, index: steps[step] ?? 34 };
+}
+
+/** The highest figure of each cell's seconds, on a scale of the line's own. */
+function sparkline(figures: readonly number[], width: number, blocks: boolean): string {
+  const most = Math.max(...figures, 0);
+  const levels = blocks ? LOWER_BLOCKS : ASCII_LEVELS;
+  if (most <= 0) return '';
+  const cells = Array.from({ length: width }, (_, cell) => {
+    const from = Math.floor((cell * figures.length) / width);
+    const to = Math.max(Math.floor(((cell + 1) * figures.length) / width), from + 1);
+    const peak = Math.max(...figures.slice(from, to), 0);
+    return levels[peak === 0 ? 0 : Math.max(Math.round((peak / most) * 7), 1)] ?? ' ';
+  });
+  return cells.join('');
+}
+
+/** Cut first, then coloured. */
+function paintPieces(pieces: readonly Piece[], { width, depth }: LiveSize): string {
+  let room = width;
+  let line = '';
+  for (const [text, ink] of pieces) {
+    const cut = cutLine(text, room);
+    room -= cut.length;
+    line += inked(cut, ink, depth);
+  }
+  return depth === 0 ? line.trimEnd() : line;
+}
+
+function inked(text: string, ink: Ink | undefined, depth: ColorDepth): string {
+  if (ink === undefined || depth === 0) return text;
+  if (typeof ink === 'string') return paint(text, ink, true);
+  return depth === 256 ? paintIndexed(text, ink.index) : paint(text, ink.style, true);
+}

@@ -1,0 +1,192 @@
+/** The live view of `watch` on a terminal: keys and readings to the model, its frames to the screen. */
+import { readFileSync } from 'node:fs';
+import type { Attachment } from '../attachment/attachment.js';
+import type { SessionContext } from '../attachment/context.js';
+import type { CommandContext } from '../cli/context.js';
+import { type Order, Ranking } from '../model/ranking.js';
+import { colorDepth, usesBlockElements } from '../text/color.js';
+import type { Reading, WatchEvent } from '../verbs/watch.js';
+import { renderLive } from './frame.js';
+import { LiveModel } from './model.js';
+import { ReverseNames } from './reverse-dns.js';
+import { Terminal } from './terminal.js';
+
+export interface LiveViewOptions {
+  /** How many will be attached. */
+  readonly interfaces: number;
+  readonly sort: Order;
+  /** Rows at most; 0 for what fits. */
+  readonly top: number;
+  /** `q` was pressed. */
+  readonly onQuit: () => void;
+  /** Shows an event as it would be shown elsewhere: what comes while the screen is taken is kept until then. */
+  readonly showAfterwards: (event: WatchEvent) => Promise<void>;
+}
+
+/** Sources of the last reading that stay on the shell's screen. */
+const FINAL_TOP = 20;
+
+export class LiveView {
+  readonly #session: SessionContext;
+  readonly #options: LiveViewOptions;
+  readonly #color: boolean;
+  readonly #terminal: Terminal;
+  readonly #names: ReverseNames;
+  readonly #model: LiveModel;
+  readonly #attachments: Attachment[] = [];
+  readonly #cpu = new CpuMeter();
+  readonly #costs: ProgramCosts;
+  readonly #afterwards: WatchEvent[] = [];
+
+  constructor(context: CommandContext, session: SessionContext, options: LiveViewOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#color = context.color;
+    this.#terminal = new Terminal(context.stdin, context.stdout, {
+      onKey: (key) => {
+        if (this.#model.press(key)) options.onQuit();
+        this.#draw();
+      },
+      onRedraw: () => this.#draw(),
+    });
+    this.#names = new ReverseNames({ onName: () => this.#draw() });
+    this.#model = new LiveModel({
+      sort: options.sort,
+      top: options.top,
+      nameOf: (address) => this.#names.get(address),
+    });
+    this.#costs = new ProgramCosts(this.#session);
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    switch (event.kind) {
+      case 'attached':
+      case 'joined':
+        await this.#options.showAfterwards(event);
+        this.#attachments.push(event.attachment);
+        this.#model.attached(
+          event.attachment.interface,
+          event.attachment.mode,
+          event.attachment.state.maxSources,
+        );
+        // Before that, what standard error says has the screen.
+        if (this.#attachments.length < this.#options.interfaces) return;
+        this.#terminal.take();
+        break;
+      case 'readings':
+        if (event.final) {
+          this.#afterwards.push({
+            ...event,
+            readings: event.readings.map(shortened(this.#options)),
+          });
+          return;
+        }
+        // One interface may have been named twice, by another name of its own: then there are fewer.
+        this.#terminal.take();
+        this.#model.read(event.readings, performance.now());
+        this.#model.cost(this.#cpu.percent(), await this.#costs.read(this.#attachments));
+        break;
+      case 'note':
+        this.#model.tell(`${event.interface}: ${event.text}`);
+        this.#afterwards.push(event);
+        break;
+      case 'detached':
+        this.#afterwards.push(event);
+        return;
+    }
+    this.#draw();
+  }
+
+  async end(): Promise<void> {
+    this.#names.close();
+    this.#terminal.release();
+    for (const event of this.#afterwards.splice(0)) await this.#options.showAfterwards(event);
+  }
+
+  #draw(): void {
+    if (!this.#terminal.taken) return;
+    const { width, height } = this.#terminal;
+    const frame = this.#model.frame(height);
+    if (frame.names) this.#names.lookUp(frame.rows.map((row) => row.source));
+    this.#terminal.draw(
+      renderLive(frame, {
+        width,
+        height,
+        depth: colorDepth(this.#color, process.env),
+        blocks: usesBlockElements(process.env),
+      }),
+    );
+  }
+}
+
+function shortened({ sort, top }: LiveViewOptions): (reading: Reading) => Reading {
+  return (reading) => {
+    const ranking = new Ranking(sort, top || FINAL_TOP);
+    for (const record of reading.sources) ranking.add(record);
+    return { ...reading, sources: ranking.result() };
+  };
+}
+
+/** Readings that the share of the CPU is taken over. */
+const CPU_WINDOW = 10;
+/** USER_HZ, in which /proc/PID/stat counts: 100 on every architecture that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+/** What we and the tools that we run take of one CPU. */
+class CpuMeter {
+  readonly #moments = [{ timeMs: performance.now(), cpuMs: usedCpuMs() }];
+
+  /** Over the last readings, this one included. */
+  percent(): number | undefined {
+    const now = { timeMs: performance.now(), cpuMs: usedCpuMs() };
+    const [oldest = now] = this.#moments;
+    this.#moments.push(now);
+    if (this.#moments.length > CPU_WINDOW) this.#moments.shift();
+    const elapsedMs = now.timeMs - oldest.timeMs;
+    return elapsedMs > 0 ? (100 * (now.cpuMs - oldest.cpuMs)) / elapsedMs : undefined;
+  }
+}
+
+function usedCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  // proc(5): cutime and cstime, of children that have ended, are fields 16 and 17.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const childTicks = Number(fields[13] ?? 0) + Number(fields[14] ?? 0);
+  return (user + system) / 1000 + (1000 * childTicks) / TICKS_PER_SECOND;
+}
+
+/** Nanoseconds for a packet between two readings, where the administrator has the kernel measure them. */
+class ProgramCosts {
+  readonly #session: SessionContext;
+  readonly #measured = areStatsOn();
+  readonly #before = new Map<string, { readonly runTimeNs: number; readonly runCount: number }>();
+
+  constructor(session: SessionContext) {
+    this.#session = session;
+  }
+
+  async read(attachments: readonly Attachment[]): Promise<Map<string, number>> {
+    const costs = new Map<string, number>();
+    if (!this.#measured) return costs;
+    for (const { interface: name, pins } of attachments) {
+      // Only an ornament: where it cannot be had, it is not shown.
+      const now = await this.#session.bpftool.showProgram(pins.program).catch(() => undefined);
+      if (now === undefined) continue;
+      const before = this.#before.get(name) ?? { runTimeNs: 0, runCount: 0 };
+      const runs = now.runCount - before.runCount;
+      if (runs > 0) costs.set(name, (now.runTimeNs - before.runTimeNs) / runs);
+      this.#before.set(name, now);
+    }
+    return costs;
+  }
+}
+
+/** The sysctl kernel.bpf_stats_enabled, which costs every BPF program on the host a little: never switched by us. */
+function areStatsOn(): boolean {
+  try {
+    return readFileSync('/proc/sys/kernel/bpf_stats_enabled', 'utf8').trim() === '1';
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,83 @@
+/** Ethernet frames as bytes, for the demo's and the tests' traffic; pure. */
+import { isIPv6 } from 'node:net';
+import { addressKey } from './address.js';
+import { XdpwhoError } from './errors.js';
+
+export interface FrameOptions {
+  /** IPv4 or IPv6 address. */
+  readonly source: string;
+  /** VLAN ids, outermost first: 802.1ad for all but the last, which is 802.1Q. */
+  readonly vlans?: readonly number[];
+  /** Bytes of the whole frame; default 64, and at least what the headers take. */
+  readonly length?: number;
+}
+
+const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, serviceVlan: 0x88a8 };
+/** Locally administered addresses, which no card has. */
+const ETHERNET_ADDRESSES = [0x02, 0, 0, 0, 0, 0x02, 0x02, 0, 0, 0, 0, 0x01];
+const UDP = 17;
+/** The discard service: nothing answers. */
+const DISCARD_PORT = 9;
+
+/** A UDP datagram from `source` to a documentation address of the same family. */
+export function udpFrame(options: FrameOptions): Uint8Array {
+  const { source, vlans = [] } = options;
+  const headers = ethernetHeader(isIPv6(source) ? ETHERTYPE.ipv6 : ETHERTYPE.ipv4, vlans);
+  const networkBytes = isIPv6(source) ? 40 : 20;
+  const length = Math.max(options.length ?? 64, headers.length + networkBytes + 8);
+  const payload = length - headers.length - networkBytes;
+  const network = isIPv6(source) ? ipv6Header(source, payload) : ipv4Header(source, payload);
+  const udp = [...u16(DISCARD_PORT), ...u16(DISCARD_PORT), ...u16(payload), 0, 0];
+  return padded([...headers, ...network, ...udp], length);
+}
+
+/** An ARP request: neither IPv4 nor IPv6. */
+export function arpFrame(): Uint8Array {
+  return padded([...ethernetHeader(ETHERTYPE.arp, []), 0, 1, 8, 0, 6, 4, 0, 1], 64);
+}
+
+/** A frame that announces IPv4 and then holds no IPv4 header. */
+export function malformedFrame(): Uint8Array {
+  return padded([...ethernetHeader(ETHERTYPE.ipv4, []), 0x0f], 64);
+}
+
+function addressBytes(address: string): readonly number[] {
+  return [...addressKey(address).subarray(isIPv6(address) ? 0 : 12)];
+}
+
+function ethernetHeader(type: number, vlans: readonly number[]): number[] {
+  const tags = vlans.flatMap((id, index) => [
+    ...u16(index < vlans.length - 1 ? ETHERTYPE.serviceVlan : ETHERTYPE.vlan),
+    ...u16(id),
+  ]);
+  return [...ETHERNET_ADDRESSES, ...tags, ...u16(type)];
+}
+
+function ipv4Header(source: string, payload: number): number[] {
+  const header = [0x45, 0, ...u16(20 + payload), 0, 0, 0, 0, 64, UDP, 0, 0];
+  header.push(...addressBytes(source), ...addressBytes('192.0.2.254'));
+  let sum = 0;
+  for (let index = 0; index < 20; index += 2) {
+    sum += ((header[index] ?? 0) << 8) | (header[index + 1] ?? 0);
+  }
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  header.splice(10, 2, ...u16(~sum & 0xffff));
+  return header;
+}
+
+function ipv6Header(source: string, payload: number): number[] {
+  const addresses = [...addressBytes(source), ...addressBytes('2001:db8::fffe')];
+  return [0x60, 0, 0, 0, ...u16(payload), UDP, 64, ...addresses];
+}
+
+function padded(bytes: readonly number[], length: number): Uint8Array {
+  if (bytes.length > length)
+    throw new XdpwhoError('failed', `a frame of ${length} bytes is too short`);
+  const frame = new Uint8Array(length);
+  frame.set(bytes);
+  return frame;
+}
+
+function u16(value: number): number[] {
+  return [value >>> 8, value & 0xff];
+}

@@ -1,0 +1,82 @@
+/** Address prefixes (CIDR), for filters and for sums; pure. */
+import { isIPv4, isIPv6 } from 'node:net';
+import { addressKey, formatAddress } from './address.js';
+import { XdpwhoError } from './errors.js';
+
+/** A prefix over the 16-byte keys of the table, where IPv4 is v4-mapped. */
+export interface Prefix {
+  /** 16 bytes, zero beyond `bits`. */
+  readonly network: Uint8Array;
+  /** 0 to 128; of an IPv4 prefix, 96 to 128. */
+  readonly bits: number;
+  readonly family: 4 | 6;
+}
+
+/** How many leading bits of an address stand for a group, by family. */
+export interface Grouping {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+/** An address or `ADDRESS/BITS`. Rejects with `usage`. */
+export function parsePrefix(text: string): Prefix {
+  const [address = '', length, ...rest] = text.split('/');
+  const family = isIPv4(address) ? 4 : isIPv6(address) && !address.includes('%') ? 6 : undefined;
+  const size = family === 4 ? 32 : 128;
+  const bits = length === undefined ? size : /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN;
+  if (family === undefined || rest.length > 0 || !(bits <= size)) {
+    throw new XdpwhoError('usage', `${text}: not an address or prefix`, {
+      hint: 'such as 198.51.100.0/24 or 2001:db8::/32',
+    });
+  }
+  const total = family === 4 ? 96 + bits : bits;
+  return { network: masked(addressKey(address), total), bits: total, family };
+}
+
+/** As it is written: "198.51.100.0/24". */
+export function formatPrefix({ network, bits, family }: Prefix): string {
+  const address = formatAddress(String.fromCharCode(...network));
+  return `${address}/${family === 4 ? bits - 96 : bits}`;
+}
+
+/** 16 bytes: the bits that the prefix has a say about. */
+export function prefixMask(prefix: Prefix): Uint8Array {
+  return masked(new Uint8Array(16).fill(0xff), prefix.bits);
+}
+
+/** Whether an address lies in the prefix. An IPv6 prefix does not take in IPv4. */
+export function contains(prefix: Prefix, address: string): boolean {
+  if ((prefix.family === 6) !== address.includes(':')) return false;
+  const key = addressKey(address);
+  const whole = prefix.bits >> 3;
+  for (let index = 0; index < whole; index++) {
+    if (key[index] !== prefix.network[index]) return false;
+  }
+  const rest = prefix.bits & 7;
+  return rest === 0 || ((key[whole] ?? 0) ^ (prefix.network[whole] ?? 0)) >> (8 - rest) === 0;
+}
+
+/** The group that an address belongs to: "192.0.2.0/24". */
+export function groupOf(address: string, grouping: Grouping): string {
+  const ipv6 = address.includes(':');
+  const bits = ipv6 ? grouping.ipv6 : grouping.ipv4;
+  const network = masked(addressKey(address), ipv6 ? bits : 96 + bits);
+  return `${formatAddress(String.fromCharCode(...network))}/${bits}`;
+}
+
+/** `24` or `24,64`: bits of IPv4 and of IPv6 (default 64). Rejects with `usage`. */
+export function parseGrouping(text: string): Grouping {
+  const match = /^(\d{1,2})(?:,(\d{1,3}))?$/.exec(text);
+  const ipv4 = Number(match?.[1] ?? Number.NaN);
+  const ipv6 = Number(match?.[2] ?? 64);
+  if (!(ipv4 <= 32) || !(ipv6 <= 128)) {
+    throw new XdpwhoError('usage', `--group ${text}: not a length of prefixes`, {
+      hint: 'such as --group 24 or --group 24,64',
+    });
+  }
+  return { ipv4, ipv6 };
+}
+
+function masked(key: Uint8Array, bits: number): Uint8Array {
+  return key.map((byte, index) => byte & (0xff00 >> Math.min(Math.max(bits - index * 8, 0), 8)));
+}

@@ -1,0 +1,239 @@
+/**
+ * Reading the packet log of one attachment: by an iterator of our own over the rings, with a cursor
+ * of its own, or by `bpftool map dump`. Any number of readers at a time; none of them takes anything
+ * away from the others.
+ */
+import { closeSync, openSync, read, readSync, rmSync } from 'node:fs';
+import { promisify } from 'node:util';
+import type { Attachment } from '../attachment/attachment.js';
+import type { SessionContext } from '../attachment/context.js';
+import { makeReaderPlace } from '../attachment/reader-pins.js';
+import type { LogState } from '../attachment/record.js';
+import { makeScratch } from '../attachment/scratch.js';
+import { BpftoolError } from '../host/bpftool.js';
+import { type Companion, requireTool, startCompanion } from '../host/exec.js';
+import { systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { ObjectFiles } from '../objects/files.js';
+import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from '../objects/layout.js';
+import { decodeLogElement } from '../table/decode.js';
+import { dumpEntries } from '../table/source-reader.js';
+import { ownCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import {
+  announcesNothing,
+  type Cursors,
+  type Pass,
+  PassBuffer,
+  parsePass,
+  selectFromDump,
+} from './ring.js';
+import { WallClock } from './utc-offset.js';
+
+/** The kernel hands out at most 32 KiB of an iterator at a time (kernel/bpf/bpf_iter.c). */
+const READ_BYTES = 32 * 1024;
+
+const readAsync = promisify(read);
+
+/** `history` for a reader that is to have everything since the attachment was made. */
+export const WHOLE_HISTORY = 0xffff_ffff;
+
+/** What became of the packets since a reader began: recorded + sampledOut + filteredOut were seen. */
+export interface LogAccount {
+  /** Written into the ring: read, or lost. */
+  readonly recorded: number;
+  readonly sampledOut: number;
+  readonly filteredOut: number;
+  readonly lost: number;
+}
+
+export interface ReadPass extends Pass {
+  /** All passes of this reader up to this one. */
+  readonly account: LogAccount;
+}
+
+/** Whoever opens one must close it; if this process dies, the iterator's pin goes all the same. */
+export class PacketReader {
+  readonly #context: SessionContext;
+  readonly #attachment: Attachment;
+  readonly #log: LogState;
+  readonly #history: number;
+  readonly #wallClock = new WallClock();
+  readonly #buffer = new PassBuffer();
+  /** Of a reader by dump. */
+  readonly #cursors: Cursors = new Map();
+  #pin: string | undefined;
+  #remover: Companion | undefined;
+  /** What had been counted when this reader began. */
+  #base: LogAccount | undefined;
+  #lost = 0;
+  /** Why there is no iterator. */
+  note: string | undefined;
+
+  private constructor(
+    context: SessionContext,
+    attachment: Attachment,
+    log: LogState,
+    history: number,
+  ) {
+    this.#context = context;
+    this.#attachment = attachment;
+    this.#log = log;
+    this.#history = history;
+  }
+
+  /** `history`: how many packets of each CPU, from before now, the first pass is to have. */
+  static async open(
+    context: SessionContext,
+    attachment: Attachment,
+    history: number,
+  ): Promise<PacketReader> {
+    const { log } = attachment.state;
+    if (log === null) {
+      throw new XdpwhoError('failed', `${printable(attachment.interface)}: attached without a log`);
+    }
+    const reader = new PacketReader(context, attachment, log, history);
+    try {
+      if (attachment.reader === 'iterator') await reader.#pinIterator();
+      else reader.note = attachment.state.readerNote ?? undefined;
+      // The cursors stand where the first pass ends: what comes from here on is for the next one.
+      if (history === 0) await reader.read();
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+    return reader;
+  }
+
+  /** Whether every pass runs a `map dump`, and so takes long. */
+  get isSlow(): boolean {
+    return this.#pin === undefined;
+  }
+
+  /** Packets that the ring of one CPU holds. */
+  get capacity(): number {
+    return this.#log.segments * SEGMENT_RECORDS;
+  }
+
+  /** What came since the last pass. The packets are valid until the next call. */
+  async read(): Promise<ReadPass> {
+    const words =
+      this.#pin === undefined ? await this.#readDump() : await this.#readFile(this.#pin);
+    const pass = parsePass(words, this.#wallClock.offsetUs());
+    this.#lost += pass.lost;
+    return { ...pass, account: this.#accountOf(pass) };
+  }
+
+  async close(): Promise<void> {
+    if (this.#pin !== undefined) rmSync(this.#pin, { force: true });
+    this.#remover?.stdin.end();
+    await this.#remover?.ended;
+  }
+
+  #accountOf({ heads }: Pass): LogAccount {
+    let [firsts, recorded, sampledOut, filteredOut] = [0, 0, 0, 0];
+    for (const head of heads.values()) {
+      firsts += head.first;
+      recorded += head.end;
+      sampledOut += head.sampledOut;
+      filteredOut += head.filteredOut;
+    }
+    const isWhole = this.#history === WHOLE_HISTORY;
+    this.#base ??= isWhole
+      ? { recorded: 0, sampledOut: 0, filteredOut: 0, lost: 0 }
+      : { recorded: firsts, sampledOut, filteredOut, lost: 0 };
+    return {
+      recorded: recorded - this.#base.recorded,
+      sampledOut: sampledOut - this.#base.sampledOut,
+      filteredOut: filteredOut - this.#base.filteredOut,
+      lost: this.#lost,
+    };
+  }
+
+  async #pinIterator(): Promise<void> {
+    const { bpftool, objectsDirectory } = this.#context;
+    const { pins } = this.#attachment;
+    const { cpus, segments } = this.#log;
+    const scratch = makeScratch();
+    try {
+      const object = new ObjectFiles(objectsDirectory).writePatched(
+        'packets',
+        {
+          constants: { log_cpus: cpus, log_segments: segments, history: this.#history },
+          maxEntries: { cursors: cpus },
+        },
+        scratch,
+      );
+      const pin = makeReaderPlace(pins);
+      this.#remover = startCompanion(requireTool('sh'), ['-c', REMOVER, 'xdpwho-reader', pin]);
+      const { stdin: keepOpen } = this.#remover;
+      await bpftool.pinIterator(object, pin, pins.packetsMap, { keepOpen });
+      this.#pin = pin;
+    } catch (error) {
+      if (!(error instanceof BpftoolError) || error.code === 'not-permitted') throw error;
+      this.note = `no iterator can be pinned (${error.message}); reading by \`map dump\`, slower`;
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * The kernel ends a read when it has as many bytes as were asked for (kernel/bpf/bpf_iter.c,
+   * bpf_seq_read). The heads come first: when they announce nothing, the segments are not visited.
+   */
+  async #readFile(path: string): Promise<Uint32Array> {
+    const buffer = this.#buffer;
+    const headBytes = this.#log.cpus * PASS_HEAD.size;
+    buffer.clear();
+    let file: number | undefined;
+    try {
+      file = openSync(path, 'r');
+      buffer.filled(readSync(file, buffer.room(headBytes), 0, headBytes, null));
+      // The first pass goes to its end, which is where the iterator keeps its cursors.
+      if (this.#base !== undefined && announcesNothing(buffer.words(), this.#log.cpus)) {
+        return buffer.words();
+      }
+      for (;;) {
+        const room = buffer.room(READ_BYTES);
+        const { bytesRead } = await readAsync(file, room, 0, room.length, null);
+        if (bytesRead === 0) return buffer.words();
+        buffer.filled(bytesRead);
+      }
+    } catch (error) {
+      throw this.#unreadable(path, error);
+    } finally {
+      if (file !== undefined) closeSync(file);
+    }
+  }
+
+  async #readDump(): Promise<Uint32Array> {
+    const { packetsMap } = this.#attachment.pins;
+    const elements: Uint8Array[] = [];
+    try {
+      for await (const entries of dumpEntries(this.#context.bpftool, packetsMap)) {
+        for (const entry of entries) elements.push(decodeLogElement(entry, LOG_SEGMENT.size));
+      }
+    } catch (error) {
+      throw error instanceof BpftoolError && error.errno === 'ENOENT'
+        ? this.#unreadable(packetsMap, Object.assign(new Error(), { code: 'ENOENT' }))
+        : error;
+    }
+    return selectFromDump(elements, this.#log.cpus, this.#cursors, this.#history);
+  }
+
+  #unreadable(path: string, error: unknown): unknown {
+    const { interface: device, netns } = this.#attachment;
+    const name = printable(device);
+    if (systemErrorCode(error) !== 'ENOENT') return error;
+    return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
+      hint: ownCommand('status', { interface: device, netns: netns.name }),
+      cause: error,
+    });
+  }
+}
+
+/** Removes a reader's pin when the reader dies: see src/attachment/guard.ts. */
+const REMOVER = `
+trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
+while read -r _; do :; done
+rm -f "$1"
+`;

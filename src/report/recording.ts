@@ -1,0 +1,282 @@
+/**
+ * A recording of `watch -o ndjson`, read as a stream and summed up for a page: what is kept grows
+ * with the number of sources, and not with the length of the recording.
+ */
+import type { Readable } from 'node:stream';
+import { addAbortSignal, pipeline } from 'node:stream';
+import ndjson from 'ndjson';
+import { messageOf, XdpwhoError } from '../model/errors.js';
+import { propertyOf, stringIn } from '../model/json-values.js';
+
+export interface Report {
+  /** In the order in which they appear. */
+  readonly interfaces: readonly InterfaceReport[];
+}
+
+export interface InterfaceReport {
+  readonly interface: string;
+  /** Of the last `attached` record, or null where the recording has none. */
+  readonly mode: string | null;
+  readonly readings: number;
+  /** Oldest first, at most MAX_POINTS: longer recordings have longer ones. */
+  readonly points: readonly Point[];
+  /** By bytes, the most first. */
+  readonly sources: readonly SourceSum[];
+  /** The figures of the last `totals` record. */
+  readonly totals: Readonly<Record<TotalsFigure, number>>;
+}
+
+/** A stretch of time, and the mean rates in it. */
+export interface Point {
+  /** Its end: milliseconds since 1970, or since the first reading where the recording has no times. */
+  readonly endMs: number;
+  readonly durationMs: number;
+  readonly packetsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Bytes per second of the sources that had the most. */
+  readonly sources: ReadonlyMap<string, number>;
+}
+
+export interface SourceSum {
+  readonly source: string;
+  readonly packets: number;
+  readonly bytes: number;
+  /** The highest rate of any reading. */
+  readonly peakPacketsPerSecond: number;
+  /** As `endMs`. */
+  readonly lastSeenMs: number;
+}
+
+const TOTALS_FIGURES = [
+  'sources',
+  'packets',
+  'bytes',
+  'ipv4',
+  'ipv6',
+  'other',
+  'malformed',
+  'untracked',
+] as const;
+export type TotalsFigure = (typeof TOTALS_FIGURES)[number];
+
+export const MAX_POINTS = 600;
+/** Of each point. */
+const MAX_SOURCES = 12;
+/** No record is longer; text without line ends would otherwise be kept whole. */
+const MAX_LINE_CHARACTERS = 1024 * 1024;
+const ASSUMED_INTERVAL_MS = 1000;
+
+/**
+ * Rejects with `bad-output` where it is no such recording, and with the reason of `signal` once that
+ * is aborted; `name` is what the message calls it.
+ */
+export async function readReport(
+  recording: Readable,
+  name: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Report> {
+  const interfaces = new Map<string, InterfaceSum>();
+  const sumOf = (device: string) => {
+    const sum = interfaces.get(device) ?? new InterfaceSum(device);
+    interfaces.set(device, sum);
+    return sum;
+  };
+  let line = 0;
+  const parser = ndjson.parse({ strict: true, ...{ maxLength: MAX_LINE_CHARACTERS } });
+  // A failure of either ends both; the loop below is told of it.
+  pipeline(addAbortSignal(signal, recording), parser, () => {});
+  try {
+    for await (const record of parser) {
+      line++;
+      const device = stringIn(record, 'interface');
+      switch (stringIn(record, 'type')) {
+        case 'attached':
+          if (device !== undefined) sumOf(device).attached(record);
+          break;
+        case 'source':
+          if (device !== undefined) sumOf(device).source(record);
+          break;
+        case 'totals':
+          if (device !== undefined) sumOf(device).totals(record);
+          break;
+        case undefined:
+          throw notARecording(name, `record ${line} has no type`);
+      }
+    }
+  } catch (error) {
+    if (error instanceof XdpwhoError) throw error;
+    signal.throwIfAborted();
+    throw notARecording(name, messageOf(error), error);
+  }
+  const reports = [...interfaces.values()].map((sum) => sum.report());
+  if (reports.every((report) => report.readings === 0))
+    throw notARecording(name, 'it holds no reading');
+  return { interfaces: reports };
+}
+
+function notARecording(name: string, why: string, cause?: unknown): XdpwhoError {
+  return new XdpwhoError('bad-output', `${name}: no recording of watch: ${why}`, {
+    hint: 'make one: xdpwho watch eth0 -o ndjson --duration 1m > FILE.ndjson',
+    cause,
+  });
+}
+
+interface OpenSource {
+  packets: number;
+  bytes: number;
+  peakPacketsPerSecond: number;
+  lastSeenMs: number;
+  /** What it had before it was evicted and began anew. */
+  packetsBefore: number;
+  bytesBefore: number;
+}
+
+/** One interface while it is read. */
+class InterfaceSum {
+  readonly #name: string;
+  #mode: string | null = null;
+  #readings = 0;
+  readonly #sources = new Map<string, OpenSource>();
+  #points: Point[] = [];
+  #totals: Record<TotalsFigure, number> = figuresOf({});
+  /** Of the reading whose `totals` have not come yet. */
+  #idle: { readonly source: OpenSource; readonly idleMs: number }[] = [];
+  #rates: (readonly [source: string, bytesPerSecond: number])[] = [];
+  #timeMs: number | undefined;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  attached(record: unknown): void {
+    this.#mode = stringIn(record, 'mode') ?? null;
+  }
+
+  source(record: unknown): void {
+    const address = stringIn(record, 'source');
+    if (address === undefined) return;
+    const packets = figureIn(record, 'packets') ?? 0;
+    const bytes = figureIn(record, 'bytes') ?? 0;
+    const there = this.#sources.get(address);
+    const source = there ?? {
+      ...{ packets: 0, bytes: 0, packetsBefore: 0, bytesBefore: 0 },
+      ...{ peakPacketsPerSecond: 0, lastSeenMs: 0 },
+    };
+    if (there === undefined) this.#sources.set(address, source);
+    if (packets < source.packets) {
+      source.packetsBefore += source.packets;
+      source.bytesBefore += source.bytes;
+    }
+    source.packets = packets;
+    source.bytes = bytes;
+    const rate = figureIn(record, 'packets_per_second') ?? 0;
+    source.peakPacketsPerSecond = Math.max(source.peakPacketsPerSecond, rate);
+    this.#idle.push({ source, idleMs: figureIn(record, 'idle_ms') ?? 0 });
+    const byteRate = figureIn(record, 'bytes_per_second') ?? 0;
+    if (byteRate > 0) this.#rates.push([address, byteRate]);
+    if (this.#rates.length > 50 * MAX_SOURCES) this.#rates = largest(this.#rates);
+  }
+
+  /** Ends a reading. */
+  totals(record: unknown): void {
+    this.#readings++;
+    this.#totals = figuresOf(record);
+    const parsedMs = Date.parse(stringIn(record, 'time') ?? '');
+    const beforeMs = this.#timeMs;
+    const timeMs = Number.isNaN(parsedMs) ? (beforeMs ?? 0) + ASSUMED_INTERVAL_MS : parsedMs;
+    this.#timeMs = timeMs;
+    for (const { source, idleMs } of this.#idle) source.lastSeenMs = Math.max(timeMs - idleMs, 0);
+    const packetsPerSecond = figureIn(record, 'packets_per_second');
+    // The first reading of what had been attached before has no rates.
+    if (packetsPerSecond !== undefined) {
+      this.#add({
+        endMs: timeMs,
+        durationMs: Math.max(timeMs - (beforeMs ?? timeMs - ASSUMED_INTERVAL_MS), 1),
+        packetsPerSecond,
+        bytesPerSecond: figureIn(record, 'bytes_per_second') ?? 0,
+        sources: new Map(largest(this.#rates)),
+      });
+    }
+    this.#idle = [];
+    this.#rates = [];
+  }
+
+  /** The last reading follows upon the end, soon after the one before: no point of its own. */
+  #add(point: Point): void {
+    const last = this.#points.at(-1);
+    if (last !== undefined && point.durationMs < last.durationMs / 2) {
+      this.#points[this.#points.length - 1] = merged(last, point);
+      return;
+    }
+    this.#points.push(point);
+    if (this.#points.length <= MAX_POINTS) return;
+    const halved: Point[] = [];
+    for (let index = 0; index < this.#points.length; index += 2) {
+      const [first, second] = this.#points.slice(index, index + 2);
+      if (first !== undefined) halved.push(second === undefined ? first : merged(first, second));
+    }
+    this.#points = halved;
+  }
+
+  report(): InterfaceReport {
+    const sources = [...this.#sources].map(([source, sum]) => ({
+      source,
+      packets: sum.packets + sum.packetsBefore,
+      bytes: sum.bytes + sum.bytesBefore,
+      peakPacketsPerSecond: sum.peakPacketsPerSecond,
+      lastSeenMs: sum.lastSeenMs,
+    }));
+    return {
+      interface: this.#name,
+      mode: this.#mode,
+      readings: this.#readings,
+      points: this.#points,
+      sources: sources.sort((a, b) => b.bytes - a.bytes),
+      totals: this.#totals,
+    };
+  }
+}
+
+/** Two stretches, one after the other, as one. */
+function merged(a: Point, b: Point): Point {
+  const durationMs = a.durationMs + b.durationMs;
+  const mean = (first: number, second: number) =>
+    (first * a.durationMs + second * b.durationMs) / durationMs;
+  const names = new Set([...a.sources.keys(), ...b.sources.keys()]);
+  const rates = [...names].map(
+    (name) => [name, mean(a.sources.get(name) ?? 0, b.sources.get(name) ?? 0)] as const,
+  );
+  return {
+    endMs: b.endMs,
+    durationMs,
+    packetsPerSecond: mean(a.packetsPerSecond, b.packetsPerSecond),
+    bytesPerSecond: mean(a.bytesPerSecond, b.bytesPerSecond),
+    sources: new Map(largest(rates)),
+  };
+}
+
+function largest(rates: readonly (readonly [string, number])[]): (readonly [string, number])[] {
+  return [...rates].sort(([, a], [, b]) => b - a).slice(0, MAX_SOURCES);
+}
+
+/** Undefined where there is none. Throws a RangeError where it is none that a record could have. */
+function figureIn(record: unknown, name: string): number | undefined {
+  const value = propertyOf(record, name);
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && value >= 0 && value <= 2 ** 64) return value;
+  throw new RangeError(`${name} is no figure of a record`);
+}
+
+function figuresOf(record: unknown): Record<TotalsFigure, number> {
+  const figure = (name: TotalsFigure) => figureIn(record, name) ?? 0;
+  return {
+    sources: figure('sources'),
+    packets: figure('packets'),
+    bytes: figure('bytes'),
+    ipv4: figure('ipv4'),
+    ipv6: figure('ipv6'),
+    other: figure('other'),
+    malformed: figure('malformed'),
+    untracked: figure('untracked'),
+  };
+}

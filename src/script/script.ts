@@ -1,0 +1,349 @@
+/**
+ * One verb as one POSIX shell script, for a host that has neither Node nor this package: what it runs
+ * there is what the command would run. The fixed part is in script/*.sh, for people to read; the
+ * command lines, the names, the record and the constants come from the functions that the command
+ * itself uses.
+ */
+
+import { readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+import {
+  DEFAULT_FILE_MODE,
+  DEFAULT_MAX_SOURCES,
+  DEFAULT_TABLE_BYTES,
+  ELEMENT_OVERHEAD_BYTES,
+} from '../attachment/defaults.js';
+import { PROGRAM_NAME } from '../attachment/detach-program.js';
+import { jsonContent, MODE_ERRNOS } from '../attachment/load.js';
+import { pinName, pinsIn } from '../attachment/pin-paths.js';
+import { DEFAULT_BPFFS } from '../attachment/pins.js';
+import { type AttachmentState, STATE_VERSION } from '../attachment/record.js';
+import { SCRATCH_PREFIX } from '../attachment/scratch.js';
+import { BPF_FS_MAGIC, mountArguments } from '../host/bpffs.js';
+import { bpftoolArguments, ERRNO_WORDS } from '../host/bpftool.js';
+import { TOOL_DIRECTORIES } from '../host/exec.js';
+import { NETNS_DIRECTORY, NSFS_MAGIC } from '../host/netns.js';
+import { moduleFile } from '../host/package-files.js';
+import { INITIAL_PID_NAMESPACE } from '../host/processes.js';
+import { EXIT_CODES } from '../model/errors.js';
+import type { Mode } from '../model/records.js';
+import { ObjectFiles, type ObjectName } from '../objects/files.js';
+import { USUAL_HZ } from '../objects/jiffies.js';
+import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
+import { placeOfConstant, placeOfMaxEntries } from '../objects/patch.js';
+import { quoteWord, renderCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import type { StayOptions } from '../verbs/attach.js';
+
+export const SCRIPT_VERBS = ['attach', 'detach', 'status'] as const;
+export type ScriptVerb = (typeof SCRIPT_VERBS)[number];
+
+/** What the script is to do there; as for the verb itself. */
+export interface ScriptOptions
+  extends Pick<StayOptions, 'mode' | 'reader' | 'maxSources' | 'fileMode' | 'replace'> {
+  readonly verb: ScriptVerb;
+  /** The interface's own name. */
+  readonly interface: string;
+  /** A name, path or process id of the other host. */
+  readonly netns?: string | undefined;
+  readonly bpffs?: string | undefined;
+  /** Only data and errors. */
+  readonly quiet?: boolean | undefined;
+}
+
+/** What stands at the head of a script. */
+export interface ScriptOrigin {
+  readonly version: string;
+  /** The folder of compiled objects, with both byte orders. */
+  readonly objectsDirectory: string;
+}
+
+const PARTS: Readonly<Record<ScriptVerb, readonly string[]>> = {
+  attach: ['running', 'places', 'looking', 'ending', 'objects', 'describing', 'attach', 'main'],
+  detach: ['running', 'places', 'looking', 'ending', 'detach', 'main'],
+  status: ['running', 'places', 'looking', 'describing', 'status', 'main'],
+};
+
+/** The script. Rejects with `bad-object` where an object is absent, or not one of ours. */
+export function renderScript(options: ScriptOptions, origin: ScriptOrigin): string {
+  const sections = [
+    header(options, origin),
+    settings(options),
+    constants(),
+    commands(options.bpffs ?? DEFAULT_BPFFS),
+    record(),
+    ...(options.verb === 'attach' ? [objects(origin.objectsDirectory)] : []),
+    ...PARTS[options.verb].map(part),
+  ];
+  return `${sections.map((section) => section.trim()).join('\n\n')}\n`;
+}
+
+/** One of the fixed parts. */
+function part(name: string): string {
+  if (typeof XDPWHO_SCRIPT_PARTS === 'object') return XDPWHO_SCRIPT_PARTS[name] ?? '';
+  return readFileSync(moduleFile(`script/${name}.sh`), 'utf8');
+}
+
+/** In the bundle that is one file, build.mjs writes them in. */
+declare const XDPWHO_SCRIPT_PARTS: Readonly<Record<string, string>>;
+
+function header(options: ScriptOptions, { version }: ScriptOrigin): string {
+  const { verb } = options;
+  const needs =
+    'bpftool, and base64, dd, gzip, mktemp, mount, od, readlink, sed, stat: coreutils or busybox';
+  // A line break in a name would end the comment.
+  return `#!/bin/sh
+# xdpwho ${version}: ${printable(commandOf(options))}
+#
+# Does on this host what \`xdpwho ${verb}\` would do, without xdpwho: as root, sh FILE, or from afar,
+# ssh root@HOST sh < FILE. Needs ${needs};
+# nsenter (util-linux) for another network namespace. Prints one JSON document; talk and errors go to
+# standard error. Exit codes: 0 done, or already so; 1 failed; 3 not attached; 4 the interface holds
+# somebody else's program; 5 a tool or a feature is missing; 77 not permitted.
+# SPDX-License-Identifier: MIT AND (GPL-2.0-only OR MIT)`;
+}
+
+/** The command line that makes this script. */
+function commandOf(options: ScriptOptions): string {
+  const { netns, bpffs, mode, reader, maxSources, fileMode } = options;
+  const values: [option: string, value: string | undefined][] = [
+    ['--netns', netns],
+    ['--bpffs', bpffs],
+    ['--mode', mode === 'auto' ? undefined : mode],
+    ['--reader', reader === 'auto' ? undefined : reader],
+    ['--max-sources', maxSources?.toString()],
+    ['--file-mode', fileMode?.toString(8)],
+  ];
+  const given = values.flatMap(([option, value]) => (value === undefined ? [] : [option, value]));
+  const switches = [
+    ...(options.replace === true ? ['--replace'] : []),
+    ...(options.quiet === true ? ['-q'] : []),
+  ];
+  const words = ['script', options.verb, ...given, ...switches, '--', options.interface];
+  return renderCommand('xdpwho', words);
+}
+
+/** What was asked for. Only here is anything that the user named part of the text. */
+function settings(options: ScriptOptions): string {
+  const { netns, bpffs = DEFAULT_BPFFS, fileMode = DEFAULT_FILE_MODE } = options;
+  const values: Record<string, string> = {
+    verb: options.verb,
+    interface: options.interface,
+    interface_json: jsonContent(options.interface),
+    interface_shown: printable(options.interface),
+    pin_name: pinName(options.interface, null),
+    netns: netns ?? '',
+    netns_shown: printable(netns ?? ''),
+    netns_json: JSON.stringify(netns ?? null),
+    bpffs: bpffs,
+    bpffs_shown: printable(bpffs),
+    mode: options.mode ?? 'auto',
+    reader: options.reader ?? 'auto',
+    max_sources: options.maxSources === undefined ? '' : String(options.maxSources),
+    file_mode: fileMode.toString(8).padStart(4, '0'),
+    shared: String((fileMode & 0o077) !== 0),
+    replace: String(options.replace === true),
+    quiet: String(options.quiet === true),
+  };
+  return `# What was asked for.\n${assignments(values)}`;
+}
+
+function constants(): string {
+  const values = {
+    default_bpffs: DEFAULT_BPFFS,
+    tool_directories: TOOL_DIRECTORIES.join(':'),
+    netns_directory: NETNS_DIRECTORY,
+    scratch_prefix: SCRATCH_PREFIX,
+    bpffs_magic: BPF_FS_MAGIC.toString(16),
+    nsfs_magic: NSFS_MAGIC.toString(16),
+    initial_pid_namespace: INITIAL_PID_NAMESPACE,
+    program_name: PROGRAM_NAME,
+    state_version: String(STATE_VERSION),
+    largest_default: String(DEFAULT_MAX_SOURCES),
+    table_bytes: String(DEFAULT_TABLE_BYTES),
+    element_bytes: String(ELEMENT_OVERHEAD_BYTES),
+    value_bytes: String(SOURCE_VALUE.size),
+    segment_bytes: String(LOG_SEGMENT.size),
+    bytes_offset: String(TOTALS.bytes),
+    ipv4_offset: String(TOTALS.ipv4),
+    ipv6_offset: String(TOTALS.ipv6),
+    other_offset: String(TOTALS.other),
+    malformed_offset: String(TOTALS.malformed),
+  };
+  const codes = Object.entries(EXIT_CODES).map(([code, exit]) => `${code}) echo ${exit} ;;`);
+  const errnos = ERRNO_WORDS.map(
+    ([errno, ...words]) =>
+      `${words.map((word) => `*${quoteWord(word)}*`).join(' | ')}) echo ${errno} ;;`,
+  );
+  return [
+    assignments(values),
+    caseFunction('code_of', '$1', codes),
+    caseFunction('errno_in', '$1', errnos),
+    caseFunction('is_mode_errno', '$1', [`${[...MODE_ERRNOS].join(' | ')}) ;;`, '*) return 1 ;;']),
+    nearestHz(),
+  ].join('\n');
+}
+
+/** The same as nearestHz of src/objects/jiffies.ts: between two values lies the root of their product. */
+function nearestHz(): string {
+  const lines = USUAL_HZ.slice(0, -1).map((hz, index) => {
+    const limit = hz * (USUAL_HZ[index + 1] ?? hz);
+    return `if [ $(($1 * $1)) -lt ${limit} ]; then echo ${hz}; return; fi`;
+  });
+  return shellFunction('nearest_hz', [...lines, `echo ${USUAL_HZ.at(-1)}`]);
+}
+
+/** The command lines, as functions. Words that begin with `$` are variables of the script. */
+function commands(bpffs: string): string {
+  const pins = pinsIn('$directory');
+  const bpftool = (args: readonly string[]) => `"$bpftool" ${args.map(shellWord).join(' ')}`;
+  const attach = (mode: Mode) =>
+    `in_netns "$at" ${bpftool(bpftoolArguments.attach(mode, pins.program, '$interface'))}`;
+  const detach = (mode: Mode) => `in_netns "$1" ${bpftool(bpftoolArguments.detach(mode, '$2'))}`;
+  // One line for each program, `eth0(2) driver id 7`: unlike JSON it needs no unescaping.
+  const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
+  const mount = [...mountArguments(bpffs).slice(0, -1), '$bpffs'];
+  const lines = {
+    bpftool_version: `"$1" ${bpftoolArguments.version().join(' ')}`,
+    show_program: bpftool(bpftoolArguments.showProgram(pinsIn('$1').program)),
+    show_program_by_id: bpftool(bpftoolArguments.showProgramById('$id_there')),
+    load_program: bpftool(bpftoolArguments.loadProgram('$1', pins.program, pins.mapsDirectory)),
+    load_clock: bpftool(bpftoolArguments.loadProgram('$scratch/clock.o', pins.clock)),
+    run_clock: bpftool(bpftoolArguments.runProgram(pins.clock, '$scratch/frame', 1)),
+    pin_sources: bpftool(
+      bpftoolArguments.pinIterator('$scratch/sources.o', pins.sourcesFile, pins.sourcesMap),
+    ),
+    pin_totals: bpftool(
+      bpftoolArguments.pinIterator('$scratch/totals.o', pins.totalsFile, pins.totalsMap),
+    ),
+    dump_sources: bpftool(bpftoolArguments.dumpMap(pins.sourcesMap)),
+    dump_totals: bpftool(bpftoolArguments.dumpMap(pins.totalsMap)),
+    show_net: `in_netns "$1" ${bpftool(showNet)}`,
+    attach_native: attach('native'),
+    attach_generic: attach('generic'),
+    attach_offload: attach('offload'),
+    detach_native: detach('native'),
+    detach_generic: detach('generic'),
+    detach_offload: detach('offload'),
+    mount_bpffs: `mount ${mount.map(shellWord).join(' ')}`,
+  };
+  const files = [pins.sourcesFile, pins.totalsFile, pins.program, pins.clock];
+  const directories = [pins.readersDirectory, pins.mapsDirectory];
+  const remove = [
+    `rm -f ${files.map(shellWord).join(' ')}`,
+    ...directories.map((each) => `[ ! -h ${shellWord(each)} ] || rm -f ${shellWord(each)}`),
+    `rm -f ${directories.map((each) => `${shellWord(each)}/*`).join(' ')}`,
+    `rmdir ${directories.map(shellWord).join(' ')}`,
+    `rm -f ${shellWord(pins.state)}~ ${shellWord(pins.state)}`,
+    'rmdir "$directory" "$root"',
+  ];
+  return [
+    ...Object.entries(lines).map(([name, line]) => `${name}() { ${line}; }`),
+    shellFunction('remove_pins', remove),
+  ].join('\n');
+}
+
+/** The record of the attachment, and what the script reads back of it. */
+function record(): string {
+  /** Each member's value: a variable of the script, in quotes where it is a text. */
+  const members: Record<keyof AttachmentState, string> = {
+    version: '$state_version',
+    token: '"$token"',
+    interface: '"$interface_json"',
+    netns: '$netns_json',
+    netnsInode: '$netns_inode',
+    mode: '$mode_used',
+    programId: '$program_id',
+    reader: '$reader_used',
+    readerNote: '$reader_note',
+    maxSources: '$max_sources',
+    modeAsked: '"$mode"',
+    readerAsked: '"$reader"',
+    fileMode: '$((file_mode))',
+    log: 'null',
+    since: '"$since"',
+    holder: '$holder',
+  };
+  const formats = Object.entries(members).map(
+    ([key, value]) => `"${key}":${value.startsWith('"') ? '"%s"' : '%s'}`,
+  );
+  const values = Object.values(members).map((value) => `"${value.replaceAll('"', '')}"`);
+  const keys = Object.keys(members);
+  /** Prints a member of the record as it stands there: up to the key of the next one. */
+  const reading = (name: string, key: keyof AttachmentState) => {
+    const next = keys[keys.indexOf(key) + 1];
+    const pattern = `s/.*"${key}":\\(.*\\),"${next}":.*/\\1/p`;
+    return `${name}() { printf '%s\\n' "$state" | sed -n '${pattern}'; }`;
+  };
+  return [
+    '# The record of an attachment: the target of a link in bpffs.',
+    shellFunction('record', [`printf '{${formats.join(',')}}' \\`, `  ${values.join(' ')}`]),
+    reading('reader_note_of', 'readerNote'),
+    reading('log_of', 'log'),
+  ].join('\n');
+}
+
+/** Every object for both byte orders, and where in it the values go. */
+function objects(directory: string): string {
+  const files = new ObjectFiles(directory);
+  const names: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'sources', 'totals', 'clock'];
+  const orders = ['el', 'eb'] as const;
+  const all = orders.flatMap((order) =>
+    names.map((name) => ({ order, name, image: files.read(name, order) })),
+  );
+  const places = all.flatMap(({ order, name, image }) =>
+    placesIn(name, image).map(([value, { offset, size }]) => {
+      return `${order}/${name}/${value}) echo ${offset} ${size} ;;`;
+    }),
+  );
+  const images = all.map(({ order, name, image }) => {
+    return `${order}/${name}) cat <<'END'\n${base64Lines(gzipSync(image, { level: 9 }))}\nEND\n;;`;
+  });
+  return [
+    '# Where the values of this host go: the offset in the file, and the size.',
+    caseFunction('place', '$byte_order/$1/$2', places),
+    '# The compiled BPF objects (gzip, base64), for both byte orders.',
+    `object() {\ncase $byte_order/$1 in\n${images.join('\n')}\nesac\n}`,
+  ].join('\n');
+}
+
+const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
+
+function placesIn(name: ObjectName, image: Uint8Array) {
+  const constant = (each: string) => [each, placeOfConstant(image, each)] as const;
+  switch (name) {
+    case 'xdpwho.frags':
+    case 'xdpwho':
+      return [['sources', placeOfMaxEntries(image, 'sources')] as const];
+    case 'sources':
+      return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);
+    case 'totals':
+      return ITERATOR_CONSTANTS.map(constant);
+    default:
+      return [];
+  }
+}
+
+function base64Lines(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).toString('base64');
+  return (text.match(/.{1,100}/g) ?? []).join('\n');
+}
+
+function assignments(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${value === '' ? '' : quoteWord(value)}`)
+    .join('\n');
+}
+
+function caseFunction(name: string, subject: string, cases: readonly string[]): string {
+  const body = cases.map((line) => `  ${line}`);
+  return shellFunction(name, [`case ${subject} in`, ...body, 'esac']);
+}
+
+function shellFunction(name: string, lines: readonly string[]): string {
+  return `${name}() {\n${lines.map((line) => `  ${line}`).join('\n')}\n}`;
+}
+
+function shellWord(word: string): string {
+  return word.startsWith('$') ? `"${word}"` : quoteWord(word);
+}

@@ -1,0 +1,152 @@
+/** Bytes and lines of the kernel to values; pure. Text that does not fit is an error, never a guess. */
+
+import { XdpwhoError } from '../model/errors.js';
+import { propertyOf } from '../model/json-values.js';
+import type { SourceRecord } from '../model/records.js';
+import { SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
+
+/** The part of a totals record that the kernel counts. */
+export interface KernelTotals {
+  readonly bytes: bigint;
+  readonly ipv4: bigint;
+  readonly ipv6: bigint;
+  readonly other: bigint;
+  readonly malformed: bigint;
+}
+
+/** One element of the table, its CPUs summed. */
+export interface TableEntry {
+  /** The 16 bytes of the key as 16 latin-1 characters: the cheapest thing to compare. */
+  readonly key: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** jiffies64 of the last packet on any CPU. */
+  readonly lastSeen: bigint;
+}
+
+const SOURCE_LINE =
+  /\{"type":"source","interface":"((?:[^"\\]|\\.)*)","source":"([0-9a-f.:]+)","packets":(\d{1,20}),"bytes":(\d{1,20}),"idle_ms":(\d{1,20})\}\n/y;
+
+/**
+ * The records in whole lines of the sources file; `text` ends with a newline or is empty. The
+ * kernel wrote the interface's name when it was attached; the records get the present one.
+ */
+export function parseSourceLines(text: string, interfaceName: string): SourceRecord[] {
+  const records: SourceRecord[] = [];
+  SOURCE_LINE.lastIndex = 0;
+  while (SOURCE_LINE.lastIndex < text.length) {
+    const start = SOURCE_LINE.lastIndex;
+    const match = SOURCE_LINE.exec(text);
+    if (match === null) {
+      throw unexpected('a line of the sources file', text.slice(start).split('\n', 1)[0] ?? '');
+    }
+    const [, , source = '', packets = '', bytes = '', idle = ''] = match;
+    records.push({
+      type: 'source',
+      interface: interfaceName,
+      source,
+      packets: BigInt(packets),
+      bytes: BigInt(bytes),
+      idle_ms: Number(idle),
+    });
+  }
+  return records;
+}
+
+const TOTALS_LINE =
+  /^\{"type":"totals","interface":"(?:[^"\\]|\\.)*","packets":\d{1,20},"bytes":(\d{1,20}),"ipv4":(\d{1,20}),"ipv6":(\d{1,20}),"other":(\d{1,20}),"malformed":(\d{1,20})\}\n$/;
+
+/** The line of the totals file. */
+export function parseTotalsLine(text: string): KernelTotals {
+  const match = TOTALS_LINE.exec(text);
+  if (match === null) throw unexpected('the line of the totals file', text);
+  const [bytes = 0n, ipv4 = 0n, ipv6 = 0n, other = 0n, malformed = 0n] = match.slice(1).map(BigInt);
+  return { bytes, ipv4, ipv6, other, malformed };
+}
+
+/**
+ * One entry of `map dump -j` of the table. Undefined for the entry that bpftool prints in the place
+ * of an element that went while it was dumping: `{"key":[...],"value":{"error":...}}`.
+ */
+export function decodeSourceEntry(entry: unknown, littleEndian: boolean): TableEntry | undefined {
+  const key = bytesOf(propertyOf(entry, 'key'), SOURCE_KEY.size);
+  const failure = propertyOf(propertyOf(entry, 'value'), 'error');
+  if (key !== undefined && typeof failure === 'string') return undefined;
+  const values = perCpuValues(entry, SOURCE_VALUE.size);
+  if (key === undefined || values === undefined) throw unexpected('an entry of the table', entry);
+  let packets = 0n;
+  let bytes = 0n;
+  let lastSeen = 0n;
+  for (const value of values) {
+    packets += value.getBigUint64(SOURCE_VALUE.packets, littleEndian);
+    bytes += value.getBigUint64(SOURCE_VALUE.bytes, littleEndian);
+    const seen = value.getBigUint64(SOURCE_VALUE.last_seen, littleEndian);
+    if (seen > lastSeen) lastSeen = seen;
+  }
+  return { key: String.fromCharCode(...key), packets, bytes, lastSeen };
+}
+
+/** The one entry of `map dump -j` of the totals. */
+export function decodeTotals(entries: readonly unknown[], littleEndian: boolean): KernelTotals {
+  const values = perCpuValues(entries[0], TOTALS.size);
+  if (values === undefined) throw unexpected('the totals', entries);
+  const sum = (offset: number) =>
+    values.reduce((total, value) => total + value.getBigUint64(offset, littleEndian), 0n);
+  return {
+    bytes: sum(TOTALS.bytes),
+    ipv4: sum(TOTALS.ipv4),
+    ipv6: sum(TOTALS.ipv6),
+    other: sum(TOTALS.other),
+    malformed: sum(TOTALS.malformed),
+  };
+}
+
+/** The value of an entry of `map dump -j` of the log's map. */
+export function decodeLogElement(entry: unknown, size: number): Uint8Array {
+  const bytes = bytesOf(propertyOf(entry, 'value'), size);
+  if (bytes === undefined) throw unexpected('an entry of the log', entry);
+  return bytes;
+}
+
+/** Milliseconds between two jiffies of which only the low 32 bits are known; right up to 2^32 ticks. */
+export function idleMs(lastSeen: bigint, nowJiffies: number, hz: number): number {
+  const ticks = (nowJiffies - Number(lastSeen & 0xffff_ffffn)) >>> 0;
+  // A packet that came after `now` was taken is not 2^32 ticks old.
+  return ticks > 0xffff_ffff - 60 * hz ? 0 : Math.floor((ticks * 1000) / hz);
+}
+
+function perCpuValues(entry: unknown, size: number): DataView[] | undefined {
+  const values = propertyOf(entry, 'values');
+  if (!Array.isArray(values) || values.length === 0) return undefined;
+  const views: DataView[] = [];
+  for (const each of values) {
+    const bytes = bytesOf(propertyOf(each, 'value'), size);
+    if (bytes === undefined) return undefined;
+    views.push(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  }
+  return views;
+}
+
+const BYTE_VALUES: ReadonlyMap<unknown, number> = new Map(
+  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
+);
+
+/** `["0xc0","0x00",...]`, as bpftool prints bytes, of exactly `size` members. */
+function bytesOf(value: unknown, size: number): Uint8Array | undefined {
+  if (!Array.isArray(value) || value.length !== size) return undefined;
+  const bytes = new Uint8Array(size);
+  for (let index = 0; index < size; index++) {
+    const byte = BYTE_VALUES.get(value[index]);
+    if (byte === undefined) return undefined;
+    bytes[index] = byte;
+  }
+  return bytes;
+}
+
+function unexpected(what: string, found: unknown): XdpwhoError {
+  const text = JSON.stringify(found) ?? 'nothing';
+  const shown = text.length > 120 ? `${text.slice(0, 120)}...` : text;
+  return new XdpwhoError('bad-output', `${what} is not as expected: ${shown}`, {
+    hint: 'was it attached by another version? xdpwho status',
+  });
+}

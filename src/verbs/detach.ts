@@ -1,0 +1,65 @@
+/** Detaching what is ours, and only that. */
+
+import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import { endEntry, findEntry, findRemains, type InventoryEntry } from '../attachment/find.js';
+import { heldError } from '../attachment/holder.js';
+import { resolveInterface } from '../host/interfaces.js';
+import { hasErrorCode, XdpwhoError } from '../model/errors.js';
+import { printable } from '../text/text.js';
+
+export interface DetachOptions {
+  /** A name or alternative name. */
+  readonly interface: string;
+  readonly netns?: string | undefined;
+  /** Default: every bpffs that can be found. */
+  readonly bpffs?: string | undefined;
+}
+
+/**
+ * Detaches our program from an interface and removes its pins, also what is left of an interface
+ * that has gone. False when there is nothing of ours. Rejects with `not-ours` for a stranger's
+ * program and with `held` for one that a running xdpwho ends.
+ */
+export async function detach(session: SessionContext, options: DetachOptions): Promise<boolean> {
+  const { entry } = await findDetachable(session, options);
+  if (entry === undefined) return false;
+  const refusal = refusalOf(entry);
+  if (refusal !== undefined) throw refusal;
+  await detachEntry(session, entry);
+  return true;
+}
+
+/** What is on an interface, or left of it. `absent`: it does not exist, and nothing is left of it. */
+export async function findDetachable(
+  session: SessionContext,
+  options: DetachOptions,
+): Promise<{ entry: InventoryEntry | undefined; absent?: XdpwhoError }> {
+  try {
+    const device = await resolveInterface(options.interface, requestedNetns(options));
+    return { entry: await findEntry(session, { ...options, interface: device }) };
+  } catch (error) {
+    if (!hasErrorCode(error, 'no-such-interface')) throw error;
+    const entry = await findRemains(session, options);
+    return entry === undefined ? { entry, absent: error } : { entry };
+  }
+}
+
+/** Rejects with `bad-object` where something stays. */
+export async function detachEntry(session: SessionContext, entry: InventoryEntry): Promise<void> {
+  const kept = await endEntry(session, entry);
+  if (kept === undefined) return;
+  const where = entry.pins?.directory ?? entry.interface;
+  throw new XdpwhoError('bad-object', `${where}: ${kept}`, { hint: `look at it: ls -lR ${where}` });
+}
+
+/** Why it must not be detached, if so. */
+export function refusalOf(entry: InventoryEntry): XdpwhoError | undefined {
+  if (entry.ownership === 'foreign') {
+    return new XdpwhoError(
+      'not-ours',
+      `${printable(entry.interface)}: its program ${entry.programId} is not ours; left alone`,
+      { hint: `bpftool prog show id ${entry.programId}` },
+    );
+  }
+  return entry.holder === null ? undefined : heldError(entry.interface, entry.holder);
+}

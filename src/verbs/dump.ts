@@ -1,0 +1,194 @@
+/** The counters now: a selection of the table, and the totals. */
+import type { Attachment } from '../attachment/attachment.js';
+import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import { findEntry } from '../attachment/find.js';
+import { resolveInterface } from '../host/interfaces.js';
+import { XdpwhoError } from '../model/errors.js';
+import { contains, type Grouping, groupOf, type Prefix } from '../model/prefix.js';
+import { type Order, Ranking } from '../model/ranking.js';
+import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import { completeTotals, SourceReader } from '../table/source-reader.js';
+import { SourceSet } from '../table/source-set.js';
+import { ownCommand } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+
+export interface DumpOptions {
+  /** Records at most, the first ones by `sort`; 0 for all. */
+  readonly top: number;
+  readonly sort: Order;
+  /** Only these sources; the totals stay those of all packets. */
+  readonly source?: Prefix | undefined;
+  /** Sums by prefix instead of single sources. */
+  readonly group?: Grouping | undefined;
+  /** Ends the reading, which then rejects. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Dump {
+  /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
+  readonly sources: readonly SourceRecord[];
+  readonly totals: TotalsRecord;
+  /** What was selected but cut by `top`. */
+  readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
+}
+
+/** The attachment of an interface, by a name that it has; one that holds no program of ours is `not-attached`. */
+export async function findToRead(
+  session: SessionContext,
+  options: {
+    readonly interface: string;
+    readonly netns?: string | undefined;
+    readonly bpffs?: string | undefined;
+  },
+): Promise<Attachment> {
+  const device = await resolveInterface(options.interface, requestedNetns(options));
+  const entry = await findEntry(session, { ...options, interface: device });
+  if (entry?.attachment) return entry.attachment;
+  const shown = printable(device);
+  const place = { ...options, interface: device };
+  if (entry?.ownership === 'foreign') {
+    throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
+      hint: `bpftool prog show id ${entry.programId}`,
+    });
+  }
+  if (entry?.ownership === 'broken') {
+    throw new XdpwhoError('bad-object', `${entry.pins?.directory ?? shown}: ${entry.why}`, {
+      hint: `xdpwho clean removes it, or, while it is attached, ${ownCommand('detach', place)}`,
+    });
+  }
+  if (entry?.ownership === 'other-version') {
+    throw new XdpwhoError('other-version', `${shown}: ${entry.why}`, {
+      hint: `${ownCommand('attach --replace', place)}, or ${ownCommand('detach', place)}`,
+    });
+  }
+  const why = entry?.why == null ? '' : `: ${entry.why}`;
+  throw new XdpwhoError('not-attached', `${shown}: not attached${why}`, {
+    hint: ownCommand('attach', place),
+  });
+}
+
+/** Reads the table once. In memory that grows with what is kept, and not with the table. */
+export async function dump(
+  context: SessionContext,
+  attachment: Attachment,
+  options: DumpOptions,
+): Promise<Dump> {
+  const reader = new SourceReader(context, attachment);
+  const ranking = new Ranking(options.sort, options.top);
+  const groups = new Map<string, SourceRecord>();
+  const table = { sources: 0, packets: 0n };
+  const selected = { sources: 0, packets: 0n, bytes: 0n };
+  const select = (record: SourceRecord) => {
+    selected.sources++;
+    selected.packets += record.packets;
+    selected.bytes += record.bytes;
+    ranking.add(record);
+  };
+  const before = await reader.totals();
+  for await (const batch of reader.sources(options.signal)) {
+    for (const record of batch) {
+      table.sources++;
+      table.packets += record.packets;
+      if (options.source !== undefined && !contains(options.source, record.source)) continue;
+      if (options.group === undefined) select(record);
+      else addToGroup(groups, record, options.group);
+    }
+  }
+  for (const record of groups.values()) select(record);
+  const totals = completeTotals(attachment.interface, before, await reader.totals(), table);
+  const sources = ranking.result();
+  for (const record of sources) {
+    selected.sources--;
+    selected.packets -= record.packets;
+    selected.bytes -= record.bytes;
+  }
+  return { sources, totals, rest: selected };
+}
+
+/**
+ * The whole table as the kernel's own lines, in the table's order, untouched but for the interface's
+ * name: the fast way where nothing is to be chosen or sorted. Each source once. Returns the totals.
+ */
+export async function* dumpLines(
+  context: SessionContext,
+  attachment: Attachment,
+): AsyncGenerator<string, TotalsRecord, void> {
+  const reader = new SourceReader(context, attachment);
+  const seen = new SourceSet(attachment.state.maxSources);
+  const table = { sources: 0, packets: 0n };
+  const before = await reader.totals();
+  for await (const lines of reader.lines()) {
+    const part = examineLines(lines, seen);
+    table.sources += part.sources;
+    table.packets += part.packets;
+    yield part.text;
+  }
+  return completeTotals(attachment.interface, before, await reader.totals(), table);
+}
+
+/** Stands once in a line: in the interface's name before it, quotes are escaped. */
+const SOURCE_LABEL = '","source":"';
+const PACKETS_LABEL = '","packets":';
+/** 2^53 holds the sum of a chunk as long as no single count has more digits than this. */
+const SAFE_DIGITS = 12;
+
+/** Whole lines of the sources file without those of sources that `seen` has; what is left, counted. */
+export function examineLines(
+  lines: string,
+  seen: SourceSet,
+): { text: string; sources: number; packets: bigint } {
+  // All lines begin alike.
+  const label = lines.indexOf(SOURCE_LABEL);
+  const prefix = label + SOURCE_LABEL.length;
+  let text = '';
+  let from = 0;
+  let sources = 0;
+  let small = 0;
+  let large = 0n;
+  for (let start = 0; start < lines.length; ) {
+    const end = lines.indexOf('\n', start) + 1 || lines.length;
+    const sourceEnd = lines.indexOf('"', start + prefix);
+    const digits = sourceEnd + PACKETS_LABEL.length;
+    if (label < 0 || !lines.startsWith(PACKETS_LABEL, sourceEnd) || digits >= end) {
+      throw unexpectedLine(lines.slice(start, end));
+    }
+    if ((seen.add(lines, start + prefix, sourceEnd) ?? 0) < 0) {
+      text += lines.slice(from, start);
+      from = end;
+    } else {
+      sources++;
+      const digitsEnd = lines.indexOf(',', digits);
+      const count = lines.slice(digits, digitsEnd);
+      if (count.length <= SAFE_DIGITS) small += Number(count);
+      else large += BigInt(count);
+    }
+    start = end;
+  }
+  return { text: text + lines.slice(from), sources, packets: large + BigInt(small) };
+}
+
+function unexpectedLine(line: string): XdpwhoError {
+  return new XdpwhoError(
+    'bad-output',
+    `a line of the sources file is not as expected: ${line.slice(0, 120)}`,
+    {
+      hint: 'was it attached by another version? xdpwho status',
+    },
+  );
+}
+
+function addToGroup(
+  groups: Map<string, SourceRecord>,
+  record: SourceRecord,
+  grouping: Grouping,
+): void {
+  const source = groupOf(record.source, grouping);
+  const there = groups.get(source);
+  groups.set(source, {
+    ...record,
+    source,
+    packets: record.packets + (there?.packets ?? 0n),
+    bytes: record.bytes + (there?.bytes ?? 0n),
+    idle_ms: Math.min(record.idle_ms, there?.idle_ms ?? record.idle_ms),
+  });
+}

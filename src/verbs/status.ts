@@ -1,0 +1,179 @@
+/** What is attached, how, and whose it is. */
+
+import type { Attachment } from '../attachment/attachment.js';
+import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import {
+  findEntry,
+  findRemains,
+  type InventoryEntry,
+  listAttachments,
+} from '../attachment/find.js';
+import type { AttachmentState, LogState } from '../attachment/record.js';
+import { unreachableDirectory } from '../host/bpffs.js';
+import { resolveInterface } from '../host/interfaces.js';
+import { hasErrorCode } from '../model/errors.js';
+import type { LogSettings, StatusRecord } from '../model/records.js';
+import { ringBytes } from '../objects/ring-size.js';
+import { SourceReader } from '../table/source-reader.js';
+import { octal } from './attach.js';
+
+/** Where to look. */
+export interface StatusOptions {
+  /** Names or alternative names; none: everything of ours, and strangers' programs in our own namespace. */
+  readonly interfaces?: readonly string[] | undefined;
+  readonly netns?: string | undefined;
+  /** Default: every bpffs that can be found. */
+  readonly bpffs?: string | undefined;
+}
+
+/**
+ * What is attached, in which mode, whose it is. An interface that has nothing is `none`; one that
+ * does not exist rejects with `no-such-interface`, unless something of ours is left of it.
+ */
+export async function status(
+  session: SessionContext,
+  options: StatusOptions = {},
+): Promise<StatusRecord[]> {
+  const records: StatusRecord[] = [];
+  const { interfaces = [] } = options;
+  if (interfaces.length === 0) {
+    for (const entry of await listAttachments(session, options)) {
+      records.push(await recordOf(session, entry));
+    }
+  }
+  for (const name of interfaces) records.push(await lookAt(session, name, options));
+  return records;
+}
+
+async function lookAt(
+  session: SessionContext,
+  name: string,
+  options: StatusOptions,
+): Promise<StatusRecord> {
+  let device = name;
+  let entry: InventoryEntry | undefined;
+  try {
+    device = await resolveInterface(name, requestedNetns(options));
+    entry = await findEntry(session, { ...options, interface: device });
+  } catch (error) {
+    if (!hasErrorCode(error, 'no-such-interface')) throw error;
+    entry = await findRemains(session, { ...options, interface: name });
+    if (entry === undefined) throw error;
+  }
+  if (entry !== undefined) return recordOf(session, entry);
+  const netns = options.netns ?? null;
+  return { type: 'status', interface: device, netns, ownership: 'none', ...UNKNOWN };
+}
+
+/** In the order in which they are printed. */
+const UNKNOWN = {
+  why: null,
+  mode: null,
+  program_id: null,
+  program_name: null,
+  reader: null,
+  file: null,
+  file_note: null,
+  mode_note: null,
+  since: null,
+  options: null,
+  sources: null,
+  packets: null,
+  bytes: null,
+  holder: null,
+} as const;
+
+async function recordOf(session: SessionContext, entry: InventoryEntry): Promise<StatusRecord> {
+  const { interface: name, netns, ownership, why, mode, programId, programName } = entry;
+  const { reader, file, state, holder, attachment } = entry;
+  const record = {
+    ...{ type: 'status' as const, interface: name, netns, ownership },
+    ...UNKNOWN,
+    why,
+    mode,
+    program_id: programId,
+    program_name: programName,
+    reader,
+    file,
+    since: state?.since ?? null,
+    holder: holder === null ? null : { pid: holder.pid, command: holder.command },
+  };
+  if (attachment === null) return record;
+  const counts = await readCounts(session, attachment);
+  // Somebody may detach while we read: then what is known without reading has to do.
+  return counts === undefined ? record : { ...record, ...describeForJson(attachment), ...counts };
+}
+
+async function readCounts(
+  session: SessionContext,
+  attachment: NonNullable<InventoryEntry['attachment']>,
+): Promise<Pick<StatusRecord, 'sources' | 'packets' | 'bytes'> | undefined> {
+  try {
+    const sources = await countSources(session, attachment);
+    const totals = await new SourceReader(session, attachment).totals();
+    const packets = totals.ipv4 + totals.ipv6 + totals.other + totals.malformed;
+    return { sources, packets, bytes: totals.bytes };
+  } catch (error) {
+    if (hasErrorCode(error, 'not-attached')) return undefined;
+    throw error;
+  }
+}
+
+/** What `attach`, `status` and others say of an attachment in JSON. */
+export function describeForJson(attachment: Attachment) {
+  const { record, state } = attachment;
+  const { type: _, ...attached } = record;
+  return {
+    ...attached,
+    file_note: fileNote(attachment),
+    mode_note: modeNote(attachment.state),
+    since: state.since,
+    options: {
+      mode: state.modeAsked,
+      reader: state.readerAsked,
+      max_sources: state.maxSources,
+      file_mode: octal(state.fileMode),
+      log: describeLog(state.log),
+    },
+  };
+}
+
+function describeLog(log: LogState | null): LogSettings | null {
+  if (log === null) return null;
+  const { source, sample, segments, cpus } = log;
+  return { source, sample, buffer_bytes: ringBytes(segments, cpus) };
+}
+
+/** What it costs that native mode was tried and not to be had. */
+function modeNote({ mode, modeAsked }: AttachmentState): string | null {
+  return mode === 'generic' && modeAsked === 'auto'
+    ? 'native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower'
+    : null;
+}
+
+/** Why there is no file, or that its permissions promise more than its place keeps. */
+export function fileNote({ record, state }: Attachment): string | null {
+  const { file } = record;
+  if (file === null) return state.readerNote ?? 'attached with --reader dump';
+  if ((state.fileMode & 0o077) === 0) return null;
+  const closed = unreachableDirectory(file);
+  if (closed === undefined) return null;
+  return `others cannot reach the file: ${closed} is closed to them; attach with --bpffs /run/xdpwho, which has a place of its own`;
+}
+
+/** How many sources the table holds. The kernel keeps no such number: all of it is read. */
+export async function countSources(
+  context: SessionContext,
+  attachment: Attachment,
+): Promise<number> {
+  const reader = new SourceReader(context, attachment);
+  let sources = 0;
+  if (attachment.reader === 'dump') {
+    for await (const batch of reader.sources()) sources += batch.length;
+    return sources;
+  }
+  for await (const lines of reader.lines()) {
+    for (let at = lines.indexOf('\n'); at >= 0; at = lines.indexOf('\n', at + 1)) sources++;
+  }
+  return sources;
+}

@@ -1,0 +1,227 @@
+/** Watching: attach, read at intervals, and detach however it ends. */
+import type { Attachment } from '../attachment/attachment.js';
+import {
+  type AttachOptions,
+  requireCapabilities,
+  type SessionContext,
+} from '../attachment/context.js';
+import { pause } from '../host/abort.js';
+import { XdpwhoError } from '../model/errors.js';
+import { type Order, Ranking } from '../model/ranking.js';
+import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import { completeTotals, SourceReader } from '../table/source-reader.js';
+import { SourceSet } from '../table/source-set.js';
+import {
+  Attended,
+  attendEach,
+  closeAll,
+  type Detached,
+  dismiss,
+  follow,
+  type Note,
+} from './tracked.js';
+
+export interface WatchOptions extends Omit<AttachOptions, 'interface'> {
+  readonly interfaces: readonly string[];
+  /** Milliseconds between two readings. */
+  readonly intervalMs: number;
+  /** End after so many milliseconds. */
+  readonly durationMs?: number | undefined;
+  /** End after so many readings. */
+  readonly count?: number | undefined;
+  /** Records per interface and reading; 0 for all. */
+  readonly top: number;
+  readonly sort: Order;
+}
+
+/** One reading of one interface. */
+export interface Reading {
+  readonly interface: string;
+  /** In order, cut to `top`. */
+  readonly sources: readonly SourceRecord[];
+  readonly totals: TotalsRecord;
+}
+
+export type WatchEvent =
+  | { readonly kind: 'attached'; readonly attachment: Attachment }
+  /** `attach` had attached there; it is read, and stays. */
+  | { readonly kind: 'joined'; readonly attachment: Attachment }
+  | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean }
+  | Note
+  | Detached;
+
+/**
+ * Yields what happens, until `signal`, `durationMs`, `count` or the loss of the last interface ends
+ * it. Then the programs are detached, so that the last reading, which follows, is final: nothing is
+ * counted after it. Leaving the loop early detaches as well. Rejects, after all that, when an
+ * interface went away or somebody else took our program's place.
+ */
+export async function* watch(
+  context: SessionContext,
+  options: WatchOptions,
+): AsyncGenerator<WatchEvent, void, void> {
+  const signal = options.signal ?? new AbortController().signal;
+  const watched: Watched[] = [];
+  let failure: XdpwhoError | undefined;
+  try {
+    requireCapabilities();
+    const found = attendEach(context, { ...options, signal }, watched);
+    for await (const { attachment, owned } of found) {
+      watched.push(new Watched(context, attachment, options, owned));
+      yield { kind: owned ? 'attached' : 'joined', attachment };
+    }
+    const startMs = performance.now();
+    const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
+    let dueMs = startMs;
+    for (let reading = 1; watched.length > 0; reading++) {
+      // A reading may take longer than an interval: the moments that it missed are left out.
+      const missed = Math.max(0, Math.floor((performance.now() - dueMs) / options.intervalMs));
+      dueMs += (missed + 1) * options.intervalMs;
+      await pause(Math.min(dueMs, endMs) - performance.now(), signal);
+      if (signal.aborted || dueMs >= endMs) break;
+      failure = (yield* follow(watched, (lost) => finish(watched, [lost]))) ?? failure;
+      // The last of `count` readings is the final one, after detaching.
+      if (reading === options.count || watched.length === 0) break;
+      yield { kind: 'readings', readings: await readAll(watched), final: false };
+    }
+    yield* finish(watched, [...watched]);
+  } catch (error) {
+    if (!signal.aborted || error instanceof XdpwhoError) throw error;
+    yield* finish(watched, [...watched]);
+  } finally {
+    // For the ways out that `finish` did not see.
+    await closeAll(watched);
+  }
+  if (failure !== undefined) throw failure;
+}
+
+/** Detaches, reads once more, unpins. */
+async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGenerator<WatchEvent> {
+  if (ending.length === 0) return;
+  for (const each of ending) if (each.owned) await each.attachment.detach();
+  yield { kind: 'readings', readings: await readAll(ending), final: true };
+  for (const each of ending) {
+    yield* dismiss(watched, each);
+  }
+}
+
+async function readAll(watched: readonly Watched[]): Promise<Reading[]> {
+  const readings: Reading[] = [];
+  for (const each of watched) readings.push(await each.read());
+  return readings;
+}
+
+interface Counts {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+const NOTHING: Counts = { packets: 0n, bytes: 0n };
+
+/** What each source of one reading had, in typed arrays: as objects, they would be most of our memory. */
+class Tally {
+  readonly #sources: SourceSet;
+  readonly #packets: BigUint64Array;
+  readonly #bytes: BigUint64Array;
+  size = 0;
+
+  constructor(room: number) {
+    this.#sources = new SourceSet(room);
+    this.#packets = new BigUint64Array(this.#sources.slots);
+    this.#bytes = new BigUint64Array(this.#sources.slots);
+  }
+
+  clear(): void {
+    this.#sources.clear();
+    this.size = 0;
+  }
+
+  add({ source, packets, bytes }: SourceRecord): void {
+    this.size++;
+    const slot = this.#sources.add(source);
+    if (slot === undefined || slot < 0) return;
+    this.#packets[slot] = packets;
+    this.#bytes[slot] = bytes;
+  }
+
+  find(source: string): Counts | undefined {
+    const slot = this.#sources.find(source);
+    if (slot === undefined) return undefined;
+    return { packets: this.#packets[slot] ?? 0n, bytes: this.#bytes[slot] ?? 0n };
+  }
+}
+
+/** One interface under watch, and what it had at the last reading. */
+class Watched extends Attended {
+  readonly #reader: SourceReader;
+  readonly #options: WatchOptions;
+  /** Undefined before the first reading of a table that had counted before we came. */
+  #previous: Tally | undefined;
+  #spare: Tally;
+  #previousTotal = NOTHING;
+  #previousNs = process.hrtime.bigint();
+
+  constructor(
+    context: SessionContext,
+    attachment: Attachment,
+    options: WatchOptions,
+    owned: boolean,
+  ) {
+    super(attachment, owned);
+    const { maxSources } = attachment.state;
+    this.#previous = owned ? new Tally(maxSources) : undefined;
+    this.#spare = new Tally(maxSources);
+    this.#reader = new SourceReader(context, attachment);
+    this.#options = options;
+  }
+
+  async read(): Promise<Reading> {
+    const { top, sort } = this.#options;
+    const ranking = new Ranking(sort, top);
+    const current = this.#spare;
+    current.clear();
+    const nowNs = process.hrtime.bigint();
+    const seconds = Number(nowNs - this.#previousNs) / 1e9;
+    const previous = this.#previous;
+    const rated = (record: SourceRecord) =>
+      previous === undefined
+        ? record
+        : withRates(record, previous.find(record.source) ?? NOTHING, seconds);
+    let packets = 0n;
+    const before = await this.#reader.totals();
+    for await (const batch of this.#reader.sources()) {
+      for (const record of batch) {
+        packets += record.packets;
+        current.add(record);
+        ranking.add(sort === 'rate' ? rated(record) : record);
+      }
+    }
+    const table = { sources: current.size, packets };
+    const totals = {
+      ...completeTotals(this.name, before, await this.#reader.totals(), table),
+      time: new Date().toISOString(),
+    };
+    const reading = {
+      interface: this.name,
+      sources: sort === 'rate' ? ranking.result() : ranking.result().map(rated),
+      totals: previous === undefined ? totals : withRates(totals, this.#previousTotal, seconds),
+    };
+    this.#spare = previous ?? new Tally(this.attachment.state.maxSources);
+    this.#previous = current;
+    this.#previousTotal = { packets: totals.packets, bytes: totals.bytes };
+    this.#previousNs = nowNs;
+    return reading;
+  }
+}
+
+/** A source that was evicted and came back counts from zero again: all that it has is new. */
+function withRates<T extends Counts>(record: T, previous: Counts, seconds: number) {
+  const since = record.packets >= previous.packets ? previous : NOTHING;
+  const rate = (now: bigint, before: bigint) =>
+    seconds > 0 ? Math.round((Number(now - before) / seconds) * 10) / 10 : 0;
+  return {
+    ...record,
+    packets_per_second: rate(record.packets, since.packets),
+    bytes_per_second: rate(record.bytes, since.bytes),
+  };
+}

@@ -1,0 +1,343 @@
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { endianness, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { equal, is, match, ok, unreachable } from 'uvu/assert';
+import {
+  checkBpffs,
+  checkDriver,
+  checkHost,
+  checkInterface,
+  checkKernel,
+  checkMtu,
+  checkObjects,
+  type LinkDescription,
+  parseLinkDescription,
+} from '../../src/doctor/checks.js';
+import { observeCommands } from '../../src/host/command-log.js';
+import { findBpftool, installCommand, isOlder } from '../../src/host/find-bpftool.js';
+import { type ErrorCode, XdpwhoError } from '../../src/model/errors.js';
+import { suite } from '../suite.js';
+
+interface Scratch {
+  directory: string;
+}
+
+function makeScratch(context: Scratch): void {
+  context.directory = mkdtempSync(join(tmpdir(), 'xdpwho-probes-'));
+}
+
+function removeScratch(context: Scratch): void {
+  rmSync(context.directory, { recursive: true, force: true });
+}
+
+function writeScript(path: string, body: string): string {
+  writeFileSync(path, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+  return path;
+}
+
+const versions = suite('isOlder');
+
+versions('compares numbers, not text', () => {
+  is(isOlder('5.9.16', [5, 10]), true);
+  is(isOlder('5.10', [5, 10]), false);
+  is(isOlder('5.10.0-46-amd64', [5, 10]), false);
+  is(isOlder('4.19', [5, 10]), true);
+  is(isOlder('10.0', [5, 10]), false);
+  is(isOlder('5', [5, 10]), true);
+});
+
+versions('does not call older what it cannot read', () => {
+  is(isOlder('unknown', [5, 10]), false);
+  is(isOlder('5.x', [5, 10]), false);
+});
+
+versions.run();
+
+const installers = suite('installCommand');
+
+installers('follows ID and ID_LIKE of os-release(5)', () => {
+  is(installCommand('bpftool', 'ID=debian\n'), 'apt install bpftool');
+  is(
+    installCommand('clang', 'NAME="x"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'),
+    'dnf install clang llvm libbpf-devel',
+  );
+  is(
+    installCommand('bpftool', 'ID=linuxmint\nID_LIKE="ubuntu debian"\n'),
+    'apt install linux-tools-common linux-tools-$(uname -r)',
+  );
+  is(
+    installCommand('iproute2', 'ID=opensuse-leap\nID_LIKE="suse opensuse"'),
+    'zypper install iproute2',
+  );
+  is(installCommand('bpftool', 'ID=alpine'), 'apk add bpftool');
+});
+
+installers('names what to install where it does not know how', () => {
+  is(installCommand('bpftool', 'ID=gentoo'), 'install bpftool');
+  is(installCommand('clang', ''), 'install clang');
+});
+
+installers.run();
+
+const tools = suite<Scratch>('findBpftool');
+
+tools.before.each(makeScratch);
+tools.after.each(removeScratch);
+
+const GOOD = `echo '{"version":"7.1.0","libbpf_version":"1.1"}'`;
+
+async function refused(path: string, code: ErrorCode, message: RegExp): Promise<XdpwhoError> {
+  try {
+    await findBpftool({ path });
+  } catch (error) {
+    ok(error instanceof XdpwhoError, String(error));
+    is(error.code, code);
+    match(error.message, message);
+    return error;
+  }
+  throw new Error(`${path}: taken`);
+}
+
+tools('takes the one that is named when it works', async ({ directory }) => {
+  const path = writeScript(join(directory, 'tool'), GOOD);
+  const commands: string[] = [];
+  const stop = observeCommands((file, args) => commands.push([file, ...args].join(' ')));
+  is((await findBpftool({ path })).path, path);
+  stop();
+  equal(commands, [`${path} -j version`]);
+});
+
+tools('refuses one that is absent, too old, failing or speaks nonsense', async ({ directory }) => {
+  const tool = (body: string) => writeScript(join(directory, 'tool'), body);
+  await refused(join(directory, 'none'), 'tool-missing', /none: not there or not executable$/);
+  await refused(tool(`echo '{"version":"4.19.0"}'`), 'tool-missing', /4\.19\.0, 5\.10 is needed$/);
+  const failed = await refused(
+    tool('echo oops >&2; exit 3'),
+    'tool-failed',
+    /not a bpftool that works: .*oops/,
+  );
+  ok(failed.hint !== undefined);
+  await refused(tool('echo nonsense'), 'bad-output', /not JSON/);
+  await refused(tool('echo "{}"'), 'bad-output', /unexpected output/);
+  await refused(tool(`echo '{"error":"no luck"}'`), 'tool-failed', /no luck/);
+});
+
+tools('gives up on one that hangs', async ({ directory }) => {
+  await refused(writeScript(join(directory, 'tool'), 'exec sleep 60'), 'timeout', /no answer/);
+});
+
+tools("replaces a wrapper that fails by the newest kernel's", async ({ directory }) => {
+  const wrapper = writeScript(
+    join(directory, 'wrapper'),
+    'echo "bpftool not found for kernel" >&2; exit 2',
+  );
+  const kernelToolsDirectory = join(directory, 'linux-tools');
+  const places = { path: wrapper, kernelToolsDirectory };
+  try {
+    await findBpftool({}, places);
+    unreachable('taken');
+  } catch (error) {
+    ok(error instanceof XdpwhoError, String(error));
+    is(error.code, 'tool-missing');
+    match(error.message, /is a wrapper, and there is no bpftool for kernel/);
+  }
+  for (const kernel of ['6.8.0-9-generic', '6.8.0-31-generic', '6.10.0-2-empty']) {
+    mkdirSync(join(kernelToolsDirectory, kernel), { recursive: true });
+    if (kernel.endsWith('generic'))
+      writeScript(join(kernelToolsDirectory, kernel, 'bpftool'), GOOD);
+  }
+  const newest = join(kernelToolsDirectory, '6.8.0-31-generic', 'bpftool');
+  is((await findBpftool({}, places)).path, newest);
+  // Named by the user, it is not replaced behind their back.
+  await refused(wrapper, 'tool-failed', /wrapper: not a bpftool that works/);
+});
+
+tools("takes a kernel's where there is no other", async ({ directory }) => {
+  mkdirSync(join(directory, '6.8'));
+  const path = writeScript(join(directory, '6.8', 'bpftool'), GOOD);
+  is((await findBpftool({}, { path: undefined, kernelToolsDirectory: directory })).path, path);
+});
+
+tools.run();
+
+const kernels = suite('checkKernel');
+
+kernels('fails only where it is known not to work', () => {
+  const statuses = [
+    '4.19.0',
+    '5.5.19',
+    '5.6.0',
+    '5.9.16',
+    '5.10.0',
+    '5.17',
+    '5.18.0',
+    '6.18.44',
+    'odd',
+  ];
+  equal(
+    statuses.map((version) => checkKernel(version).status),
+    ['fail', 'fail', 'warn', 'warn', 'pass', 'pass', 'pass', 'pass', 'warn'],
+  );
+});
+
+kernels.run();
+
+const objects = suite<Scratch>('checkObjects');
+
+objects.before.each(makeScratch);
+objects.after.each(removeScratch);
+
+/** The first bytes of an object for a machine (elf(5): e_machine). */
+function elfHeader(machine: number): Buffer {
+  const header = Buffer.alloc(64);
+  header.write('\x7fELF\x02');
+  header[5] = 1;
+  header.writeUInt16LE(machine, 18);
+  return header;
+}
+
+objects('passes only when every object is a BPF object', ({ directory }) => {
+  const inner = join(directory, endianness() === 'LE' ? 'el' : 'eb');
+  is(checkObjects(directory).status, 'fail');
+  mkdirSync(inner);
+  for (const name of ['xdpwho.frags', 'xdpwho', 'sources', 'totals']) {
+    writeFileSync(join(inner, `${name}.o`), elfHeader(247));
+  }
+  equal(checkObjects(directory), {
+    name: 'objects',
+    title: 'compiled objects',
+    status: 'pass',
+    detail: directory,
+  });
+  truncateSync(join(inner, 'sources.o'), 40);
+  const cut = checkObjects(directory);
+  equal(
+    [cut.status, cut.detail, cut.fix],
+    ['fail', `${inner}/sources.o: absent, or not a BPF object`, `xdpwho build ${directory}`],
+  );
+  writeFileSync(join(inner, 'sources.o'), elfHeader(62));
+  is(checkObjects(directory).status, 'fail');
+});
+
+objects.run();
+
+const filesystems = suite<Scratch>('checkBpffs');
+
+filesystems.before.each(makeScratch);
+filesystems.after.each(removeScratch);
+
+filesystems('names the command that mounts it where there is none', ({ directory }) => {
+  const { status, fix } = checkBpffs(directory);
+  equal([status, fix], ['warn', `mount -t bpf bpf ${directory}`]);
+  is(checkBpffs("/it's not there").fix, "mount -t bpf bpf '/it'\\''s not there'");
+});
+
+filesystems.run();
+
+const links = suite('parseLinkDescription, checkDriver, checkMtu');
+
+function link(figures: Partial<LinkDescription>): LinkDescription {
+  return { mtu: 1500, kind: undefined, driver: undefined, isLoopback: false, ...figures };
+}
+
+links('reads what iproute2 prints', () => {
+  equal(
+    parseLinkDescription(
+      '[{"ifindex":2,"ifname":"v0","mtu":9000,"link_type":"ether","linkinfo":{"info_kind":"veth"}}]',
+    ),
+    link({ mtu: 9000, kind: 'veth' }),
+  );
+  equal(
+    parseLinkDescription('[{"ifname":"lo","mtu":65536,"link_type":"loopback"}]'),
+    link({ mtu: 65_536, isLoopback: true }),
+  );
+  for (const text of ['', 'nonsense', '{}', '[]', '[{}]', '[null]', '[{"linkinfo":7,"mtu":"x"}]']) {
+    equal(parseLinkDescription(text), link({ mtu: undefined }), text);
+  }
+});
+
+links('says native only of drivers that are known to have it', () => {
+  const said = (figures: Partial<LinkDescription>) => {
+    const { status, detail } = checkDriver(link(figures));
+    return `${status}: ${detail}`;
+  };
+  is(said({ kind: 'veth' }), 'pass: veth, which has native mode');
+  is(said({ driver: 'virtio_net' }), 'pass: virtio_net, which has native mode');
+  is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only, slower');
+  is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only, slower');
+  is(said({ driver: 'e1000' }), 'warn: e1000; whether it has native mode is unknown until tried');
+  is(said({ driver: 'veth' }), 'warn: veth; whether it has native mode is unknown until tried');
+  is(said({}), 'warn: unknown: neither sysfs nor ip names it');
+});
+
+links('warns of an MTU that takes more than a page before kernel 5.18', () => {
+  const status = (mtu: number | undefined, kernel: string) =>
+    checkMtu(link({ mtu, kind: 'veth' }), kernel).status;
+  is(status(1500, '5.10.0'), 'pass');
+  is(status(9000, '5.10.0'), 'warn');
+  is(status(9000, '6.1.0'), 'pass');
+  is(status(undefined, '6.1.0'), 'warn');
+  is(checkMtu(link({ mtu: 65_536, isLoopback: true }), '5.10.0').detail, '65536');
+});
+
+links.run();
+
+const whole = suite<Scratch>('checkHost, checkInterface');
+
+whole.before.each(makeScratch);
+whole.after.each(removeScratch);
+
+whole('report a bad tool and absent objects, each with what mends it', async ({ directory }) => {
+  const checks = await checkHost({
+    path: join(directory, 'none'),
+    bpffs: directory,
+    objectsDirectory: directory,
+  });
+  const failed = checks.filter((check) => check.status === 'fail').map((check) => check.name);
+  equal(
+    failed.filter((name) => name !== 'privileges'),
+    ['bpftool', 'objects'],
+  );
+  for (const { name, status, detail, fix } of checks) {
+    ok(detail !== '', name);
+    if (status === 'fail') ok(fix !== undefined && fix !== '', name);
+  }
+  const names = checks.map((check) => check.name);
+  is(new Set(names).size, names.length, 'every name once');
+});
+
+whole('an interface that is not there is one failed check', async ({ directory }) => {
+  const checks = await checkInterface({
+    interface: 'no such\x1b',
+    netns: undefined,
+    bpffs: directory,
+    bpftool: undefined,
+  });
+  equal(
+    checks.map(({ name, title, status, detail }) => [name, title, status, detail]),
+    [['interface', 'interface no such\\x1b', 'fail', 'no such\\x1b: not a name of an interface']],
+  );
+});
+
+whole(
+  'the loopback interface has no native mode, and its program is unknown without bpftool',
+  async ({ directory }) => {
+    const checks = await checkInterface({
+      interface: 'lo',
+      netns: undefined,
+      bpffs: directory,
+      bpftool: undefined,
+    });
+    equal(
+      checks.map(({ name, status, detail }) => `${name} ${status} ${detail}`),
+      [
+        'interface pass lo',
+        'driver warn loopback, which has generic mode only, slower',
+        'mtu pass 65536',
+        'attached warn unknown: no bpftool that works',
+      ],
+    );
+  },
+);
+
+whole.run();

@@ -1,0 +1,143 @@
+import { BlockList } from 'node:net';
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { addressKey, formatAddress } from '../../src/model/address.js';
+import { hasErrorCode } from '../../src/model/errors.js';
+import {
+  contains,
+  formatPrefix,
+  groupOf,
+  parseGrouping,
+  parsePrefix,
+  prefixMask,
+} from '../../src/model/prefix.js';
+import { suite } from '../suite.js';
+
+/** As the table has them: what looks like v4-mapped is IPv4. */
+const ipv6 = fc.ipV6().filter((text) => formatAddress(latin1(addressKey(text))).includes(':'));
+const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
+const isUsage = (error: unknown) => hasErrorCode(error, 'usage');
+
+const keys = suite('addressKey');
+
+keys('is the 16 bytes of the table: IPv6 as it is, IPv4 as v4-mapped', () => {
+  const hex = (address: string) => Buffer.from(addressKey(address)).toString('hex');
+  assert.is(hex('192.0.2.7'), '00000000000000000000ffffc0000207');
+  assert.is(hex('2001:db8::7'), '20010db8000000000000000000000007');
+  assert.is(hex('::'), '0'.repeat(32));
+  assert.is(hex('1::'), `0001${'0'.repeat(28)}`);
+  assert.is(hex('1:2:3:4:5:6:7:8'), '00010002000300040005000600070008');
+  assert.is(hex('64:ff9b::192.0.2.33'), '0064ff9b0000000000000000c0000221');
+  assert.is(hex('::ffff:192.0.2.7'), hex('192.0.2.7'));
+});
+
+keys.run();
+
+const prefixes = suite('parsePrefix');
+
+prefixes('takes an address or a prefix, and clears what is behind it', () => {
+  assert.is(parsePrefix('192.0.2.7').bits, 128);
+  assert.is(parsePrefix('2001:db8::/32').bits, 32);
+  const prefix = parsePrefix('192.0.2.255/25');
+  assert.is(prefix.bits, 96 + 25);
+  assert.is(formatAddress(latin1(prefix.network)), '192.0.2.128');
+});
+
+prefixes('refuses everything else as a matter of usage', () => {
+  for (const text of [
+    ...['', '/', 'eth0', '192.0.2', '192.0.2.256', '192.0.2.1/33', '192.0.2.1/', '192.0.2.1/-1'],
+    ...[
+      '192.0.2.1/24/8',
+      '192.0.2.1/x',
+      '2001:db8::/129',
+      '2001:db8:::',
+      'fe80::1%eth0',
+      '1.2.3.4 ',
+    ],
+  ]) {
+    assert.throws(() => parsePrefix(text), isUsage, text);
+  }
+});
+
+prefixes.run();
+
+const written = suite('formatPrefix, prefixMask');
+
+written('give the prefix back, and the bits that it has a say about', () => {
+  for (const [text, mask] of [
+    ['198.51.100.0/24', `${'ff'.repeat(15)}00`],
+    ['0.0.0.0/0', `${'ff'.repeat(12)}00000000`],
+    ['192.0.2.7/32', 'ff'.repeat(16)],
+    ['2001:db8::/33', `ffffffff80${'00'.repeat(11)}`],
+    ['::/0', '00'.repeat(16)],
+  ] as const) {
+    const prefix = parsePrefix(text);
+    assert.is(formatPrefix(prefix), text);
+    assert.is(Buffer.from(prefixMask(prefix)).toString('hex'), mask);
+  }
+  assert.is(formatPrefix(parsePrefix('198.51.100.77/24')), '198.51.100.0/24');
+});
+
+written.run();
+
+const membership = suite('contains');
+
+membership('agrees with BlockList of Node for IPv4', () => {
+  fc.assert(
+    fc.property(fc.ipV4(), fc.ipV4(), fc.nat(32), (network, address, bits) => {
+      const list = new BlockList();
+      list.addSubnet(network, bits, 'ipv4');
+      assert.is(contains(parsePrefix(`${network}/${bits}`), address), list.check(address, 'ipv4'));
+    }),
+  );
+});
+
+membership('agrees with BlockList of Node for IPv6', () => {
+  fc.assert(
+    fc.property(ipv6, ipv6, fc.nat(128), fc.boolean(), (network, other, bits, same) => {
+      const address = same ? network : other;
+      const list = new BlockList();
+      list.addSubnet(network, bits, 'ipv6');
+      assert.is(contains(parsePrefix(`${network}/${bits}`), address), list.check(address, 'ipv6'));
+    }),
+  );
+});
+
+membership('keeps the families apart, also at length 0', () => {
+  assert.not(contains(parsePrefix('::/0'), '192.0.2.1'));
+  assert.not(contains(parsePrefix('0.0.0.0/0'), '2001:db8::1'));
+  assert.ok(contains(parsePrefix('0.0.0.0/0'), '192.0.2.1'));
+  assert.ok(contains(parsePrefix('::/0'), '2001:db8::1'));
+});
+
+membership.run();
+
+const groups = suite('groupOf and parseGrouping');
+
+groups('give the prefix that an address belongs to', () => {
+  const grouping = parseGrouping('24,48');
+  assert.is(groupOf('198.51.100.7', grouping), '198.51.100.0/24');
+  assert.is(groupOf('2001:db8:1:2::7', grouping), '2001:db8:1::/48');
+  assert.is(groupOf('198.51.100.7', parseGrouping('0')), '0.0.0.0/0');
+  assert.is(groupOf('2001:db8::1', parseGrouping('24,0')), '::/0');
+  assert.is(groupOf('2001:db8::1', parseGrouping('24,128')), '2001:db8::1/128');
+});
+
+groups('take one length for IPv4 with 64 for IPv6, or both', () => {
+  assert.equal(parseGrouping('16'), { ipv4: 16, ipv6: 64 });
+  assert.equal(parseGrouping('32,128'), { ipv4: 32, ipv6: 128 });
+  for (const text of ['', '33', '24,129', '24,', ',64', '-1', 'x', '24,64,1', '1e1']) {
+    assert.throws(() => parseGrouping(text), isUsage, text);
+  }
+});
+
+groups('put every address into a group that contains it', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.ipV4(), ipv6), fc.nat(32), fc.nat(128), (address, bits4, bits6) => {
+      const group = groupOf(address, { ipv4: bits4, ipv6: bits6 });
+      assert.ok(contains(parsePrefix(group), address));
+    }),
+  );
+});
+
+groups.run();

@@ -1,0 +1,107 @@
+import * as assert from 'uvu/assert';
+import { Attachment } from '../../src/attachment/attachment.js';
+import { locatePins, type SessionContext } from '../../src/attachment/context.js';
+import { initialState } from '../../src/attachment/defaults.js';
+import type { InventoryEntry } from '../../src/attachment/find.js';
+import { Bpftool } from '../../src/host/bpftool.js';
+import { ownNetns } from '../../src/host/netns.js';
+import {
+  planAttachment,
+  planDetachment,
+  planReading,
+  planReplacement,
+} from '../../src/verbs/dry-run.js';
+import { suite } from '../suite.js';
+
+const BPFFS = '/tmp/no bpffs';
+const context: SessionContext = {
+  bpftool: new Bpftool({ path: '/x/bpftool' }),
+  objectsDirectory: '/x',
+};
+const pins = locatePins(BPFFS, 'lo', ownNetns());
+
+/** Commands by the words that tell what they do. */
+function words(plan: readonly { file: string; args: readonly string[] }[]): string[] {
+  return plan.map(({ file, args }) => {
+    const name = file.split('/').at(-1) ?? '';
+    return name === 'bpftool' ? args.slice(2, 4).join(' ') : name;
+  });
+}
+
+function entryWith(reader: 'iterator' | 'dump'): InventoryEntry & { attachment: Attachment } {
+  const netns = ownNetns();
+  const state = { ...initialState('lo', netns, { interface: 'lo' }), token: '0123456789abcdef' };
+  const attachment = new Attachment(context.bpftool, {
+    ...{ pins, netns },
+    state: { ...state, programId: 7, mode: 'generic', reader },
+  });
+  return {
+    ...{ interface: 'lo', netns: null, ownership: 'ours', why: null, mode: 'generic' },
+    ...{ programId: 7, programName: 'xdpwho', reader, file: null, state, holder: null, pins },
+    attachment,
+  };
+}
+
+const planning = suite('plan');
+
+planning("attaching mounts what is absent, and its steps come in the session's order", async () => {
+  const plan = await planAttachment(context, { interface: 'lo', bpffs: BPFFS, fileMode: 0o444 });
+  assert.equal(words(plan), [
+    ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'prog load', 'prog show'],
+    ...['iter pin', 'iter pin', 'chmod', 'chmod', 'net attach'],
+  ]);
+  assert.equal(plan.at(-1)?.args.slice(-6), [
+    'attach',
+    'xdpdrv',
+    'pinned',
+    pins.program,
+    'dev',
+    'lo',
+  ]);
+  assert.equal(plan[9]?.args, ['0444', pins.sourcesFile, pins.totalsFile]);
+  assert.equal(plan[10]?.args, ['0711', `${BPFFS}/xdpwho`, pins.directory]);
+});
+
+planning('what is not asked for is not in it', async () => {
+  const options = { interface: 'lo', bpffs: BPFFS, reader: 'dump', mode: 'generic' } as const;
+  const plan = await planAttachment(context, options);
+  assert.not.ok(words(plan).includes('iter pin'));
+  assert.not.ok(words(plan).includes('chmod'));
+  assert.ok(plan.at(-1)?.args.includes('xdpgeneric'));
+});
+
+planning('detaching looks before and after, and only where it is attached', () => {
+  const entry = entryWith('iterator');
+  assert.equal(words(planDetachment(context, entry)), ['net show', 'net detach', 'net show', 'rm']);
+  assert.ok(planDetachment(context, entry)[1]?.args.includes('xdpgeneric'));
+  assert.equal(words(planDetachment(context, { ...entry, attachment: null })), ['rm']);
+  assert.equal(planDetachment(context, { ...entry, pins: null }), []);
+});
+
+planning('replacing sets the former one aside until the new one is attached', async () => {
+  const entry = entryWith('iterator');
+  const plan = await planReplacement(context, entry, { interface: 'lo', bpffs: BPFFS });
+  const steps = words(plan);
+  assert.equal(steps.slice(0, 4), ['net show', 'net detach', 'net show', 'mv']);
+  assert.equal(steps.slice(-2), ['net attach', 'rm']);
+  const aside = `${pins.directory}~01234567`;
+  assert.equal(plan[3]?.args, [pins.directory, aside]);
+  assert.equal(plan.at(-1)?.args, ['-r', aside]);
+});
+
+planning('reading takes the totals before the sources and after them', () => {
+  const { attachment } = entryWith('iterator');
+  const files = planReading(context, attachment).map(({ file, args }) => [file, ...args]);
+  assert.equal(files, [
+    ['cat', pins.totalsFile],
+    ['cat', pins.sourcesFile],
+    ['cat', pins.totalsFile],
+  ]);
+  const maps = planReading(context, entryWith('dump').attachment);
+  assert.equal(
+    maps.map(({ args }) => args.at(-1)),
+    [pins.totalsMap, pins.sourcesMap, pins.totalsMap],
+  );
+});
+
+planning.run();
