@@ -3,7 +3,7 @@
  * objects for both byte orders (clang, through src/objects/compile.ts). Stamped, for setup.mjs.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { bundle } from './packaging/bundle.mjs';
@@ -35,9 +35,10 @@ await step('command: dist/main.mjs, dist/main-*.mjs', () =>
   }),
 );
 
-await step('scripts: dist/script/*.sh', () =>
-  cpSync('src/script', 'dist/script', { recursive: true }),
-);
+await step('shell: dist/*/*.sh', () => {
+  const isShell = (path) => statSync(path).isDirectory() || path.endsWith('.sh');
+  cpSync('src', 'dist', { recursive: true, filter: isShell });
+});
 
 await step('BPF objects: dist/bpf/{el,eb}', async () => {
   // Beside the other modules, so that paths relative to import.meta.url hold.

@@ -60,9 +60,10 @@ async function bundleIntoOne() {
       objects[`embedded/${order}/${name}`] = readFileSync(`dist/bpf/${order}/${name}`, 'base64');
     }
   }
-  const parts = readdirSync('src/script')
+  const texts = readdirSync('src', { recursive: true })
+    .filter((path) => path.endsWith('.sh'))
     .sort()
-    .map((name) => [name.replace(/\.sh$/, ''), readFileSync(`src/script/${name}`, 'utf8')]);
+    .map((path) => [path, readFileSync(`src/${path}`, 'utf8')]);
   await build({
     ...bundle,
     entryPoints: ['src/main.ts'],
@@ -71,7 +72,7 @@ async function bundleIntoOne() {
     define: {
       ...bundle.define,
       XDPWHO_OBJECTS: JSON.stringify(objects),
-      XDPWHO_SCRIPT_PARTS: JSON.stringify(Object.fromEntries(parts)),
+      XDPWHO_TEXTS: JSON.stringify(Object.fromEntries(texts)),
     },
   });
   chmodSync(outfile, 0o755);

@@ -9,7 +9,8 @@
 
 import type { Attachment } from './attachment/attachment.js';
 import type { AttachOptions, SessionContext } from './attachment/context.js';
-import { openAttachment } from './attachment/open.js';
+import { open } from './attachment/open.js';
+import { type Request, resolveTarget } from './attachment/target.js';
 import { findBpftool } from './host/find-bpftool.js';
 import { parseGrouping, parsePrefix } from './model/prefix.js';
 import type { Order } from './model/ranking.js';
@@ -20,7 +21,7 @@ import {
   type StayOptions,
   type StayOutcome,
 } from './verbs/attach.js';
-import { type DetachOptions, detach as detachFrom } from './verbs/detach.js';
+import { detach as detachFrom } from './verbs/detach.js';
 import { type Dump, dump as dumpTable, findToRead } from './verbs/dump.js';
 import { type LogEvent, type LogRunOptions, log as logPackets } from './verbs/log.js';
 import { type StatusOptions, status as statusOf } from './verbs/status.js';
@@ -61,14 +62,14 @@ async function sessionOf({ session }: WithSession): Promise<SessionContext> {
 }
 
 /**
- * Attaches to one interface. The caller ends it: `await using`, or `attachment.detach()` and
- * `attachment.unpin()`; `attachment.keep()` lets it stay instead. Should this process die before
- * that, in whatever way, a guard detaches.
+ * Attaches to one interface. The caller ends it: `await using`, or `attachment.close()`;
+ * `attachment.keep()` lets it stay instead. Should this process die before that, in whatever way, a
+ * guard detaches.
  *
  * Rejects with `interface-busy` where somebody else's program is, with `held` where xdpwho is.
  */
 export async function attach(options: AttachOptions & WithSession): Promise<Attachment> {
-  return openAttachment(await sessionOf(options), options);
+  return open(await sessionOf(options), await resolveTarget(options), options);
 }
 
 /**
@@ -133,7 +134,7 @@ export interface DumpSelection {
  * The counters of an attached interface now. Rejects with `not-attached` where nothing of ours is
  * attached, and with `usage` for a prefix that is none.
  */
-export async function dump(options: DetachOptions & DumpSelection & WithSession): Promise<Dump> {
+export async function dump(options: Request & DumpSelection & WithSession): Promise<Dump> {
   const { top = 0, sort = 'packets', source, group } = options;
   const selection = {
     top,
@@ -142,7 +143,7 @@ export async function dump(options: DetachOptions & DumpSelection & WithSession)
     group: group === undefined ? undefined : parseGrouping(group),
   };
   const session = await sessionOf(options);
-  return dumpTable(session, await findToRead(session, options), selection);
+  return dumpTable(session, await findToRead(session, await resolveTarget(options)), selection);
 }
 
 /** What is attached, in which mode, whose it is: see StatusRecord. */
@@ -154,6 +155,6 @@ export async function status(options: StatusOptions & WithSession = {}): Promise
  * Detaches what `attach` and `keep` left on an interface, and removes its counters. False when there
  * is nothing of ours. Rejects with `not-ours` for somebody else's program, which stays.
  */
-export async function detach(options: DetachOptions & WithSession): Promise<boolean> {
+export async function detach(options: Request & WithSession): Promise<boolean> {
   return detachFrom(await sessionOf(options), options);
 }

@@ -14,7 +14,13 @@ export {
   watch,
 } from './api.js';
 export type { Attachment, Standing } from './attachment/attachment.js';
-export type { AttachOptions, LogOptions, SessionContext } from './attachment/context.js';
+export type {
+  AttachOptions,
+  AttachSettings,
+  LogOptions,
+  SessionContext,
+} from './attachment/context.js';
+export type { Request, Scope } from './attachment/target.js';
 export { type ErrorCode, EXIT_CODES, XdpwhoError } from './model/errors.js';
 export type {
   AnyRecord,
@@ -32,7 +38,6 @@ export type {
 } from './model/records.js';
 export type { PacketBatch } from './packet-log/ring.js';
 export type { StayOptions, StayOutcome } from './verbs/attach.js';
-export type { DetachOptions } from './verbs/detach.js';
 export type { Dump } from './verbs/dump.js';
 export type { LogEvent, LogRunOptions } from './verbs/log.js';
 export type { StatusOptions } from './verbs/status.js';

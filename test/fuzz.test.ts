@@ -411,12 +411,15 @@ fuzz('half a gigabyte of `map dump`, cut off in an entry: refused, in bounded me
       mode: 0o755,
     });
     const bpftool = new Bpftool({ path });
-    const state = initialState('eth0', ownNetns(), { interface: 'eth0' });
-    const attachment = new Attachment(bpftool, {
-      pins: pinsIn(directory),
-      netns: ownNetns(),
-      state: { ...state, programId: 1, mode: 'native', reader: 'dump' },
-    });
+    const state = initialState({ device: 'eth0', netns: ownNetns() }, {});
+    const attachment = new Attachment(
+      { bpftool },
+      {
+        pins: pinsIn(directory),
+        netns: ownNetns(),
+        state: { ...state, programId: 1, mode: 'native', reader: 'dump' },
+      },
+    );
     const objectsDirectory = fileURLToPath(new URL('../dist/bpf', import.meta.url));
     const reader = new SourceReader({ bpftool, objectsDirectory }, attachment);
     const residentAfter = async (length: number) => {

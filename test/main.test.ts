@@ -179,11 +179,7 @@ const WRONG: readonly (readonly [words: string[], message: string, hint: string]
   ],
   [['eth0', '--count=0'], '--count 0: must be at least 1', 'xdpwho watch --help'],
   [['eth0', '--top='], '--top "": not a whole number', 'xdpwho watch --help'],
-  [
-    ['eth0', '--mode', 'skb'],
-    '--mode skb: must be auto, native, generic or offload',
-    'xdpwho watch --help',
-  ],
+  [['eth0', '--mode', 'skb'], '--mode skb: must be auto, native or generic', 'xdpwho watch --help'],
   [
     ['eth0', '--sort', 'a\x1b[2J'],
     '--sort a\\x1b[2J: must be packets, bytes, rate or source',

@@ -1,13 +1,12 @@
-/** One attachment: how it stands, and how it ends. */
-import type { Bpftool, XdpAttachment } from '../host/bpftool.js';
+/** One attachment: how it stands, and its two endings, `close` and `keep`. */
 import { findTool } from '../host/exec.js';
-import { listInterfaces, showLinks } from '../host/interfaces.js';
-import { findNetnsPath, type Netns } from '../host/netns.js';
-import type { AttachedRecord, Mode, Reader } from '../model/records.js';
-import { detachProgram, ownsDirectory } from './detach-program.js';
-import type { Guard } from './guard.js';
+import { showLinks } from '../host/interfaces.js';
+import type { Netns } from '../host/netns.js';
+import type { AttachedRecord, AttachMode, Mode, Reader } from '../model/records.js';
+import type { SessionContext } from './context.js';
+import { type DetachOutcome, Guard } from './guard.js';
+import { isReachable, type Look } from './look.js';
 import type { Pins } from './pin-paths.js';
-import { removePins } from './pins.js';
 import { type AttachmentState, writeState } from './record.js';
 
 /** How an attachment stands in the kernel now. */
@@ -22,48 +21,65 @@ export type Standing =
   /** The interface, or its namespace, is not there any more. */
   | { readonly kind: 'gone' };
 
+/** The record of an attachment that is complete. */
+export type CompleteState = AttachmentState & {
+  readonly programId: number;
+  readonly mode: AttachMode;
+  readonly reader: Reader;
+};
+
 /** An attachment that is there: made by us just now, or found. */
 export class Attachment {
   readonly pins: Pins;
   readonly netns: Netns;
-  readonly state: AttachmentState;
-  readonly programId: number;
-  readonly mode: Mode;
-  readonly reader: Reader;
+  /** Its record, with the interface's present name. */
+  readonly state: CompleteState;
   /** What the interface was called when it was attached: the kernel's own lines have this name. */
   readonly attachedAs: string;
   /** What the user should know of how it came about, one line each. */
   readonly notes: readonly string[];
-  readonly #bpftool: Bpftool;
-  readonly #guard: Guard | undefined;
+  readonly #context: Pick<SessionContext, 'bpftool'>;
+  #guard: Guard | undefined;
+  #detached: DetachOutcome | undefined;
+  #closed: boolean | undefined;
   /** As the last look found it. */
   #ifindex: number | undefined;
 
   constructor(
-    bpftool: Bpftool,
+    context: Pick<SessionContext, 'bpftool'>,
     parts: {
       pins: Pins;
       netns: Netns;
-      state: AttachmentState & { programId: number; mode: Mode; reader: Reader };
+      state: CompleteState;
       attachedAs?: string | undefined;
       notes?: readonly string[];
+      /** Of an attachment that this process has made: it ends it should this process die. */
       guard?: Guard | undefined;
     },
   ) {
-    this.#bpftool = bpftool;
+    this.#context = context;
     this.#guard = parts.guard;
     this.pins = parts.pins;
     this.netns = parts.netns;
     this.state = parts.state;
-    this.programId = parts.state.programId;
-    this.mode = parts.state.mode;
-    this.reader = parts.state.reader;
     this.attachedAs = parts.attachedAs ?? parts.state.interface;
     this.notes = parts.notes ?? [];
   }
 
   get interface(): string {
     return this.state.interface;
+  }
+
+  get programId(): number {
+    return this.state.programId;
+  }
+
+  get mode(): AttachMode {
+    return this.state.mode;
+  }
+
+  get reader(): Reader {
+    return this.state.reader;
   }
 
   get record(): AttachedRecord {
@@ -78,26 +94,24 @@ export class Attachment {
     };
   }
 
-  /** Whether the program is still where it was attached. One bpftool. */
-  async standing(): Promise<Standing> {
-    let shown: readonly XdpAttachment[];
-    let names: readonly string[];
+  /** Whether the program is still where it was attached, as a look at the host finds it. */
+  async standing(look: Look): Promise<Standing> {
     try {
-      shown = await this.#bpftool.showNet(this.netns.path);
-      names = await listInterfaces(this.netns);
+      const attached = await look.attachedIn(this.netns);
+      const names = await look.interfacesIn(this.netns);
+      const ours = attached.find((one) => one.programId === this.programId);
+      if (ours !== undefined) {
+        this.#ifindex = ours.ifindex;
+        return { kind: 'attached', device: ours.device, mode: ours.mode };
+      }
+      if (await this.#isAnother()) return { kind: 'anew' };
+      const other = attached.find((one) => one.device === this.interface);
+      if (other !== undefined) return { kind: 'replaced', programId: other.programId };
+      return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
     } catch (error) {
-      if (findNetnsPath(this.netns.inode) === null) return { kind: 'gone' };
+      if (!isReachable(this.netns)) return { kind: 'gone' };
       throw error;
     }
-    const ours = shown.find((each) => each.programId === this.programId);
-    if (ours !== undefined) {
-      this.#ifindex = ours.ifindex;
-      return { kind: 'attached', device: ours.device, mode: ours.mode };
-    }
-    if (await this.#isAnother()) return { kind: 'anew' };
-    const other = shown.find((each) => each.device === this.interface);
-    if (other !== undefined) return { kind: 'replaced', programId: other.programId };
-    return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
   }
 
   /** Whether the interface of this name is not the one that had our program. */
@@ -107,34 +121,66 @@ export class Attachment {
     return link !== undefined && link.ifindex !== this.#ifindex;
   }
 
-  /** Detaches the program wherever it is attached. False when it already was not. */
+  /**
+   * Detaches the program wherever it is attached; its counters can be read, and are final, until
+   * `close`. False when it was not attached any more. Rejects with `tool-failed` where it may still
+   * be attached: the pins then stay and say whose it is, and the guard goes on trying.
+   */
   async detach(): Promise<boolean> {
-    return detachProgram(this.#bpftool, this.programId, this.netns.inode);
+    this.#detached ??= await (await this.#ending()).detach();
+    return this.#detached === 'detached';
   }
 
-  /** Removes the pins, and with them the program and its table; ends the guard. After `detach`. */
-  async unpin(): Promise<void> {
+  /**
+   * Detaches, and removes the pins, and with them the program and its table. False where something
+   * stays in its directory that xdpwho did not make. Closing it again does nothing.
+   */
+  async close(): Promise<boolean> {
+    this.#closed ??= await this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<boolean> {
+    const guard = await this.#ending();
     try {
-      if (ownsDirectory(this.pins, this.state.token)) removePins(this.pins);
-    } finally {
-      await this.#guard?.release();
+      await this.detach();
+    } catch (error) {
+      guard.leave();
+      this.#guard = undefined;
+      throw error;
     }
+    const removed = await guard.remove();
+    await guard.release();
+    return removed;
   }
 
   /** Lets the attachment stay when this process ends. */
   async keep(): Promise<void> {
-    writeState(this.pins, { ...this.state, holder: null });
+    writeState(this.pins, { ...this.state, interface: this.attachedAs, holder: null });
     await this.#guard?.release();
+    this.#guard = undefined;
+  }
+
+  /** Attaches it again after `detach`, or, with `overwrite`, in the place of the program that took its place; it stays. */
+  async resume(overwrite: boolean): Promise<void> {
+    const { pins, interface: device, netns, mode } = this;
+    await this.#context.bpftool.attach(mode, pins.program, device, netns.path, { overwrite });
+    this.#detached = undefined;
+    await this.keep();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.detach();
-    } catch (error) {
-      // The pins stay, and say whose program it is.
-      await this.#guard?.release();
-      throw error;
+    await this.close();
+  }
+
+  /** What ends it: its guard, or, where another process has made it, one that is started now. */
+  async #ending(): Promise<Guard> {
+    if (this.#guard === undefined) {
+      const { pins, netns, state } = this;
+      const { path } = this.#context.bpftool;
+      this.#guard = new Guard({ bpftool: path, netns, pins, token: state.token });
+      await this.#guard.watch(state.programId);
     }
-    await this.unpin();
+    return this.#guard;
   }
 }

@@ -1,10 +1,10 @@
+/** What the functions of this room work with, and what an attachment can be asked to be. */
 import type { Bpftool } from '../host/bpftool.js';
 import { missingCapabilities } from '../host/kernel.js';
-import { isHostNetns, type Netns, ownNetns, resolveNetns } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { Prefix } from '../model/prefix.js';
-import type { Mode, Reader } from '../model/records.js';
-import { type Pins, pinName, pinsAt } from './pin-paths.js';
+import type { AttachMode, Reader } from '../model/records.js';
+import type { Request } from './target.js';
 
 /** What is logged besides being counted, and in how much memory. */
 export interface LogOptions {
@@ -23,19 +23,14 @@ export interface SessionContext {
   readonly objectsDirectory: string;
 }
 
-export interface AttachOptions {
-  /** A name or alternative name. */
-  readonly interface: string;
-  /** A name, path or process id; default: the namespace that we run in. */
-  readonly netns?: string | undefined;
+/** How to attach. */
+export interface AttachSettings {
   /** Default `auto`: native, and generic where the driver has no native mode. */
-  readonly mode?: 'auto' | Mode | undefined;
+  readonly mode?: 'auto' | AttachMode | undefined;
   /** Default `auto`: the iterator, and the dump where none can be pinned. */
   readonly reader?: 'auto' | Reader | undefined;
   /** Entries of the table; default: see defaultMaxSources. */
   readonly maxSources?: number | undefined;
-  /** Where bpffs is or is to be mounted; default /sys/fs/bpf. */
-  readonly bpffs?: string | undefined;
   /** Permissions of the file that prints the sources; default 0400. */
   readonly fileMode?: number | undefined;
   /** Also log packets; default: only count them. */
@@ -45,6 +40,9 @@ export interface AttachOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** An interface, where it is, and how to attach to it. */
+export interface AttachOptions extends Request, AttachSettings {}
+
 /** Rejects with `not-permitted` where this process may not load and attach, and says what it lacks. */
 export function requireCapabilities(): void {
   const missing = missingCapabilities();
@@ -52,14 +50,4 @@ export function requireCapabilities(): void {
   throw new XdpwhoError('not-permitted', `not permitted: ${missing.join(', ')} missing`, {
     hint: 'run it as root: sudo xdpwho ...',
   });
-}
-
-/** The namespace that the options name, or our own. */
-export function requestedNetns(options: Pick<AttachOptions, 'netns'>): Netns {
-  return options.netns === undefined ? ownNetns() : resolveNetns(options.netns);
-}
-
-/** Pure but for the question which namespace is the host's own: the pins of an interface. */
-export function locatePins(bpffs: string, device: string, netns: Netns): Pins {
-  return pinsAt(bpffs, pinName(device, isHostNetns(netns) ? null : netns.inode));
 }

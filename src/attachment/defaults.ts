@@ -1,13 +1,14 @@
+/** What an attachment is where nothing else is asked for. */
 import { randomUUID } from 'node:crypto';
 import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
-import type { Netns } from '../host/netns.js';
 import { pidNamespaceOf, processStartTicks } from '../host/processes.js';
 import { formatPrefix } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
 import { SOURCE_VALUE } from '../objects/layout.js';
 import { ringBytes, ringSegments } from '../objects/ring-size.js';
-import type { AttachOptions, LogOptions } from './context.js';
+import type { AttachSettings, LogOptions } from './context.js';
 import { type AttachmentState, type LogState, STATE_VERSION } from './record.js';
+import type { Target } from './target.js';
 
 export const DEFAULT_FILE_MODE = 0o400;
 
@@ -56,36 +57,34 @@ export function fittingLog(log: LogState | null, reader: Reader): LogState | nul
   return { ...log, segments: initialLog({}, reader).segments };
 }
 
-/** The record that an attachment with these options begins with. */
+/** The record that an attachment with these settings begins with. */
 export function initialState(
-  device: string,
-  netns: Netns,
-  options: AttachOptions,
+  { device, netns }: Pick<Target, 'device' | 'netns'>,
+  settings: AttachSettings,
 ): AttachmentState {
+  const { log, maxSources, mode = 'auto', reader = 'auto', fileMode, command } = settings;
   return {
     version: STATE_VERSION,
     token: randomUUID(),
     interface: device,
     netns: netns.name,
     netnsInode: netns.inode,
+    netnsPath: netns.path ?? null,
     mode: null,
     programId: null,
     reader: null,
     readerNote: null,
-    maxSources: options.maxSources ?? defaultMaxSources(countPossibleCpus()),
-    modeAsked: options.mode ?? 'auto',
-    readerAsked: options.reader ?? 'auto',
-    fileMode: options.fileMode ?? DEFAULT_FILE_MODE,
-    log:
-      options.log === undefined
-        ? null
-        : initialLog(options.log, options.reader === 'dump' ? 'dump' : 'iterator'),
+    maxSources: maxSources ?? defaultMaxSources(countPossibleCpus()),
+    modeAsked: mode,
+    readerAsked: reader,
+    fileMode: fileMode ?? DEFAULT_FILE_MODE,
+    log: log === undefined ? null : initialLog(log, reader === 'dump' ? 'dump' : 'iterator'),
     since: new Date().toISOString(),
     holder: {
       pid: process.pid,
       startTicks: processStartTicks('self') ?? '',
       pidNamespace: pidNamespaceOf('self') ?? '',
-      command: options.command ?? 'library',
+      command: command ?? 'library',
     },
   };
 }

@@ -1,32 +1,27 @@
 /** What is attached on this host: ours, strangers', and what dead runs left behind. */
-import { lstatSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTrusted, refuseIfHidden } from '../host/bpffs.js';
-import { isDirectory } from '../host/directories.js';
+import { DEFAULT_BPFFS, isTrusted, refuseIfHidden } from '../host/bpffs.js';
+import { bpftoolArguments } from '../host/bpftool-arguments.js';
+import { programInfoIn, type XdpAttachment } from '../host/bpftool-output.js';
 import { parseMounts } from '../host/kernel.js';
-import { type Netns, ownNetns, resolveNetns } from '../host/netns.js';
+import type { Netns } from '../host/netns.js';
 import { hasErrorCode } from '../model/errors.js';
-import { locatePins, type SessionContext } from './context.js';
-import { collect, detachProgram } from './detach-program.js';
+import type { SessionContext } from './context.js';
 import {
-  examine,
   foreignEntry,
   type InventoryEntry,
-  NetViews,
+  inspect,
   SETTLING_LOOKS,
   SETTLING_PAUSE_MS,
 } from './inspect.js';
-import { parsePinName, pinsAt } from './pin-paths.js';
-import { DEFAULT_BPFFS, listPinNames, pinsExist, removeAllPins } from './pins.js';
+import { Look } from './look.js';
+import { type Pins, parsePinName, pinsAt } from './pin-paths.js';
+import { listPinNames } from './pins.js';
+import { locatePins, netnsOf, type Request, type Scope, type Target } from './target.js';
 
 export type { InventoryEntry } from './inspect.js';
-
-/** Where to look; default: in every bpffs, and in our own namespace. */
-export interface Places {
-  readonly bpffs?: string | undefined;
-  readonly netns?: string | undefined;
-}
 
 /**
  * Every bpffs that may hold our pins: the usual one and any other that is mounted and has our
@@ -44,21 +39,68 @@ export function findBpffs(named?: string): string[] {
  */
 export async function listAttachments(
   context: SessionContext,
-  places: Places = {},
+  scope: Scope = {},
 ): Promise<InventoryEntry[]> {
-  if (places.bpffs === undefined) refuseIfHidden(DEFAULT_BPFFS);
-  const views = new NetViews(context);
-  const all = await listOurs(context, findBpffs(places.bpffs), views);
-  const netns = findNetns(places.netns);
+  if (scope.bpffs === undefined) refuseIfHidden(DEFAULT_BPFFS);
+  const netns = existingNetns(scope);
+  const look = new Look(context.bpftool);
+  const pins = findBpffs(scope.bpffs).flatMap(pinsOn);
+  if (netns !== undefined) await look.take(netns, pins);
+  const ours = await inspectAll(context, pins, look);
   const entries =
-    places.netns === undefined ? all : all.filter((entry) => isIn(entry, netns, places.netns));
-  for (const each of netns === undefined ? [] : await views.of(netns.path)) {
-    if (all.some((entry) => entry.programId === each.programId)) continue;
-    const entry = await findEntry(context, { ...places, interface: each.device });
-    const known = entries.some(({ pins }) => pins?.directory === entry?.pins?.directory);
-    if (entry !== undefined && (entry.pins === null || !known)) entries.push(entry);
+    scope.netns === undefined ? ours : ours.filter((entry) => isIn(entry, netns, scope.netns));
+  if (netns === undefined) return entries;
+  const ids = new Set(ours.map(({ programId }) => programId));
+  const others = (await look.attachedIn(netns)).filter(({ programId }) => !ids.has(programId));
+  if (others.length === 0) return entries;
+  // With --bpffs, those of ours that are pinned elsewhere are not strangers.
+  const elsewhere = await inspectAll(context, otherPins(pins), look);
+  const inOthers = elsewhere.filter(({ programId: id }) =>
+    others.some(({ programId }) => programId === id),
+  );
+  const knownIds = new Set(inOthers.map(({ programId }) => programId));
+  const strangers = others.filter(({ programId }) => !knownIds.has(programId));
+  return [...entries, ...inOthers, ...(await foreignEntries(context, netns, strangers))];
+}
+
+/** Our pins in every bpffs but those that are known. */
+function otherPins(known: readonly Pins[]): Pins[] {
+  const directories = new Set(known.map(({ directory }) => directory));
+  return findBpffs()
+    .flatMap(pinsOn)
+    .filter(({ directory }) => !directories.has(directory));
+}
+
+function pinsOn(bpffs: string): Pins[] {
+  return listPinNames(bpffs).map((name) => pinsAt(bpffs, name));
+}
+
+/** In one process, as far as nothing fails. */
+async function inspectAll(
+  context: SessionContext,
+  all: readonly Pins[],
+  look: Look,
+): Promise<InventoryEntry[]> {
+  await look.askPins(all);
+  const entries: InventoryEntry[] = [];
+  for (const pins of all) {
+    const entry = await inspect(context, pins, look);
+    if (entry !== undefined) entries.push(entry);
   }
   return entries;
+}
+
+/** Looking a program up by its id takes CAP_SYS_ADMIN: without it the name is not known. */
+async function foreignEntries(
+  context: SessionContext,
+  netns: Netns,
+  attached: readonly XdpAttachment[],
+): Promise<InventoryEntry[]> {
+  const commands = attached.map(({ programId }) => bpftoolArguments.showProgramById(programId));
+  const answers = await context.bpftool.ask(commands);
+  return attached.map((one, index) =>
+    foreignEntry(netns, one, programInfoIn(answers[index]?.output)?.name ?? null),
+  );
 }
 
 /**
@@ -67,53 +109,53 @@ export async function listAttachments(
  */
 export async function findEntry(
   context: SessionContext,
-  options: Places & { readonly interface: string },
+  { device, netns, bpffs }: Target,
 ): Promise<InventoryEntry | undefined> {
-  const netns = options.netns === undefined ? ownNetns() : resolveNetns(options.netns);
-  const device = options.interface;
   for (let looks = 1; ; looks++) {
-    const views = new NetViews(context);
+    const look = new Look(context.bpftool);
+    const usual = findBpffs(bpffs).map((path) => locatePins(path, device, netns));
+    await look.take(netns, usual);
     let remains: InventoryEntry | undefined;
-    for (const bpffs of findBpffs(options.bpffs)) {
-      const entry = await examine(context, locatePins(bpffs, device, netns), views);
+    for (const pins of usual) {
+      const entry = await inspect(context, pins, look);
       // The interface may have got another name since, and another interface this one.
       if (entry?.interface !== device) continue;
       if (entry.ownership !== 'stale') return entry;
       remains ??= entry;
     }
-    const there = (await views.of(netns.path)).find((each) => each.device === device);
-    if (there !== undefined) {
-      const bpffs = new Set([...findBpffs(), ...findBpffs(options.bpffs)]);
-      const ours = await listOurs(context, [...bpffs], views);
-      const entry = ours.find(({ programId }) => programId === there.programId);
+    const found = (await look.attachedIn(netns)).find((one) => one.device === device);
+    if (found !== undefined) {
+      const paths = new Set([...findBpffs(), ...findBpffs(bpffs)]);
+      const ours = await inspectAll(context, [...paths].flatMap(pinsOn), look);
+      const entry = ours.find(({ programId }) => programId === found.programId);
       if (entry !== undefined) return entry;
       // Somebody may be attaching or detaching at this moment.
       const later = await context.bpftool.showNet(netns.path);
-      const hasGone = later.every(({ programId }) => programId !== there.programId);
-      const mayBeOurs = ours.some((each) => each.holder !== null && each.mode === null);
-      if ((hasGone || mayBeOurs) && looks < SETTLING_LOOKS) {
+      const hasGone = later.every(({ programId }) => programId !== found.programId);
+      if (hasGone && looks < SETTLING_LOOKS) {
         await sleep(SETTLING_PAUSE_MS);
         continue;
       }
     }
     if (remains !== undefined) return remains;
-    if (options.bpffs === undefined) refuseIfHidden(DEFAULT_BPFFS);
-    return there === undefined ? undefined : foreignEntry(context, netns, there);
+    if (bpffs === undefined) refuseIfHidden(DEFAULT_BPFFS);
+    if (found === undefined) return undefined;
+    return (await foreignEntries(context, netns, [found]))[0];
   }
 }
 
-/** The entry of an interface that may have gone, with its namespace or without: what is left of it, by the name that it had. */
+/** What is left of an interface that may have gone, with its namespace or without, by the name that it had. */
 export async function findRemains(
   context: SessionContext,
-  options: Places & { readonly interface: string },
+  request: Request,
 ): Promise<InventoryEntry | undefined> {
-  const netns = findNetns(options.netns);
-  const entries = await listAttachments(context, options);
+  const netns = existingNetns(request);
+  const entries = await listAttachments(context, request);
   return entries.find(
     (entry) =>
       entry.pins !== null &&
-      (entry.state?.interface ?? entry.interface) === options.interface &&
-      isIn(entry, netns, options.netns),
+      (entry.state?.interface ?? entry.interface) === request.interface &&
+      isIn(entry, netns, request.netns),
   );
 }
 
@@ -128,52 +170,11 @@ function isIn(entry: InventoryEntry, netns: Netns | undefined, name: string | un
     : inode === netns.inode || (name !== undefined && entry.netns === name);
 }
 
-function findNetns(name: string | undefined): Netns | undefined {
-  if (name === undefined) return ownNetns();
+function existingNetns(scope: Scope): Netns | undefined {
   try {
-    return resolveNetns(name);
+    return netnsOf(scope);
   } catch (error) {
     if (hasErrorCode(error, 'no-such-interface')) return undefined;
     throw error;
   }
 }
-
-async function listOurs(
-  context: SessionContext,
-  allBpffs: readonly string[],
-  views: NetViews,
-): Promise<InventoryEntry[]> {
-  const entries: InventoryEntry[] = [];
-  for (const bpffs of allBpffs) {
-    for (const name of listPinNames(bpffs)) {
-      const entry = await examine(context, pinsAt(bpffs, name), views);
-      if (entry !== undefined) entries.push(entry);
-    }
-  }
-  return entries;
-}
-
-/**
- * Detaches what an entry of ours has attached, and removes its pins. Returns what keeps it from
- * that, and undefined when it is gone. The caller has seen that nobody holds it.
- */
-export async function endEntry(
-  context: SessionContext,
-  { pins, state, ownership, programId }: InventoryEntry,
-): Promise<string | undefined> {
-  if (pins === null) return 'it is not ours';
-  if (lstatSync(pins.directory, { throwIfNoEntry: false })?.isSymbolicLink() === true) {
-    // Only the link goes: where it leads to is nothing of ours.
-    rmSync(pins.directory, { force: true });
-  } else if (isDirectory(pins.directory)) {
-    if (ownership === 'other-version' || (ownership === 'stale' && state === null)) {
-      if (programId !== null) await detachProgram(context.bpftool, programId, ownNetns().inode);
-      removeAllPins(pins);
-    } else {
-      await collect(context, pins, state ?? undefined);
-    }
-  }
-  return pinsExist(pins) ? NOT_OURS : undefined;
-}
-
-export const NOT_OURS = 'it holds what xdpwho did not make';

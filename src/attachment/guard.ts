@@ -1,8 +1,8 @@
 /**
  * The guard: a shell of a few hundred kilobytes, in a session of its own, that reads a pipe whose
- * other end only this process holds (and, while they run, the commands that change something). When
- * this process ends in any way, SIGKILL and a closed terminal included, the guard reads the end,
- * detaches the program if it is still attached, and removes the pins.
+ * other end only this process holds (and, while they run, the commands that change something). It
+ * is what ends an attachment: when it is told to, and when the pipe closes because this process
+ * has died, SIGKILL and a closed terminal included. Both are the same code (guard.sh, end.sh).
  *
  * `bpftool net attach` leaves an attachment that outlives its maker (netlink, no bpf_link), so
  * something must outlive us too.
@@ -10,139 +10,17 @@
 import { rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  type AnnouncedCompanion,
   findTool,
   requireTool,
-  startAnnouncedCompanion,
+  startTalkingCompanion,
+  type TalkingCompanion,
 } from '../host/exec.js';
 import { cgroupPlaces } from '../host/kernel.js';
-import { findNetnsPath, type Netns } from '../host/netns.js';
+import { currentPath, NETNS_DIRECTORY, type Netns } from '../host/netns.js';
+import { packageText } from '../host/package-files.js';
 import { XdpwhoError } from '../model/errors.js';
+import { printable } from '../text/text.js';
 import type { Pins } from './pin-paths.js';
-
-/**
- * With all our rights still: takes what the guard needs of them, and lays the others down. A
- * process of root gets at every exec what the bounding set leaves it (capabilities(7)).
- *
- * - Descriptor 3 holds the namespace's file open, since /proc/PID/ns/net goes with its process.
- * - A service manager ends a unit by its cgroup, so the guard leaves ours for one of its own.
- * - A setpriv that does not know the option (busybox), or a process that may not use it: all rights stay.
- */
-const PREPARE = `
-trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
-exec 3<"$1" || exit 1
-group=$2 setpriv=$3 rights=$4
-shift 4
-for score in -900 0; do
-  { echo "$score" >/proc/$$/oom_score_adj; } 2>/dev/null && break
-done
-if [ -n "$group" ]; then
-  mkdir "$group"
-  echo $$ >"$group/cgroup.procs" || rmdir "$group"
-fi 2>/dev/null
-if [ -n "$setpriv" ] && "$setpriv" "$rights" -- true >/dev/null 2>&1 </dev/null; then
-  exec "$setpriv" "$rights" -- "$@"
-fi
-exec "$@"
-`;
-
-/**
- * Everything comes as a positional parameter, nothing as text of the script. Words on the pipe:
- * a program's id once it is known, `keep` when there is nothing more to guard.
- *
- * - The plain output of `net show` is one line per program, `eth0(2) driver id 7`; unlike JSON it
- *   needs no unescaping, and a name holds neither white space nor a slash.
- * - Our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
- * - An interface may have been moved to another namespace, where its program stays attached: the
- *   others are searched when ours does not have it, each once, and by another path where a look
- *   failed: a path by a process goes with that process.
- * - What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
- * - In /tmp anybody may make a folder of such a name: only those of our own user are removed.
- * - The token tells our directory from one that somebody made after us. One that is still empty has
- *   no token: it goes, and whoever was about to take it makes it again (src/attachment/pins.ts, claim).
- */
-const SCRIPT = `
-bpftool=$1 nsenter=$2 directory=$3 token=$4 scratch=$5 group=$6 home=$7
-leave() {
-  [ -d "$group" ] || return 0
-  for place in "$home" "\${group%/*}"; do
-    { echo $$ >"$place/cgroup.procs"; } 2>/dev/null && break
-  done
-  rmdir "$group" 2>/dev/null
-}
-echo ready
-exec >/dev/null 2>&1
-id=
-while read -r word; do
-  case $word in keep) leave; exit 0 ;; *) id=$word ;; esac
-done
-in_netns() {
-  at=$1
-  shift
-  if [ "$at" -ef /proc/self/ns/net ]; then "$bpftool" -n "$@" </dev/null 2>/dev/null
-  else "$nsenter" --net="$at" -- "$bpftool" -n "$@" </dev/null 2>/dev/null; fi
-}
-attached_in() {
-  shown=$(in_netns "$1" net show) || return 1
-  printf '%s\\n' "$shown" | while IFS= read -r line; do
-    case $line in
-      *') driver id '"$id") type=xdpdrv ;;
-      *') generic id '"$id") type=xdpgeneric ;;
-      *') offload id '"$id") type=xdpoffload ;;
-      *) continue ;;
-    esac
-    printf '%s %s\\n' "$type" "\${line%(*}"
-  done
-}
-detach_in() {
-  found=$(attached_in "$1") || return 1
-  [ -n "$found" ] || return 0
-  printf '%s\\n' "$found" | while read -r type device; do
-    in_netns "$1" net detach "$type" dev "$device" >/dev/null
-  done
-  left=$(attached_in "$1") && [ -z "$left" ]
-}
-detach() {
-  found=
-  detach_in /proc/self/fd/3 || return 1
-  [ -z "$found" ] || return 0
-  seen=' '
-  while read -r inode at; do
-    case $seen in *" $inode "*) continue ;; esac
-    if detach_in "$at"; then
-      [ -z "$found" ] || return 0
-      seen="$seen$inode "
-    elif [ -n "$found" ]; then return 1; fi
-  done <<PLACES
-$(ls -dLi /run/netns/*; ls -dLi /proc/[0-9]*/ns/net)
-PLACES
-}
-for folder in "$scratch"*; do
-  [ -z "$(find "$folder" -prune -type d -user "$(id -u)")" ] || rm -rf "$folder"
-done
-if [ -n "$id" ]; then
-  tries=1
-  until detach; do
-    [ "$tries" -lt 5 ] || { leave; exit 1; }
-    tries=$((tries + 1))
-    sleep 1
-  done
-fi
-case $(readlink "$directory/state") in
-  *"$token"*)
-    rm -f "$directory/sources" "$directory/totals" "$directory/program" "$directory/clock"
-    for part in maps readers; do
-      [ ! -h "$directory/$part" ] || rm -f "$directory/$part"
-      rm -f "$directory/$part/"*
-      rmdir "$directory/$part"
-    done
-    rm -f "$directory/state~" "$directory/state"
-    rmdir "$directory" "\${directory%/*}"
-    ;;
-  '') rmdir "$directory" "\${directory%/*}" ;;
-esac
-leave
-`;
 
 /**
  * To detach takes CAP_NET_ADMIN; to look, where unprivileged users are kept from bpf(2), CAP_BPF
@@ -156,29 +34,37 @@ const RIGHTS = '--bounding-set=-all,+net_admin,+cap_39,+sys_admin,+sys_ptrace,+d
 const MAX_REPLACEMENTS = 10;
 const AT_ONCE_MS = 10_000;
 const PAUSE_MS = 1000;
+/** How long an answer may take. A guard that is stopped, or whose bpftool hangs, gives none. */
+const ANSWER_MS = 30_000;
+const MAX_TRIES = 2;
 
 export interface GuardOptions {
   /** Absolute path of bpftool. */
   readonly bpftool: string;
+  /** Where the program is, or was last. */
   readonly netns: Netns;
   readonly pins: Pins;
+  /** Of the record in the directory; '' for a directory that is to be removed as it is. */
   readonly token: string;
-  /** What the paths of our temporary folders begin with: those of them that are left are removed too. */
-  readonly scratchPrefix: string;
+  /** What the paths of our temporary folders begin with; they are removed when this process dies. */
+  readonly scratchPrefix?: string | undefined;
 }
+
+/** What has become of a program that was to be detached: it was not attached anywhere, or is not now. */
+export type DetachOutcome = 'detached' | 'nowhere';
 
 /** One guard for one attachment. It must be ready before the directory is claimed. */
 export class Guard {
   readonly #options: GuardOptions;
   readonly #cgroup: { readonly group: string; readonly home: string } | undefined;
-  #companion: AnnouncedCompanion;
+  #companion: TalkingCompanion;
   #programId: number | undefined;
   #released = false;
   #replacements = 0;
 
   constructor(options: GuardOptions) {
     this.#options = options;
-    this.#cgroup = guardCgroup(options.token);
+    this.#cgroup = options.token === '' ? undefined : guardCgroup(options.token);
     this.#companion = this.#start();
   }
 
@@ -186,22 +72,17 @@ export class Guard {
     return this.#companion.pid;
   }
 
-  /** The program that is to be detached: undefined for as long as none can have been attached. */
-  get programId(): number | undefined {
-    return this.#programId;
-  }
-
   /** Our end of the pipe. A command that changes something shares it, so that the guard waits for that command's end. */
-  get keepOpen(): AnnouncedCompanion['stdin'] {
+  get keepOpen(): TalkingCompanion['stdin'] {
     return this.#companion.stdin;
   }
 
-  /** Resolves when it is at its post; rejects with `tool-failed` where no guard can be had. */
+  /** Resolves once the guard waits on its pipe; rejects with `tool-failed` where no guard can be had. */
   async ready(): Promise<void> {
-    while ((await this.#companion.firstLine) !== 'ready') {
+    while ((await this.#companion.nextLine()) !== 'ready') {
       const failed = this.#companion;
       await failed.ended;
-      // Its replacement has been started by now: that waited for the same end, and longer.
+      // `#replace` awaits the same promise and was registered first, so this is already the new guard.
       if (this.#companion !== failed) continue;
       throw new XdpwhoError('tool-failed', 'the guard that is to detach does not start', {
         hint: 'xdpwho doctor',
@@ -212,15 +93,74 @@ export class Guard {
   /** Tells which program to detach. To be called before that program is attached. */
   async watch(programId: number): Promise<void> {
     this.#programId = programId;
-    await this.#tell(`${programId}\n`);
+    await this.#tell(`program ${programId}\n`);
   }
 
-  /** Ends the guard without its doing anything; the attachment is gone, or is to stay. */
+  /**
+   * Detaches the program wherever it is attached, if there is one yet. Rejects with `tool-failed`
+   * where it may still be attached; the guard then stays.
+   */
+  async detach(): Promise<DetachOutcome> {
+    if (this.#programId === undefined) return 'nowhere';
+    const answer = await this.#ask('detach');
+    if (answer === 'detached' || answer === 'nowhere') return answer;
+    const [, devices, said = ''] = /^attached (.*) \t(.*)$/.exec(answer) ?? [];
+    const words = devices === undefined ? answer.replace(/^failed /, '') : said;
+    const why = words.replace(/^Error: /, '');
+    const where = devices === undefined ? '' : `${printable(devices.replaceAll(' ', ', '))}: `;
+    const state = devices === undefined ? 'may still be attached' : 'is still attached';
+    const message = `${where}program ${this.#programId} ${state}${why === '' ? '' : `: ${why}`}`;
+    throw new XdpwhoError('tool-failed', message, { hint: 'bpftool net show' });
+  }
+
+  /** Removes the pins, or all that is in their directory. False where something is left: xdpwho did not make it. */
+  async remove(all = false): Promise<boolean> {
+    return (await this.#ask(all ? 'remove all' : 'remove')) === 'removed';
+  }
+
+  /** Ends the guard without its doing anything more; the attachment is gone, or is to stay. */
   async release(): Promise<void> {
     this.#released = true;
     this.#companion.stdin.end('keep\n');
-    await this.#companion.ended;
+    await this.#endWithin(ANSWER_MS);
     removeGuardCgroup(this.#options.token);
+  }
+
+  /** Leaves the rest to the guard: it goes on trying, as if this process had died. */
+  leave(): void {
+    this.#released = true;
+    this.#companion.stdin.end('leave\n');
+  }
+
+  /**
+   * The answer to a word. A guard that has died, or does not answer in time, is replaced once: what
+   * it does is safe to do again.
+   */
+  async #ask(word: string): Promise<string> {
+    for (let tries = 1; ; tries++) {
+      const companion = this.#companion;
+      await withinTime(this.#tell(`${word}\n`), ANSWER_MS);
+      const answer = await withinTime(answerOf(companion), ANSWER_MS);
+      if (answer !== undefined) return answer;
+      if (tries === MAX_TRIES) {
+        throw new XdpwhoError('timeout', 'the guard that is to detach gives no answer', {
+          hint: 'xdpwho clean',
+        });
+      }
+      companion.kill();
+      await companion.ended;
+      // `#replace` has started another one, unless it has done so too often.
+      if (this.#companion !== companion) continue;
+      this.#companion = this.#start();
+      if (this.#programId !== undefined) await this.watch(this.#programId);
+    }
+  }
+
+  async #endWithin(ms: number): Promise<void> {
+    const { ended, kill } = this.#companion;
+    await withinTime(ended, ms);
+    kill();
+    await ended;
   }
 
   /** Resolves when the guard's end of the pipe has it, or the guard is no more. */
@@ -230,16 +170,17 @@ export class Guard {
     });
   }
 
-  #start(): AnnouncedCompanion {
-    const { bpftool, netns, pins, token, scratchPrefix } = this.#options;
+  #start(): TalkingCompanion {
+    const { bpftool, netns, pins, token, scratchPrefix = '' } = this.#options;
     const { group = '', home = '' } = this.#cgroup ?? {};
     const sh = requireTool('sh');
     const nsenter = requireTool('nsenter', 'install util-linux');
-    const guard = ['-c', SCRIPT, 'xdpwho-guard', bpftool, nsenter];
     const startedMs = performance.now();
-    const companion = startAnnouncedCompanion(sh, [
-      ...['-c', PREPARE, 'xdpwho-guard', pathInto(netns), group, findTool('setpriv') ?? '', RIGHTS],
-      ...[sh, ...guard, pins.directory, token, scratchPrefix, group, home],
+    const companion = startTalkingCompanion(sh, [
+      ...['-c', packageText('attachment/guard-start.sh'), 'xdpwho-guard'],
+      ...[pathInto(netns), group, findTool('setpriv') ?? '', RIGHTS],
+      ...[sh, '-c', guardScript(), 'xdpwho-guard', bpftool, nsenter, NETNS_DIRECTORY],
+      ...[pins.directory, token, scratchPrefix, group, home],
     ]);
     void companion.ended.then(() => this.#replace(performance.now() - startedMs));
     return companion;
@@ -264,10 +205,32 @@ export class Guard {
   }
 }
 
-/** The namespace's name or process may have gone while it lives on. */
-function pathInto({ path, inode }: Netns): string {
-  if (path === undefined) return '/proc/self/ns/net';
-  return findNetnsPath(inode) ?? path;
+/** What a guard runs. */
+export function guardScript(): string {
+  return `${packageText('attachment/end.sh')}${packageText('attachment/guard.sh')}`;
+}
+
+/** A guard that was started anew says that it is ready first. */
+async function answerOf(companion: TalkingCompanion): Promise<string | undefined> {
+  let line = await companion.nextLine();
+  while (line === 'ready') line = await companion.nextLine();
+  return line;
+}
+
+/** What a promise gives, or undefined after so many milliseconds. */
+async function withinTime<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  const waiting = new AbortController();
+  const limit = sleep(ms, undefined, { signal: waiting.signal }).catch(() => undefined);
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    waiting.abort();
+  }
+}
+
+/** The namespace's name or process may have gone while it lives on; where it has gone too, our own does. */
+function pathInto(netns: Netns): string {
+  return currentPath(netns) ?? '/proc/self/ns/net';
 }
 
 /** Removes the cgroup of a guard that was killed in it; one in which a guard still is stays. */

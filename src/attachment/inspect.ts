@@ -2,26 +2,20 @@
 import { lstatSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BpftoolError, type MapInfo, type XdpAttachment } from '../host/bpftool.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+import type { XdpAttachment } from '../host/bpftool-output.js';
 import { isDirectory } from '../host/directories.js';
-import { listInterfaces } from '../host/interfaces.js';
-import {
-  findNetnsPath,
-  type Netns,
-  otherNetnsPaths,
-  ownNetns,
-  resolveNetns,
-} from '../host/netns.js';
-import { hasErrorCode } from '../model/errors.js';
+import type { Netns } from '../host/netns.js';
+import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { Mode, Ownership, Reader } from '../model/records.js';
-import { SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 import { Attachment } from './attachment.js';
 import type { SessionContext } from './context.js';
-import { ownProgramId, PROGRAM_NAME } from './detach-program.js';
 import { isHolderAlive } from './holder.js';
+import { Look, type PinFacts } from './look.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 import { pinsExist } from './pins.js';
 import { type AttachmentState, type Holder, readOtherState, readState } from './record.js';
+import { isOwnProgram, PROGRAM_NAME, programFault } from './whose.js';
 
 export interface InventoryEntry {
   /** As it is called now, where that can be found out. */
@@ -34,6 +28,8 @@ export interface InventoryEntry {
   readonly mode: Mode | null;
   readonly programId: number | null;
   readonly programName: string | null;
+  /** The program of ours that is pinned in the directory, whatever the record says. */
+  readonly pinnedId: number | null;
   readonly reader: Reader | null;
   readonly file: string | null;
   /** Null for what is not ours, or not to be read. */
@@ -41,129 +37,143 @@ export interface InventoryEntry {
   /** The process that ends it. */
   readonly holder: Holder | null;
   readonly pins: Pins | null;
-  /** Where it is whole. */
+  /** Where it is complete and attached. */
   readonly attachment: Attachment | null;
 }
 
-/** Others make and remove directories meanwhile: what is half there may be whole in a moment. */
+/** Others make and remove directories meanwhile: what is half there may be complete in a moment. */
 export const SETTLING_LOOKS = 5;
 export const SETTLING_PAUSE_MS = 50;
 
 /** What is in a pin directory; undefined when it is not there. */
-export async function examine(
+export async function inspect(
   context: SessionContext,
   pins: Pins,
-  views: NetViews,
+  look: Look,
 ): Promise<InventoryEntry | undefined> {
+  let current = look;
   for (let looks = 1; ; looks++) {
     if (!pinsExist(pins)) return undefined;
-    const entry = await examineOnce(context, pins, views);
+    const entry = await inspectOnce(context, pins, current);
     if (entry.ownership !== 'broken' || looks === SETTLING_LOOKS) return entry;
     await sleep(SETTLING_PAUSE_MS);
+    current = new Look(context.bpftool);
   }
 }
 
-async function examineOnce(
+async function inspectOnce(
   context: SessionContext,
   pins: Pins,
-  views: NetViews,
+  look: Look,
 ): Promise<InventoryEntry> {
   const name = basename(pins.directory);
+  const encoded = parsePinName(name);
+  const inode = encoded?.netnsInode ?? undefined;
   const blank = {
-    interface: parsePinName(name)?.interface ?? name,
-    netns: null,
-    mode: null,
-    programId: null,
-    programName: null,
-    reader: null,
-    file: null,
-    state: null,
-    holder: null,
+    interface: encoded?.interface ?? name,
+    netns: inode === undefined ? null : (look.netnsWith(inode)?.name ?? null),
+    ...NOTHING_KNOWN,
     pins,
-    attachment: null,
   };
-  const broken = (why: string) => {
-    const inode = parsePinName(name)?.netnsInode ?? undefined;
-    const netns = inode === undefined ? null : nameOf(findNetnsPath(inode));
-    return { ...blank, netns, ownership: 'broken' as const, why };
-  };
+  const broken = (why: string) => ({ ...blank, ownership: 'broken' as const, why });
   if (!isDirectory(pins.directory)) return broken('it is not a directory');
+  const pinnedId = await pinnedProgram(look, pins);
   let state: AttachmentState | undefined;
   try {
     state = readState(pins);
   } catch (error) {
-    if (hasErrorCode(error, 'other-version')) return otherEntry(context, blank, views);
+    if (hasErrorCode(error, 'other-version')) {
+      return inspectOther({ ...blank, netns: null, pinnedId }, pins, look);
+    }
     if (!hasErrorCode(error, 'bad-object')) throw error;
-    return broken(error.message.replace(`${pins.directory}: `, ''));
+    return { ...broken(error.message.replace(`${pins.directory}: `, '')), pinnedId };
   }
-  if (state === undefined) return broken('it has no record of an attachment');
+  if (state === undefined) return { ...broken('it has no record of an attachment'), pinnedId };
+  return inspectRecorded(context, { ...blank, pinnedId }, { pins, state, look });
+}
 
-  const { programId, mode, reader, holder, netnsInode } = state;
+const NOTHING_KNOWN = {
+  mode: null,
+  programId: null,
+  programName: null,
+  pinnedId: null,
+  reader: null,
+  file: null,
+  state: null,
+  holder: null,
+  attachment: null,
+} as const;
+
+/** What is known of an entry whose ownership is not decided yet. */
+type Undecided = Omit<InventoryEntry, 'ownership' | 'why'>;
+
+async function inspectRecorded(
+  context: SessionContext,
+  blank: Undecided,
+  { pins, state, look }: { pins: Pins; state: AttachmentState; look: Look },
+): Promise<InventoryEntry> {
+  const { programId, mode, reader, holder } = state;
   const held = holder !== null && isHolderAlive(holder);
-  const path = findNetnsPath(netnsInode);
-  const netns = { name: state.netns ?? nameOf(path), path: path ?? undefined, inode: netnsInode };
-  const known = {
+  const found = look.netnsWith(state.netnsInode, state.netnsPath);
+  const home = found && { ...found, name: state.netns ?? found.name };
+  const known: Undecided = {
     ...blank,
     interface: state.interface,
-    netns: netns.name,
+    netns: home === undefined ? state.netns : home.name,
     state,
     holder: held ? holder : null,
   };
   if (programId === null || mode === null || reader === null) {
     const why = held ? 'it is being attached' : 'the run that was attaching it is gone';
-    return { ...known, ownership: held ? 'foreground' : 'stale', why };
+    return { ...known, programId, ownership: held ? 'foreground' : 'stale', why };
   }
-  const [fault, place] = await Promise.all([
-    pinsFault(context, pins, { ...state, programId, reader }),
-    views.locate(programId, path),
-  ]);
-  const programName = fault === undefined ? PROGRAM_NAME : null;
-  const file = fault === undefined && reader === 'iterator' ? pins.sourcesFile : null;
-  const whole = { ...known, programId, programName, mode, reader, file };
-  if (fault !== undefined) return { ...whole, ownership: 'broken', why: fault };
-  const stale = (why: string) => ({ ...whole, ownership: 'stale' as const, why });
-  if (holder !== null && !held) return stale(`the run that held it (${holder.pid}) is gone`);
-
-  if (place === undefined) return stale(await whyNowhere(views, netns, path, state.interface));
+  const fault = pinsFault(pins, look.factsOf(pins), { ...state, programId, reader });
+  const complete: Undecided = {
+    ...known,
+    ...{ programId, mode, reader },
+    programName: fault === undefined ? PROGRAM_NAME : null,
+    file: fault === undefined && reader === 'iterator' ? pins.sourcesFile : null,
+  };
+  if (fault !== undefined) return { ...complete, ownership: 'broken', why: fault };
+  if (holder !== null && !held) {
+    const why = `the run that held it (${holder.pid}) is gone`;
+    return { ...complete, ownership: 'stale', why };
+  }
+  const place = await look.locate(programId, home);
+  if (place === undefined) {
+    const why = await whyNowhere(look, home, state.interface);
+    return { ...complete, ownership: 'stale', why };
+  }
   const device = place.attached.device;
-  const there = place.path === path ? netns : netnsAt(place.path);
-  const attachment = new Attachment(context.bpftool, {
-    pins,
-    netns: there,
-    // What it was attached as stays in the record; what is printed has its present name.
-    state: { ...state, interface: device, programId, mode, reader },
-    attachedAs: state.interface,
-  });
+  const isMoved = device !== state.interface || place.netns !== home;
   return {
-    ...whole,
+    ...complete,
     interface: device,
-    netns: there.name,
+    netns: place.netns.name,
     ownership: held ? 'foreground' : 'ours',
-    why:
-      device !== state.interface || there !== netns
-        ? `it was attached as ${state.interface}`
-        : null,
-    attachment,
+    why: isMoved ? `it was attached as ${state.interface}` : null,
+    attachment: new Attachment(context, {
+      pins,
+      netns: place.netns,
+      // Its own record keeps the name that it was attached as; what is printed has the present one.
+      state: { ...state, interface: device, programId, mode, reader },
+      attachedAs: state.interface,
+    }),
   };
 }
 
 /** What another version attached is left as it is, for as long as it is attached. */
-async function otherEntry(
-  context: SessionContext,
-  blank: Omit<InventoryEntry, 'ownership' | 'why'> & { readonly pins: Pins },
-  views: NetViews,
-): Promise<InventoryEntry> {
-  const { pins } = blank;
+async function inspectOther(blank: Undecided, pins: Pins, look: Look): Promise<InventoryEntry> {
   const state = readOtherState(pins);
-  const programId = (await ownProgramId(context.bpftool, pins)) ?? null;
-  const path = state.netnsInode === undefined ? undefined : findNetnsPath(state.netnsInode);
-  const place = programId === null ? undefined : await views.locate(programId, path);
+  const { pinnedId } = blank;
+  const home = state.netnsInode === undefined ? undefined : look.netnsWith(state.netnsInode);
+  const place = pinnedId === null ? undefined : await look.locate(pinnedId, home);
   const held = state.holder !== null && isHolderAlive(state.holder);
   return {
     ...blank,
     interface: place?.attached.device ?? state.interface ?? blank.interface,
-    netns: state.netns ?? nameOf(path),
-    programId,
+    netns: state.netns ?? home?.name ?? null,
+    programId: pinnedId,
     mode: place?.attached.mode ?? null,
     holder: held ? state.holder : null,
     ownership: held ? 'foreground' : place === undefined ? 'stale' : 'other-version',
@@ -172,126 +182,72 @@ async function otherEntry(
 }
 
 async function whyNowhere(
-  views: NetViews,
-  netns: Netns,
-  path: string | undefined | null,
+  look: Look,
+  home: Netns | undefined,
   interfaceName: string,
 ): Promise<string> {
-  if (path === null) return 'its network namespace is gone';
-  const other = (await views.of(path)).find((each) => each.device === interfaceName);
+  if (home === undefined) return 'its network namespace is gone';
+  const other = (await look.attachedIn(home)).find((one) => one.device === interfaceName);
   if (other !== undefined) return "another program has taken our program's place";
-  const names = await listInterfaces(netns);
+  const names = await look.interfacesIn(home);
   return names.includes(interfaceName)
     ? 'its program is not attached any more'
     : 'its interface is gone';
 }
 
+/** The id of the program of ours that is pinned in a directory, or null. */
+async function pinnedProgram(look: Look, pins: Pins): Promise<number | null> {
+  await look.askPins([pins]);
+  const program = look.factsOf(pins)?.program;
+  if (program === undefined) return null;
+  if (!(program instanceof XdpwhoError)) return isOwnProgram(program) ? program.id : null;
+  // Any other failure says nothing of what is pinned there.
+  if (program instanceof BpftoolError && (program.isOtherKind || !isPin(pins.program))) return null;
+  throw program;
+}
+
 /** What a directory must hold to be one that we made: it may have been made by hand. */
-async function pinsFault(
-  context: SessionContext,
+function pinsFault(
   pins: Pins,
-  state: { programId: number; reader: Reader; maxSources: number },
-): Promise<string | undefined> {
+  facts: PinFacts | undefined,
+  state: { programId: number; reader: Reader },
+): string | undefined {
   const files = state.reader === 'iterator' ? [pins.sourcesFile, pins.totalsFile] : [];
   const objects = [pins.program, pins.sourcesMap, pins.totalsMap];
   const absent = [...objects, ...files].find((path) => !isPin(path));
-  if (absent !== undefined) {
-    return `its ${absent.slice(pins.directory.length + 1)} is missing or no pin`;
+  if (absent !== undefined || facts === undefined) {
+    const part = (absent ?? pins.program).slice(pins.directory.length + 1);
+    return `its ${part} is missing or no pin`;
   }
-  const { bpftool } = context;
-  try {
-    const [program, sources, totals] = await Promise.all([
-      bpftool.showProgram(pins.program),
-      bpftool.showMap(pins.sourcesMap),
-      bpftool.showMap(pins.totalsMap),
-    ]);
-    if (program.id !== state.programId) {
-      return `its program has id ${program.id}, and not ${state.programId}`;
-    }
-    if (program.name !== PROGRAM_NAME) return `its program is named ${program.name ?? '""'}`;
-    const known = new Set(program.mapIds);
-    if (!known.has(sources.id) || !known.has(totals.id)) return 'its maps are of another program';
-    return (
-      mapFault('sources', sources, SOURCE_KEY.size, SOURCE_VALUE.size) ??
-      mapFault('totals', totals, 4, TOTALS.size)
-    );
-  } catch (error) {
-    if (!(error instanceof BpftoolError) || error.code === 'not-permitted') throw error;
-    return `its pins are of another kind: ${error.message}`;
-  }
+  const { program, sources, totals } = facts;
+  if (program instanceof XdpwhoError) return otherKind(program);
+  if (sources instanceof XdpwhoError) return otherKind(sources);
+  if (totals instanceof XdpwhoError) return otherKind(totals);
+  return programFault(state.programId, { program, sources, totals });
 }
 
-function mapFault(name: string, map: MapInfo, key: number, value: number): string | undefined {
-  if (map.keySize === key && map.valueSize === value) return undefined;
-  return `its map ${name} has another shape: keys of ${map.keySize} and values of ${map.valueSize} bytes, not ${key} and ${value}`;
+function otherKind(failure: XdpwhoError): string {
+  if (!(failure instanceof BpftoolError) || failure.code === 'not-permitted') throw failure;
+  return `its pins are of another kind: ${messageOf(failure)}`;
 }
 
-export async function foreignEntry(
-  context: SessionContext,
+/** The entry of a stranger's program. */
+export function foreignEntry(
   netns: Netns,
   attached: XdpAttachment,
-): Promise<InventoryEntry> {
-  // Looking a program up by its id takes CAP_SYS_ADMIN.
-  const program = await context.bpftool.showProgramById(attached.programId).catch(() => undefined);
+  programName: string | null,
+): InventoryEntry {
   return {
+    ...NOTHING_KNOWN,
     interface: attached.device,
     netns: netns.name,
     ownership: 'foreign',
     why: null,
     mode: attached.mode,
     programId: attached.programId,
-    programName: program?.name ?? null,
-    reader: null,
-    file: null,
-    state: null,
-    holder: null,
+    programName,
     pins: null,
-    attachment: null,
   };
-}
-
-/** `net show` of each namespace, asked once. */
-export class NetViews {
-  readonly #context: SessionContext;
-  readonly #views = new Map<string | undefined, Promise<readonly XdpAttachment[]>>();
-
-  constructor(context: SessionContext) {
-    this.#context = context;
-  }
-
-  of(netnsPath: string | undefined): Promise<readonly XdpAttachment[]> {
-    const known = this.#views.get(netnsPath);
-    if (known !== undefined) return known;
-    const view = this.#context.bpftool.showNet(netnsPath);
-    this.#views.set(netnsPath, view);
-    return view;
-  }
-
-  /** Where the program is attached: at `home` first (null: that has gone), then anywhere, since an interface takes its program along. */
-  async locate(
-    programId: number,
-    home: string | undefined | null,
-  ): Promise<{ path: string | undefined; attached: XdpAttachment } | undefined> {
-    const others = function* () {
-      yield undefined;
-      yield* otherNetnsPaths();
-    };
-    const find = async (path: string | undefined) => {
-      // A namespace may go at any moment, and entering one takes a right that we may lack.
-      const shown = await this.of(path).catch((error: unknown) => {
-        if (path !== undefined && error instanceof BpftoolError) return [];
-        throw error;
-      });
-      return shown.find((each) => each.programId === programId);
-    };
-    const atHome = home === null ? undefined : await find(home);
-    if (atHome !== undefined) return { path: home ?? undefined, attached: atHome };
-    for (const path of others()) {
-      const attached = path === home ? undefined : await find(path);
-      if (attached !== undefined) return { path, attached };
-    }
-    return undefined;
-  }
 }
 
 /** A link may lead anywhere; what we make are files. */
@@ -301,13 +257,4 @@ function isPin(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The name of a namespace that `ip netns` made, or the path that leads to it; null for our own and for one that is gone. */
-function nameOf(path: string | undefined | null): string | null {
-  return path?.replace(/^\/run\/netns\//, '') ?? null;
-}
-
-function netnsAt(path: string | undefined): Netns {
-  return path === undefined ? ownNetns() : { ...resolveNetns(path), name: nameOf(path) };
 }

@@ -1,53 +1,56 @@
+/**
+ * Attaching: a guard, a directory, a program that is loaded and pinned, the interface. A step that
+ * fails takes back those before it.
+ */
 import { rmSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { prepareBpffs } from '../host/bpffs.js';
-import { resolveInterface } from '../host/interfaces.js';
-import { findNetnsPath } from '../host/netns.js';
+import { DEFAULT_BPFFS, prepareBpffs } from '../host/bpffs.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
-import { ownCommand } from '../text/shell-words.js';
-import { printable } from '../text/text.js';
 import { Attachment } from './attachment.js';
-import {
-  type AttachOptions,
-  locatePins,
-  requestedNetns,
-  requireCapabilities,
-  type SessionContext,
-} from './context.js';
-import { fittingLog, initialState } from './defaults.js';
-import { attachedWithin, collect, detachProgram, ownsDirectory } from './detach-program.js';
+import { claimOrCollect } from './claim.js';
+import { type AttachSettings, requireCapabilities, type SessionContext } from './context.js';
+import { initialState } from './defaults.js';
 import { Guard } from './guard.js';
-import { heldError, isHolderAlive } from './holder.js';
-import {
-  attachProgram,
-  type Establishing,
-  loadProgram,
-  pinReaders,
-  removeProgram,
-} from './load.js';
-import type { Pins } from './pin-paths.js';
-import { claim, DEFAULT_BPFFS, pinsExist, removePins } from './pins.js';
-import { type AttachmentState, type LogState, readState, writeState } from './record.js';
+import { type Loaded, load } from './load.js';
+import { attachInMode } from './mode.js';
+import { type AttachmentState, ownsDirectory, writeState } from './record.js';
 import { makeScratch, scratchPrefix } from './scratch.js';
+import type { Target } from './target.js';
 
 /**
- * Attaches to one interface and stays responsible for it: whoever calls must dispose of the
- * attachment or `keep` it, and until then a guard does so if this process dies. Rejects with
- * `interface-busy` when a stranger's program is there, `held` when another run of ours is;
- * whatever had been made by then is taken back.
+ * Attaches to one interface and stays responsible for it: whoever calls must `close` the attachment
+ * or `keep` it, and until then a guard closes it if this process dies. Rejects with `interface-busy`
+ * when a stranger's program is there, `held` when another run of ours is; whatever had been made by
+ * then is taken back.
  */
-export async function openAttachment(
+export async function open(
   context: SessionContext,
-  options: AttachOptions,
+  target: Target,
+  settings: AttachSettings = {},
 ): Promise<Attachment> {
-  requireCapabilities();
-  const netns = requestedNetns(options);
-  const device = await resolveInterface(options.interface, netns);
-  const bpffs = options.bpffs ?? DEFAULT_BPFFS;
-  await prepareBpffs(bpffs);
+  return attach(await prepare(context, target, settings), false);
+}
 
-  const pins = locatePins(bpffs, device, netns);
-  const state = initialState(device, netns, options);
+/** An attachment that is loaded and pinned, and not attached yet: to be given to `attach` or `discard`. */
+export interface Prepared {
+  readonly context: SessionContext;
+  readonly target: Target;
+  readonly settings: AttachSettings;
+  readonly guard: Guard;
+  readonly state: AttachmentState;
+  readonly loaded: Loaded;
+}
+
+/** Does everything but attach. */
+export async function prepare(
+  context: SessionContext,
+  target: Target,
+  settings: AttachSettings,
+): Promise<Prepared> {
+  requireCapabilities();
+  await prepareBpffs(target.bpffs ?? DEFAULT_BPFFS);
+  const { pins, netns } = target;
+  const { signal } = settings;
+  const state = initialState(target, settings);
   const guard = new Guard({
     bpftool: context.bpftool.path,
     netns,
@@ -60,12 +63,51 @@ export async function openAttachment(
     await guard.ready();
     scratch = makeScratch();
     await claimOrCollect(context, pins, state);
-    return await establish({ context, options, netns, pins, state, guard, scratch });
+    const loaded = await load({ context, pins, state, guard, scratch, signal });
+    // From here on a look finds whose the program is, before it is attached.
+    writeState(pins, { ...state, programId: loaded.programId });
+    return { context, target, settings, guard, state, loaded };
   } catch (error) {
-    throw await takeBack(context, { pins, state, guard }, error);
+    throw await takeBack({ guard, target, state }, error);
   } finally {
     if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/**
+ * Puts it on the interface; with `overwrite` in the place of the program that is there, which the
+ * caller has seen to be ours. Takes it back where that fails.
+ */
+export async function attach(prepared: Prepared, overwrite: boolean): Promise<Attachment> {
+  const { context, target, settings, guard, state, loaded } = prepared;
+  const { pins, netns } = target;
+  const { signal } = settings;
+  try {
+    const { mode, note } = await attachInMode({
+      context,
+      target,
+      program: pins.program,
+      mode: settings.mode ?? 'auto',
+      overwrite,
+      callOptions: () => {
+        signal?.throwIfAborted();
+        return { keepOpen: guard.keepOpen };
+      },
+    });
+    const complete = { ...state, ...loaded, mode };
+    writeState(pins, complete);
+    signal?.throwIfAborted();
+    const notes = [loaded.readerNote, note].filter((text) => text != null);
+    return new Attachment(context, { pins, netns, state: complete, notes, guard });
+  } catch (error) {
+    throw await takeBack(prepared, error);
+  }
+}
+
+/** Removes what `prepare` has made. */
+export async function discard(prepared: Prepared): Promise<void> {
+  const failure = await takeBack(prepared, undefined);
+  if (failure !== undefined) throw failure;
 }
 
 /**
@@ -74,109 +116,21 @@ export async function openAttachment(
  * record. Gives the error that is to be thrown.
  */
 async function takeBack(
-  context: SessionContext,
-  { pins, state, guard }: Pick<Establishing, 'pins' | 'state' | 'guard'>,
+  { guard, target, state }: Pick<Prepared, 'guard' | 'target' | 'state'>,
   cause: unknown,
 ): Promise<unknown> {
   try {
-    const { programId } = guard;
-    if (programId !== undefined) {
-      await detachProgram(context.bpftool, programId, state.netnsInode);
-    }
-    if (ownsDirectory(pins, state.token)) removePins(pins);
+    await guard.detach();
+    await guard.remove();
+    await guard.release();
     return cause;
   } catch (error) {
+    const { pins } = target;
     if (ownsDirectory(pins, state.token)) writeState(pins, { ...state, holder: null });
     const code = cause instanceof XdpwhoError ? cause.code : 'failed';
-    const message = `${messageOf(cause)}; and it could not be taken back: ${messageOf(error)}`;
+    const before = cause === undefined ? '' : `${messageOf(cause)}; and `;
+    const message = `${before}it could not be taken back: ${messageOf(error)}`;
+    guard.leave();
     return new XdpwhoError(code, message, { hint: 'xdpwho clean', cause });
-  } finally {
-    await guard.release();
   }
-}
-
-async function claimOrCollect(
-  context: SessionContext,
-  pins: Pins,
-  state: AttachmentState,
-): Promise<void> {
-  for (let attempt = 0; attempt < 3; attempt++) {
-    if (claim(pins, state)) return;
-    const theirs = await readSettledState(pins);
-    if (theirs === undefined) continue;
-    await refuseOrCollect(context, pins, theirs);
-  }
-  throw new XdpwhoError('held', `${printable(state.interface)}: another xdpwho is at it`, {
-    hint: 'try again',
-  });
-}
-
-async function refuseOrCollect(
-  context: SessionContext,
-  pins: Pins,
-  theirs: AttachmentState,
-): Promise<void> {
-  const name = printable(theirs.interface);
-  if (theirs.holder !== null) {
-    if (isHolderAlive(theirs.holder)) throw heldError(theirs.interface, theirs.holder);
-    // Its guard is at work in all likelihood: two would only get in each other's way.
-    for (let waitedMs = 0; waitedMs < 1000 && ownsDirectory(pins, theirs.token); waitedMs += 50) {
-      await sleep(50);
-    }
-    if (ownsDirectory(pins, theirs.token)) await collect(context, pins, theirs);
-    return;
-  }
-  const { programId, netnsInode } = theirs;
-  const path = findNetnsPath(netnsInode);
-  const attached =
-    programId !== null && path !== null
-      ? await attachedWithin(context.bpftool, programId, path)
-      : [];
-  if (attached.length > 0) {
-    throw new XdpwhoError('held', `${name}: xdpwho is attached already, program ${programId}`, {
-      hint: `${ownCommand('dump', theirs)}, or ${ownCommand('detach', theirs)}`,
-    });
-  }
-  await collect(context, pins, theirs);
-}
-
-/** The record in a directory that somebody else has; undefined when the directory has gone meanwhile. */
-async function readSettledState(pins: Pins): Promise<AttachmentState | undefined> {
-  // A directory is without its record for an instant while it is being claimed or removed.
-  for (let waitedMs = 0; waitedMs < 500; waitedMs += 25) {
-    const state = readState(pins);
-    if (state !== undefined || !pinsExist(pins)) return state;
-    await sleep(25);
-  }
-  removePins(pins);
-  if (!pinsExist(pins)) return undefined;
-  throw new XdpwhoError('bad-object', `${pins.directory}: not made by xdpwho, or half removed`, {
-    hint: `look at it: ls -l ${pins.directory}`,
-  });
-}
-
-async function establish(work: Establishing): Promise<Attachment> {
-  const { context, options, netns, pins, guard, state } = work;
-  const notes: string[] = [];
-  let programId = await loadGuarded(work, state.log);
-  const { reader, readerNote } = await pinReaders(work);
-  if (readerNote !== null) notes.push(readerNote);
-  const log = fittingLog(state.log, reader);
-  if (log?.segments !== state.log?.segments) {
-    removeProgram(pins);
-    programId = await loadGuarded(work, log);
-  }
-  const mode = await attachProgram(work, notes);
-  const whole = { ...state, programId, mode, reader, readerNote, log };
-  writeState(pins, whole);
-  options.signal?.throwIfAborted();
-  return new Attachment(context.bpftool, { pins, netns, state: whole, notes, guard });
-}
-
-/** Loads the program, and tells the guard its id. */
-async function loadGuarded(work: Establishing, log: LogState | null): Promise<number> {
-  await loadProgram(work, log);
-  const { id } = await work.context.bpftool.showProgram(work.pins.program);
-  await work.guard.watch(id);
-  return id;
 }

@@ -2,7 +2,7 @@ import { readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { numberIn, propertyOf } from '../model/json-values.js';
-import type { Mode, Reader } from '../model/records.js';
+import type { AttachMode, Reader } from '../model/records.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 
 /** The version of the pins and of the record. What another one left, only `detach`, `attach --replace` and `clean` touch. */
@@ -41,8 +41,10 @@ export interface AttachmentState {
   /** As the user named the namespace; null for the one that attached ran in. */
   readonly netns: string | null;
   readonly netnsInode: number;
+  /** The path by which the namespace was named: perhaps the only one that leads to it. Null for our own. */
+  readonly netnsPath?: string | null;
   /** Null while it is being made. */
-  readonly mode: Mode | null;
+  readonly mode: AttachMode | null;
   readonly programId: number | null;
   readonly reader: Reader | null;
   /** Why there is no iterator, or null. */
@@ -121,6 +123,15 @@ export function writeState(pins: Pins, state: AttachmentState): void {
   renameSync(next, pins.state);
 }
 
+/** Whether the directory is still the one of the attachment with this token. */
+export function ownsDirectory(pins: Pins, token: string): boolean {
+  try {
+    return readState(pins)?.token === token;
+  } catch {
+    return false;
+  }
+}
+
 function otherVersion(pins: Pins, version: number): XdpwhoError {
   const name = parsePinName(basename(pins.directory))?.interface ?? 'IFACE';
   return new XdpwhoError(
@@ -148,7 +159,8 @@ function isState(value: unknown): value is AttachmentState {
     is('interface', 'string') &&
     is('netns', 'string', 'null') &&
     is('netnsInode', 'number') &&
-    is('mode', 'string', 'null') &&
+    is('netnsPath', 'string', 'null', 'undefined') &&
+    [null, 'native', 'generic'].some((mode) => propertyOf(value, 'mode') === mode) &&
     is('programId', 'number', 'null') &&
     is('reader', 'string', 'null') &&
     is('readerNote', 'string', 'null') &&

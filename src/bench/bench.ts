@@ -5,7 +5,8 @@
  */
 
 import type { SessionContext } from '../attachment/context.js';
-import type { ProgramRun } from '../host/bpftool.js';
+import type { ProgramRun } from '../host/bpftool-output.js';
+
 import { XdpwhoError } from '../model/errors.js';
 import { type BenchCase, DEFAULT_CASES, readPackets } from './cases.js';
 import { type CaseRatio, type Comparison, compareRatios } from './compare.js';

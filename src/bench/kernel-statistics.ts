@@ -12,7 +12,7 @@
  * - Somebody who sets it to 0 meanwhile spoils the measurement, and that is noticed.
  */
 import { readFileSync } from 'node:fs';
-import { type AnnouncedCompanion, requireTool, startAnnouncedCompanion } from '../host/exec.js';
+import { requireTool, startTalkingCompanion, type TalkingCompanion } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
 export interface StatisticsFiles {
@@ -57,9 +57,9 @@ export class RunTimeStatistics {
   /** Whether they were off. */
   readonly switchedOn: boolean;
   readonly #files: StatisticsFiles;
-  readonly #companion: AnnouncedCompanion;
+  readonly #companion: TalkingCompanion;
 
-  private constructor(files: StatisticsFiles, companion: AnnouncedCompanion, switchedOn: boolean) {
+  private constructor(files: StatisticsFiles, companion: TalkingCompanion, switchedOn: boolean) {
     this.#files = files;
     this.#companion = companion;
     this.switchedOn = switchedOn;
@@ -91,11 +91,11 @@ export class RunTimeStatistics {
   }
 }
 
-async function startKeeper(files: StatisticsFiles): Promise<AnnouncedCompanion> {
+async function startKeeper(files: StatisticsFiles): Promise<TalkingCompanion> {
   requireTool('flock', 'install util-linux');
   const args = ['-c', SCRIPT, 'xdpwho-statistics', files.switch, files.users];
-  const companion = startAnnouncedCompanion(requireTool('sh'), args);
-  const line = await companion.firstLine;
+  const companion = startTalkingCompanion(requireTool('sh'), args);
+  const line = await companion.nextLine();
   if (line === 'ready') return companion;
   await end(companion);
   throw new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
@@ -103,7 +103,7 @@ async function startKeeper(files: StatisticsFiles): Promise<AnnouncedCompanion> 
   });
 }
 
-async function end({ stdin, ended }: AnnouncedCompanion): Promise<void> {
+async function end({ stdin, ended }: TalkingCompanion): Promise<void> {
   stdin.end();
   await ended;
 }

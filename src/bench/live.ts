@@ -1,9 +1,11 @@
 /** What the XDP program of an interface costs on the traffic that comes: read only, whoever's it is. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
-import { requestedNetns } from '../attachment/context.js';
-import type { Bpftool, XdpAttachment } from '../host/bpftool.js';
-import { BpftoolError } from '../host/bpftool.js';
-import { resolveInterface } from '../host/interfaces.js';
+import { resolveTarget } from '../attachment/target.js';
+import type { Bpftool } from '../host/bpftool.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+import type { XdpAttachment } from '../host/bpftool-output.js';
+
 import { XdpwhoError } from '../model/errors.js';
 import type { Mode } from '../model/records.js';
 import { ownCommand } from '../text/shell-words.js';
@@ -47,8 +49,7 @@ interface Sample {
 
 /** Rejects with `not-attached` when there is no program, or another one comes in its place. */
 export async function measureLive(bpftool: Bpftool, options: LiveBenchOptions): Promise<LiveCost> {
-  const netns = requestedNetns(options);
-  const device = await resolveInterface(options.interface, netns);
+  const { device, netns } = await resolveTarget(options);
   const attached = (await bpftool.showNet(netns.path)).find(
     // An offloaded program runs on the card, where the kernel counts nothing.
     (each) => each.device === device && each.mode !== 'offload',

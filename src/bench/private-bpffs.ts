@@ -8,7 +8,7 @@
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { Bpftool } from '../host/bpftool.js';
-import { type AnnouncedCompanion, requireTool, startAnnouncedCompanion } from '../host/exec.js';
+import { requireTool, startTalkingCompanion, type TalkingCompanion } from '../host/exec.js';
 import { XdpwhoError } from '../model/errors.js';
 
 /** As processes in the namespace name it. */
@@ -30,9 +30,9 @@ export class PrivateBpffs {
   readonly directory = DIRECTORY;
   /** Runs in the namespace. */
   readonly bpftool: Bpftool;
-  readonly #companion: AnnouncedCompanion;
+  readonly #companion: TalkingCompanion;
 
-  private constructor(companion: AnnouncedCompanion, bpftool: Bpftool) {
+  private constructor(companion: TalkingCompanion, bpftool: Bpftool) {
     this.#companion = companion;
     const mountNamespacePath = `/proc/${companion.pid}/ns/mnt`;
     this.bpftool = new Bpftool({
@@ -46,8 +46,8 @@ export class PrivateBpffs {
   static async open(bpftool: Bpftool): Promise<PrivateBpffs> {
     const unshare = requireTool('unshare', 'install util-linux');
     const shell = [requireTool('sh'), '-c', HOLD, 'xdpwho-bpffs'];
-    const companion = startAnnouncedCompanion(unshare, ['--mount', '--', ...shell]);
-    const line = await companion.firstLine;
+    const companion = startTalkingCompanion(unshare, ['--mount', '--', ...shell]);
+    const line = await companion.nextLine();
     if (line === 'ready') return new PrivateBpffs(companion, bpftool);
     companion.stdin.end();
     throw new XdpwhoError('not-permitted', `a private BPF file system: ${line}`, {

@@ -1,9 +1,12 @@
 /** Where a program and the empty one are loaded and run: a bpffs of their own. */
+
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionContext } from '../attachment/context.js';
 import { makeScratch } from '../attachment/scratch.js';
-import { type Bpftool, bpftoolArguments, type ProgramRun, programRunIn } from '../host/bpftool.js';
+import type { Bpftool } from '../host/bpftool.js';
+import { bpftoolArguments } from '../host/bpftool-arguments.js';
+import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { type BenchCase, checkReadable } from './cases.js';
@@ -85,7 +88,8 @@ export class Place {
       bpftoolArguments.loadPrograms(empty, this.#path('empty')),
     ];
     const commands = turns.map((turn) => this.#commandsOf(turn));
-    const outputs = await this.#bpftool.batch([...loads, ...commands.flat()]);
+    const { outputs, failure } = await this.#bpftool.batch([...loads, ...commands.flat()]);
+    if (failure !== undefined) throw failure;
     let end = loads.length;
     return commands.map((each) => {
       end += each.length;

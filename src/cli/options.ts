@@ -9,7 +9,7 @@ import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Prefix, parsePrefix } from '../model/prefix.js';
 import type { Order } from '../model/ranking.js';
-import type { Mode, Reader } from '../model/records.js';
+import type { AttachMode, Reader } from '../model/records.js';
 import type { ColorChoice } from '../text/color.js';
 import {
   MAX_SOURCES_LIMIT,
@@ -27,7 +27,7 @@ import {
 type Given = string | readonly string[];
 
 const COLOR_CHOICES: readonly ColorChoice[] = ['auto', 'always', 'never'];
-const MODE_CHOICES: readonly ('auto' | Mode)[] = ['auto', 'native', 'generic', 'offload'];
+const MODE_CHOICES: readonly ('auto' | AttachMode)[] = ['auto', 'native', 'generic'];
 const READER_CHOICES: readonly ('auto' | Reader)[] = ['auto', 'iterator', 'dump'];
 const SORT_CHOICES: readonly Order[] = ['packets', 'bytes', 'rate', 'source'];
 

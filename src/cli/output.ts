@@ -1,6 +1,8 @@
 /** Writing data to standard output, no faster than it is read. */
+
 import { once } from 'node:events';
-import type { CommandLine } from '../host/bpftool.js';
+import type { CommandLine } from '../host/bpftool-arguments.js';
+
 import type { XdpwhoError } from '../model/errors.js';
 import type { AnyRecord, ErrorRecord } from '../model/records.js';
 import { stringifyRecord } from '../text/json.js';

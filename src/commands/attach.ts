@@ -1,6 +1,6 @@
 /** `attach`: attach, pin, return. */
 
-import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
 import {
   attachOptions,
@@ -18,13 +18,20 @@ import {
 } from '../cli/options.js';
 import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
-import type { CommandLine } from '../host/bpftool.js';
-import { resolveInterface } from '../host/interfaces.js';
+import type { CommandLine } from '../host/bpftool-arguments.js';
+
 import { XdpwhoError } from '../model/errors.js';
 import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
-import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../verbs/attach.js';
+import {
+  attachToStay,
+  plan,
+  resolveRequests,
+  type StayOptions,
+  type StayOutcome,
+  type StayRequest,
+} from '../verbs/attach.js';
 import { planAttachment, planReplacement } from '../verbs/dry-run.js';
 import { describeForJson, fileNote } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
@@ -123,28 +130,28 @@ function exitCodeOf(failures: readonly XdpwhoError[]): number {
 /** Like attachToStay, but for doing it. */
 async function planAll(
   session: SessionContext,
-  requests: readonly StayOptions[],
+  all: readonly StayOptions[],
   { output, keepGoing }: { readonly output: string; readonly keepGoing: boolean },
   context: CommandContext,
 ): Promise<number> {
   const failures: Failure[] = [];
   const commands: string[] = [];
-  const devices = new Set<string>();
   let changed = false;
-  for (const request of requests) {
+  const attempt = async <T>(name: string, work: () => Promise<T>) => {
     try {
-      const device = await resolveInterface(request.interface, requestedNetns(request));
-      // An alternative name may stand beside the name.
-      if (devices.has(device)) continue;
-      devices.add(device);
-      const plan = await planOne(session, { ...request, interface: device });
-      changed ||= plan.length > 0;
-      commands.push(...plan.map(({ file, args }) => renderCommand(file, args)));
+      return await work();
     } catch (error) {
       if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
       context.talk.complain(error);
-      failures.push({ interface: request.interface, failure: error });
+      failures.push({ interface: name, failure: error });
+      return undefined;
     }
+  };
+  for (const request of await resolveRequests(all, attempt)) {
+    const lines = await attempt(request.target.device, () => planOne(session, request));
+    if (lines === undefined) continue;
+    changed ||= lines.length > 0;
+    commands.push(...lines.map(({ file, args }) => renderCommand(file, args)));
   }
   if (output === 'json') {
     const document = { changed, commands, failed: failedForJson(failures) };
@@ -155,16 +162,17 @@ async function planAll(
   return exitCodeOf(failures.map((each) => each.failure));
 }
 
-async function planOne(session: SessionContext, request: StayOptions): Promise<CommandLine[]> {
-  const prospect = await foresee(session, request);
-  switch (prospect.kind) {
+async function planOne(session: SessionContext, request: StayRequest): Promise<CommandLine[]> {
+  const { target, settings } = request;
+  const made = await plan(session, request);
+  switch (made.kind) {
     case 'keep':
       return [];
     case 'wait':
-      throw prospect.refusal;
+      throw made.refusal;
     case 'replace':
-      return planReplacement(session, prospect.entry, request);
+      return planReplacement(session, made.entry, target, settings);
     case 'attach':
-      return planAttachment(session, request);
+      return planAttachment(session, target, settings);
   }
 }

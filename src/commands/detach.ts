@@ -2,6 +2,7 @@
 
 import type { SessionContext } from '../attachment/context.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import type { Request } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import {
   bpffsOption,
@@ -20,7 +21,7 @@ import type { DetachedRecord } from '../model/records.js';
 import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
-import { type DetachOptions, detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
+import { detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
 import { planDetachment } from '../verbs/dry-run.js';
 import { sessionContext } from './session-context.js';
 
@@ -128,10 +129,10 @@ function removed({ why, pins }: InventoryEntry): string {
 /** Undefined when there is nothing to detach: that is told, and no failure. */
 async function look(
   session: SessionContext,
-  options: DetachOptions,
+  request: Request,
   context: CommandContext,
 ): Promise<InventoryEntry | undefined> {
-  const { entry, absent } = await findDetachable(session, options);
+  const { entry, absent } = await findDetachable(session, request);
   if (absent !== undefined) context.talk.say([absent.message, absent.hint].join('; '));
   return entry;
 }

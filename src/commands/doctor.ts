@@ -1,5 +1,5 @@
 /** `xdpwho doctor`: what this host has and lacks, and what mends it. */
-import { DEFAULT_BPFFS } from '../attachment/pins.js';
+
 import {
   bpffsOption,
   interfaceOption,
@@ -12,6 +12,7 @@ import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { checkHost, checkInterface } from '../doctor/checks.js';
 import { renderChecks } from '../doctor/table.js';
+import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { renderDocument } from '../text/json.js';
 
 const DEFAULT_COLUMNS = 80;

@@ -1,6 +1,8 @@
 /** `dump`: the counters now. */
+
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
+import { resolveTargets } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import {
   bpffsOption,
@@ -65,13 +67,10 @@ export const dumpCommand = defineCommand({
     }
     const names = interfacesOf(options);
     const session = await sessionContext(context);
-    const found = new Map<string, Attachment>();
-    for (const name of names) {
-      const attachment = await findToRead(session, { ...options, interface: name });
-      // An alternative name may stand beside the name.
-      found.set(attachment.pins.directory, attachment);
+    const attachments: Attachment[] = [];
+    for (const target of await resolveTargets(names, options)) {
+      attachments.push(await findToRead(session, target));
     }
-    const attachments = [...found.values()];
     if (options.dryRun) {
       const commands = attachments.flatMap((each) => planReading(session, each));
       await writeCommands(context, commands);

@@ -1,5 +1,6 @@
 /** `log`: one line for each packet. */
 
+import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import { parseCount, parseDuration, parseInterval } from '../cli/option-values.js';
 import {
@@ -66,9 +67,9 @@ export const logCommand = defineCommand({
     const { mode, reader, maxSources, netns, bpffs } = options;
     const shared = { mode, reader, maxSources, netns, bpffs, log: logRequest(options) };
     if (options.dryRun) {
-      for (const name of interfaces) {
-        const request = { ...shared, interface: name, command: 'log' };
-        const plan = await planLog(session, request, await findLogged(session, request));
+      for (const target of await resolveTargets(interfaces, options)) {
+        const joined = await findLogged(session, target, shared.log);
+        const plan = await planLog(session, target, { ...shared, command: 'log' }, joined);
         await writeCommands(context, plan);
       }
       return 0;

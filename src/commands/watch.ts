@@ -1,7 +1,9 @@
 /** `watch`: attach, show sources live, detach. */
+
 import type { Attachment } from '../attachment/attachment.js';
 import { estimatedSourceBytes } from '../attachment/defaults.js';
 import type { LogState } from '../attachment/record.js';
+import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import {
   attachOptions,
@@ -66,12 +68,8 @@ export const watchCommand = defineCommand({
     const { mode, reader, maxSources, netns, bpffs } = options;
     const shared = { mode, reader, maxSources, netns, bpffs };
     if (options.dryRun) {
-      for (const name of interfaces) {
-        const plan = await planWatch(session, {
-          ...shared,
-          interface: name,
-          command: 'watch',
-        });
+      for (const target of await resolveTargets(interfaces, options)) {
+        const plan = await planWatch(session, target, { ...shared, command: 'watch' });
         await writeCommands(context, plan);
       }
       return 0;

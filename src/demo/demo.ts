@@ -3,25 +3,26 @@
  * frames that a BPF program on one end sends (`bpftool prog run`, so with nothing to install), and
  * a count on the other end that must come out exactly. No frame leaves the two namespaces.
  */
+
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SessionContext } from '../attachment/context.js';
-import { DEFAULT_BPFFS } from '../attachment/pins.js';
 import { makeScratch } from '../attachment/scratch.js';
 import { endingOf } from '../host/abort.js';
-import { prepareBpffs } from '../host/bpffs.js';
-import { inNetns } from '../host/bpftool.js';
+import { DEFAULT_BPFFS, prepareBpffs } from '../host/bpffs.js';
+import { inNetns } from '../host/bpftool-arguments.js';
+
 import { type Companion, requireTool, run, startCompanion } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import { resolveNetns } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import { arpFrame, type FrameOptions, malformedFrame, udpFrame } from '../model/frames.js';
-import type { Mode, Reader } from '../model/records.js';
+import type { AttachMode, Reader } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
 import { type Reading, type WatchEvent, watch } from '../verbs/watch.js';
 
 export interface DemoOptions {
-  readonly mode?: 'auto' | Mode | undefined;
+  readonly mode?: 'auto' | AttachMode | undefined;
   readonly reader?: 'auto' | Reader | undefined;
   readonly signal?: AbortSignal | undefined;
 }

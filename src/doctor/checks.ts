@@ -3,13 +3,15 @@
  * A check says `pass` or `fail` only of what it found out; what it could not find out is a `warn`
  * that says why.
  */
+
 import { readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
 import { pinName, pinsAt } from '../attachment/pin-paths.js';
 import { readState } from '../attachment/record.js';
 import { isBpffs, isHiddenByIpNetns } from '../host/bpffs.js';
-import { type Bpftool, inNetns } from '../host/bpftool.js';
+import type { Bpftool } from '../host/bpftool.js';
+import { inNetns } from '../host/bpftool-arguments.js';
 import { findTool, requireTool, run } from '../host/exec.js';
 import {
   examineBpftool,

@@ -1,5 +1,5 @@
 /**
- * The only speaker of bpftool: one pure function per argument vector, one typed function per verb.
+ * The only speaker of bpftool: one typed function per verb.
  *
  * What bpftool forces on every caller, and this module hides:
  * - with `-j` a failure is `{"error":...}` on stdout and a status that differs by verb (bpftool
@@ -9,188 +9,31 @@
  *   (src/net.c do_detach passes no expected program), so whoever detaches looks before and after.
  */
 import type { Readable } from 'node:stream';
-import { type ErrorCode, XdpwhoError } from '../model/errors.js';
-import { numberIn, parseToolJson, propertyOf, stringIn } from '../model/json-values.js';
-import type { Mode } from '../model/records.js';
-import { type RunOptions, type RunResult, requireTool, run, runStreaming } from './exec.js';
-import { chargesLockedMemory } from './kernel.js';
-
-const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const;
-const SHOWN_MODES: Readonly<Record<string, Mode>> = {
-  driver: 'native',
-  generic: 'generic',
-  offload: 'offload',
-};
-
-/** The argument vectors, apart from running them: `--dry-run` and `script` print the same ones. */
-export const bpftoolArguments = {
-  version: () => ['-j', 'version'],
-  batch: () => ['-j', '-n', 'batch', 'file', '-'],
-  loadProgram: (object: string, pin: string, mapsDirectory?: string) => [
-    ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
-    ...(mapsDirectory === undefined ? [] : ['pinmaps', mapsDirectory]),
-  ],
-  loadPrograms: (object: string, directory: string, options: LoadProgramsOptions = {}) => [
-    ...['-j', '-n', 'prog', 'loadall', object, directory],
-    ...(options.type === undefined ? [] : ['type', options.type]),
-    ...(options.mapsDirectory === undefined ? [] : ['pinmaps', options.mapsDirectory]),
-  ],
-  loadClassifier: (object: string, pin: string, mapsDirectory: string) => [
-    '-j',
-    '-n',
-    'prog',
-    'load',
-    object,
-    pin,
-    'type',
-    'classifier',
-    'pinmaps',
-    mapsDirectory,
-  ],
-  showProgram: (pin: string) => ['-j', '-n', 'prog', 'show', 'pinned', pin],
-  showProgramById: (id: number | string) => ['-j', '-n', 'prog', 'show', 'id', String(id)],
-  runProgram: (pin: string, input: string, repeat: number) => [
-    ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input],
-    ...['repeat', String(repeat)],
-  ],
-  showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
-  setProgramArray: (map: string, pin: string) => [
-    ...['-j', '-n', 'map', 'update', 'pinned', map],
-    ...['key', 'hex', '00', '00', '00', '00', 'value', 'pinned', pin],
-  ],
-  dumpMap: (pin: string) => ['-j', '-n', 'map', 'dump', 'pinned', pin],
-  pinIterator: (object: string, pin: string, map: string) => [
-    '-j',
-    '-n',
-    'iter',
-    'pin',
-    object,
-    pin,
-    'map',
-    'pinned',
-    map,
-  ],
-  attach: (mode: Mode, pin: string, device: string) => [
-    '-j',
-    '-n',
-    'net',
-    'attach',
-    ATTACH_TYPES[mode],
-    'pinned',
-    pin,
-    'dev',
-    device,
-  ],
-  detach: (mode: Mode, device: string) => [
-    '-j',
-    '-n',
-    'net',
-    'detach',
-    ATTACH_TYPES[mode],
-    'dev',
-    device,
-  ],
-  showNet: () => ['-j', '-n', 'net', 'show'],
-};
-
-export interface LoadProgramsOptions {
-  /** Where to pin the maps. Fails for a map that asks to be pinned by its name. */
-  readonly mapsDirectory?: string | undefined;
-  /** All programs are taken for this type, whatever their sections are called. */
-  readonly type?: 'xdp' | undefined;
-}
-
-/** A command as it is run: bpftool itself, or nsenter in front of it. */
-export interface CommandLine {
-  readonly file: string;
-  readonly args: readonly string[];
-}
-
-/** `command` run in the network namespace at `netnsPath`; bpffs stays in sight, which `ip netns exec` hides. */
-export function inNetns(netnsPath: string | undefined, command: CommandLine): CommandLine {
-  if (netnsPath === undefined) return command;
-  const nsenter = requireTool('nsenter', 'install util-linux');
-  return { file: nsenter, args: [`--net=${netnsPath}`, '--', command.file, ...command.args] };
-}
-
-/** A shell that cannot raise the limit says so, and the command then says what became of it. */
-const RAISE_LIMIT = 'ulimit -l unlimited 2>/dev/null; exec "$@"';
-
-/**
- * `command` without a limit on locked memory, where the kernel has one for maps and programs. bpftool
- * raises it by itself for its other verbs, but 5.10 not for `iter pin` (src/iter.c).
- */
-export function withLockedMemory(command: CommandLine): CommandLine {
-  if (!chargesLockedMemory()) return command;
-  const words = ['-c', RAISE_LIMIT, 'xdpwho', command.file, ...command.args];
-  return { file: requireTool('sh'), args: words };
-}
-
-/** `command` run in a mount namespace: see src/bench/private-bpffs.ts. */
-function inMountNamespace(path: string | undefined, command: CommandLine): CommandLine {
-  if (path === undefined) return command;
-  const nsenter = requireTool('nsenter', 'install util-linux');
-  return { file: nsenter, args: [`--mount=${path}`, '--', command.file, ...command.args] };
-}
-
-export interface ProgramInfo {
-  readonly id: number;
-  readonly name: string | undefined;
-  readonly type: string | undefined;
-  readonly mapIds: readonly number[];
-  /** Since it was loaded, while kernel.bpf_stats_enabled was on. */
-  readonly runTimeNs: number;
-  readonly runCount: number;
-}
-
-export interface MapInfo {
-  readonly id: number;
-  readonly type: string | undefined;
-  readonly keySize: number;
-  readonly valueSize: number;
-  readonly maxEntries: number;
-  readonly memoryBytes: number;
-}
-
-/** One XDP program on one interface, as `net show` lists it. */
-export interface XdpAttachment {
-  readonly device: string;
-  readonly ifindex: number;
-  readonly mode: Mode;
-  readonly programId: number;
-}
-
-export interface ProgramRun {
-  /** What the program returned, 32 bits. */
-  readonly returned: number;
-  /** Mean nanoseconds of one run. */
-  readonly durationNs: number;
-}
-
-/** What bpftool says when it fails. `errno` is its word ("EBUSY") where it is known. */
-export class BpftoolError extends XdpwhoError {
-  readonly errno: string | undefined;
-  /** What is pinned there is something else, such as a map where a program was asked for. */
-  readonly isOtherKind: boolean;
-
-  constructor(verb: string, result: RunResult) {
-    const reported = reportedError(result.stdout);
-    const detail = lastLine(result.stderr);
-    const errno = errnoOf(result, `${reported ?? ''}\n${result.stderr}`, verb);
-    const why = [reported, detail].filter((text) => text !== undefined && text !== '').join(': ');
-    const status =
-      result.signal === undefined
-        ? `status ${result.exitCode ?? '?'}`
-        : `ended by ${result.signal}`;
-    super(codeOf(errno, result), `bpftool ${verb}: ${why === '' ? status : why}`, {
-      hint: hintOf(errno),
-    });
-    this.name = 'BpftoolError';
-    this.errno = errno;
-    // src/common.c, open_obj_pinned_any.
-    this.isOtherKind = reported?.startsWith('incorrect object type') === true;
-  }
-}
+import { XdpwhoError } from '../model/errors.js';
+import { parseToolJson, stringIn } from '../model/json-values.js';
+import type { AttachMode } from '../model/records.js';
+import {
+  batchLine,
+  bpftoolArguments,
+  type CommandLine,
+  inMountNamespace,
+  inNetns,
+  type LoadProgramsOptions,
+  withLockedMemory,
+} from './bpftool-arguments.js';
+import { BpftoolError } from './bpftool-error.js';
+import {
+  batchOutputIn,
+  type MapInfo,
+  mapInfoIn,
+  type ProgramInfo,
+  type ProgramRun,
+  programInfoIn,
+  programRunIn,
+  type XdpAttachment,
+  xdpAttachmentsIn,
+} from './bpftool-output.js';
+import { type RunOptions, type RunResult, run, runStreaming } from './exec.js';
 
 export interface BpftoolOptions {
   /** Absolute path of bpftool. */
@@ -202,7 +45,30 @@ export interface BpftoolOptions {
 }
 
 /** What a caller may add to one call. */
-export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen' | 'input'>;
+export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen'>;
+
+export interface BatchOptions extends CallOptions {
+  /** Run in this network namespace. */
+  readonly netnsPath?: string | undefined;
+  /** See withLockedMemory. */
+  readonly withoutMemoryLimit?: boolean | undefined;
+}
+
+/** What the commands up to the first that failed printed, and why that one failed. */
+export interface BatchResult {
+  readonly outputs: readonly unknown[];
+  readonly failure: XdpwhoError | undefined;
+}
+
+export interface BatchOutput {
+  readonly output: unknown;
+  readonly failure: undefined;
+}
+
+export interface BatchFailure {
+  readonly output: undefined;
+  readonly failure: XdpwhoError;
+}
 
 /** bpftool's verbs. Every method rejects with a BpftoolError, or an XdpwhoError of another code. */
 export class Bpftool {
@@ -220,18 +86,9 @@ export class Bpftool {
     return stringIn(value, 'version') ?? this.#unexpected('version', value);
   }
 
-  /** Loads the XDP program of an object, pins it at `pin` and its maps in `mapsDirectory`. */
-  async loadProgram(
-    object: string,
-    pin: string,
-    mapsDirectory?: string,
-    options: CallOptions = {},
-  ): Promise<void> {
-    await this.#json(
-      'prog load',
-      bpftoolArguments.loadProgram(object, pin, mapsDirectory),
-      options,
-    );
+  /** Loads the XDP program of an object and pins it at `pin`. */
+  async loadProgram(object: string, pin: string, options: CallOptions = {}): Promise<void> {
+    await this.#json('prog load', bpftoolArguments.loadProgram(object, pin), options);
   }
 
   /** Loads every program of an object and pins each, by its name, in a directory that is not there yet. */
@@ -275,34 +132,69 @@ export class Bpftool {
   }
 
   /**
-   * Runs many commands of `bpftoolArguments` in one process, up to the first that fails; gives what
-   * each of them printed.
+   * Runs commands of `bpftoolArguments` in one process, in order, up to the first that fails. Rejects
+   * only where that process itself fails, by its time limit for one.
    */
-  async batch(commands: readonly (readonly string[])[]): Promise<readonly unknown[]> {
-    const input = commands.map((words) => `${batchLine(words)}\n`).join('');
-    const value = await this.#json('batch', bpftoolArguments.batch(), { input });
-    if (!Array.isArray(value) || value.length !== commands.length) {
-      return this.#unexpected('batch', value);
+  async batch(
+    commands: readonly (readonly string[])[],
+    options: BatchOptions = {},
+  ): Promise<BatchResult> {
+    const lines = commands.map(batchLine);
+    if (lines.includes(undefined)) return this.#oneByOne(commands, options);
+    const input = `${lines.join('\n')}\n`;
+    const { netnsPath, withoutMemoryLimit, ...callOptions } = options;
+    const own = { file: this.path, args: bpftoolArguments.batch() };
+    const command = withoutMemoryLimit === true ? withLockedMemory(own) : own;
+    const result = await this.#run(command, { ...callOptions, input }, netnsPath);
+    const batch = batchOutputIn(result.exitCode === undefined ? '' : result.stdout);
+    if (batch === undefined) throw this.#failure('batch', result);
+    const { outputs, isEndDoubtful } = batch;
+    const last = outputs.at(-1);
+    const isLastFailed = stringIn(last, 'error') !== undefined;
+    const isComplete = outputs.length === commands.length && !isLastFailed;
+    if (isComplete && (!result.failed || isEndDoubtful)) return { outputs, failure: undefined };
+    const failed = Math.max(0, outputs.length - 1);
+    const verb = verbOf(commands[failed] ?? []);
+    const failure = this.#failure(verb, { ...result, stdout: JSON.stringify(last ?? null) });
+    return { outputs: outputs.slice(0, failed), failure };
+  }
+
+  /**
+   * Runs commands that do not depend on each other: each gives its output or its failure. One
+   * process, and another one after each command that fails.
+   */
+  async ask(
+    commands: readonly (readonly string[])[],
+    options: BatchOptions = {},
+  ): Promise<readonly (BatchOutput | BatchFailure)[]> {
+    const answers: (BatchOutput | BatchFailure)[] = [];
+    while (answers.length < commands.length) {
+      const { outputs, failure } = await this.batch(commands.slice(answers.length), options);
+      answers.push(...outputs.map((output) => ({ output, failure: undefined })));
+      if (failure !== undefined) answers.push({ output: undefined, failure });
     }
-    return value.map((each: unknown) => propertyOf(each, 'output'));
+    return answers;
+  }
+
+  async #oneByOne(
+    commands: readonly (readonly string[])[],
+    { netnsPath, ...options }: BatchOptions,
+  ): Promise<BatchResult> {
+    const outputs: unknown[] = [];
+    for (const words of commands) {
+      try {
+        outputs.push(await this.#json(verbOf(words), words, options, netnsPath));
+      } catch (error) {
+        if (!(error instanceof XdpwhoError)) throw error;
+        return { outputs, failure: error };
+      }
+    }
+    return { outputs, failure: undefined };
   }
 
   async showMap(pin: string): Promise<MapInfo> {
     const value = await this.#json('map show', bpftoolArguments.showMap(pin));
-    const id = numberIn(value, 'id');
-    const keySize = numberIn(value, 'bytes_key');
-    const valueSize = numberIn(value, 'bytes_value');
-    const maxEntries = numberIn(value, 'max_entries');
-    if (
-      id === undefined ||
-      keySize === undefined ||
-      valueSize === undefined ||
-      maxEntries === undefined
-    ) {
-      return this.#unexpected('map show', value);
-    }
-    const memoryBytes = numberIn(value, 'bytes_memlock') ?? 0;
-    return { id, type: stringIn(value, 'type'), keySize, valueSize, maxEntries, memoryBytes };
+    return mapInfoIn(value) ?? this.#unexpected('map show', value);
   }
 
   /** A small map as bpftool prints it: an array of entries with hexadecimal bytes. */
@@ -341,28 +233,21 @@ export class Bpftool {
 
   /** Fails with errno EBUSY or EEXIST when the interface holds a program. */
   async attach(
-    mode: Mode,
+    mode: AttachMode,
     pin: string,
     device: string,
     netnsPath: string | undefined,
-    options: CallOptions = {},
+    options: CallOptions & { readonly overwrite?: boolean | undefined } = {},
   ): Promise<void> {
-    const args = bpftoolArguments.attach(mode, pin, device);
-    await this.#json('net attach', args, options, netnsPath);
-  }
-
-  /** Its success says nothing (see above): compare `showNet` before and after. */
-  async detach(mode: Mode, device: string, netnsPath: string | undefined): Promise<void> {
-    await this.#json('net detach', bpftoolArguments.detach(mode, device), {}, netnsPath);
+    const { overwrite, ...callOptions } = options;
+    const args = bpftoolArguments.attach(mode, pin, device, overwrite);
+    await this.#json('net attach', args, callOptions, netnsPath);
   }
 
   /** Every XDP program attached in the namespace. */
   async showNet(netnsPath: string | undefined): Promise<readonly XdpAttachment[]> {
     const value = await this.#json('net show', bpftoolArguments.showNet(), {}, netnsPath);
-    const first: unknown = Array.isArray(value) ? value[0] : undefined;
-    const list = propertyOf(first, 'xdp');
-    if (!Array.isArray(list)) return this.#unexpected('net show', value);
-    return list.flatMap(attachmentsOf);
+    return xdpAttachmentsIn(value) ?? this.#unexpected('net show', value);
   }
 
   async #json(
@@ -371,26 +256,32 @@ export class Bpftool {
     options: CallOptions = {},
     netnsPath?: string,
   ): Promise<unknown> {
-    const { mountNamespacePath, timeoutMs } = this.#options;
     const own = { file: this.path, args };
-    const inner = inNetns(netnsPath, verb === 'iter pin' ? withLockedMemory(own) : own);
-    const command = inMountNamespace(mountNamespacePath, inner);
-    const result = await run(command.file, command.args, { timeoutMs, ...options });
+    const command = verb === 'iter pin' ? withLockedMemory(own) : own;
+    const result = await this.#run(command, options, netnsPath);
     if (result.failed) throw this.#failure(verb, result);
     if (result.stdout.trim() === '') return null;
-    let value: unknown;
-    try {
-      value = parseToolJson(result.stdout);
-    } catch (cause) {
+    const value = jsonIn(result.stdout);
+    if (value === undefined) {
       throw new XdpwhoError('bad-output', `bpftool ${verb}: not JSON: ${shown(result.stdout)}`, {
         hint: 'xdpwho doctor',
-        cause,
       });
     }
     if (stringIn(value, 'error') !== undefined) throw new BpftoolError(verb, result);
     return value;
   }
 
+  #run(
+    command: CommandLine,
+    options: RunOptions,
+    netnsPath: string | undefined,
+  ): Promise<RunResult> {
+    const { mountNamespacePath, timeoutMs } = this.#options;
+    const { file, args } = inMountNamespace(mountNamespacePath, inNetns(netnsPath, command));
+    return run(file, args, { timeoutMs, ...options });
+  }
+
+  /** Why a command that did not succeed did not. */
   #failure(verb: string, result: RunResult): XdpwhoError {
     if (result.missing) {
       return new XdpwhoError('tool-missing', `${this.path}: not there or not executable`, {
@@ -406,18 +297,7 @@ export class Bpftool {
   }
 
   #programInfo(value: unknown): ProgramInfo {
-    const id = numberIn(value, 'id');
-    if (id === undefined) return this.#unexpected('prog show', value);
-    const ids = propertyOf(value, 'map_ids');
-    return {
-      id,
-      name: stringIn(value, 'name'),
-      type: stringIn(value, 'type'),
-      mapIds: Array.isArray(ids) ? ids.filter((each) => typeof each === 'number') : [],
-      // Left out while they are 0 (bpftool src/prog.c).
-      runTimeNs: numberIn(value, 'run_time_ns') ?? 0,
-      runCount: numberIn(value, 'run_cnt') ?? 0,
-    };
+    return programInfoIn(value) ?? this.#unexpected('prog show', value);
   }
 
   #unexpected(verb: string, value: unknown): never {
@@ -429,112 +309,21 @@ export class Bpftool {
   }
 }
 
-/** What `prog run` prints, or undefined for anything else. */
-export function programRunIn(value: unknown): ProgramRun | undefined {
-  const returned = numberIn(value, 'retval');
-  const durationNs = numberIn(value, 'duration');
-  return returned === undefined || durationNs === undefined ? undefined : { returned, durationNs };
+/** The first two words that are no options: what bpftool calls the verb. */
+function verbOf(words: readonly string[]): string {
+  return words
+    .filter((word) => !word.startsWith('-'))
+    .slice(0, 2)
+    .join(' ');
 }
 
-/** In a batch the options are those of the batch itself, and words are parted as in bpftool's main.c. */
-function batchLine(words: readonly string[]): string {
-  const command = words.slice(words.findIndex((word) => !word.startsWith('-')));
-  const unfit = command.find((word) => /['\n]/.test(word));
-  if (unfit !== undefined)
-    throw new XdpwhoError('failed', `bpftool batch: unfit word ${shown(unfit)}`);
-  return command.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
-}
-
-function attachmentsOf(entry: unknown): XdpAttachment[] {
-  // It prints a backslash as \n (src/json_writer.c jsonw_puts), and no name has a line break.
-  const device = stringIn(entry, 'devname')?.replaceAll('\n', '\\');
-  const ifindex = numberIn(entry, 'ifindex');
-  if (device === undefined || ifindex === undefined) return [];
-  // A card may hold a driver's and an offloaded program at once (bpftool src/netlink_dumper.c).
-  const several = propertyOf(entry, 'multi_attachments');
-  const parts: readonly unknown[] = Array.isArray(several) ? several : [entry];
-  return parts.flatMap((part) => {
-    const mode = SHOWN_MODES[stringIn(part, 'mode') ?? ''];
-    const programId = numberIn(part, 'id');
-    return mode === undefined || programId === undefined
-      ? []
-      : [{ device, ifindex, mode, programId }];
-  });
-}
-
-/** Without EPERM: 255 is also what bpftool ends with when it has no errno to tell. */
-const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
-  2: 'ENOENT',
-  13: 'EACCES',
-  16: 'EBUSY',
-  17: 'EEXIST',
-  19: 'ENODEV',
-  22: 'EINVAL',
-  34: 'ERANGE',
-  95: 'EOPNOTSUPP',
-};
-
-/** What tells an errno, the first one that is found: libbpf's words, or since 1.8 the errno's name after a `-`. */
-export const ERRNO_WORDS: readonly (readonly [errno: string, ...words: string[]])[] = [
-  ['ENODEV', 'invalid devname', 'No such device'],
-  ['EPERM', 'Operation not permitted', '-EPERM'],
-  ['EACCES', 'Permission denied', '-EACCES'],
-  ['EBUSY', 'Device or resource busy', '-EBUSY'],
-  ['EEXIST', 'File exists', 'already exists', '-EEXIST'],
-  ['ERANGE', 'Numerical result out of range', '-ERANGE'],
-  ['EOPNOTSUPP', 'Operation not supported', '-EOPNOTSUPP'],
-  ['EROFS', 'Read-only file system', '-EROFS'],
-  ['ENOENT', 'No such file or directory', '-ENOENT'],
-  ['EINVAL', 'Invalid argument', '-EINVAL'],
-  ['ENOMEM', 'Cannot allocate memory', '-ENOMEM'],
-  ['E2BIG', 'Argument list too long', '-E2BIG'],
-];
-
-/** The words decide; where there are none, `net` verbs exit with 256 - errno (src/net.c, src/main.c). */
-function errnoOf(result: RunResult, text: string, verb: string): string | undefined {
-  const byWords = ERRNO_WORDS.find(([, ...words]) =>
-    words.some((each) => text.includes(each)),
-  )?.[0];
-  if (byWords !== undefined || !verb.startsWith('net ')) return byWords;
-  return ERRNO_NUMBERS[256 - (result.exitCode ?? 0)];
-}
-
-function codeOf(errno: string | undefined, result: RunResult): ErrorCode {
-  if (errno === 'EPERM') return 'not-permitted';
-  if (errno === 'ENODEV') return 'no-such-interface';
-  if (/BPF program is too large|processed \d+ insns|R\d+ .*(invalid|pointer)/.test(result.stderr)) {
-    return 'verifier-rejected';
-  }
-  return 'tool-failed';
-}
-
-function hintOf(errno: string | undefined): string | undefined {
-  if (errno !== 'EPERM') return undefined;
-  // Root may lack CAP_SYS_RESOURCE, in a container for one, and then bpftool cannot raise it.
-  return process.geteuid?.() === 0 && chargesLockedMemory()
-    ? 'raise the limit on locked memory: ulimit -l unlimited'
-    : 'run it as root: sudo xdpwho ...';
-}
-
-/**
- * p_err may have printed two objects in a row (src/common.c), and escapes nothing in the names that
- * it quotes: so this does not parse the whole, and takes text that is no JSON as it is.
- */
-function reportedError(stdout: string): string | undefined {
-  const text = /\{"error":"((?:[^"\\]|\\.)*)"/.exec(stdout)?.[1];
-  if (text === undefined) return /^\{"error":"(.*)"\}$/m.exec(stdout)?.[1];
+/** Undefined for text that is no JSON. */
+function jsonIn(text: string): unknown {
   try {
-    return String(JSON.parse(`"${text}"`));
+    return parseToolJson(text);
   } catch {
-    return text;
+    return undefined;
   }
-}
-
-function lastLine(stderr: string): string | undefined {
-  const lines = stderr.split('\n').filter((line) => line.trim() !== '');
-  const useful = lines.filter((line) => /error|failed|denied|permitted|large/i.test(line));
-  const line = useful.find((each) => each.includes('Kernel error message')) ?? useful.at(0);
-  return (line ?? lines.at(-1))?.replace(/^libbpf: (Kernel error message: )?/, '').slice(0, 200);
 }
 
 function shown(text: string): string {

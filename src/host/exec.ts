@@ -3,7 +3,6 @@
  * shell's text, and the environment is fixed, so that neither a user's PATH nor a locale changes
  * what runs or what it prints.
  */
-import { once } from 'node:events';
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -132,6 +131,8 @@ export interface Companion {
   readonly stdin: Writable;
   /** Settles when it has ended; never rejects. */
   readonly ended: Promise<void>;
+  /** Ends it by SIGKILL, if it has not ended. */
+  kill(): void;
 }
 
 /** Starts a child in a session of its own that our end does not end. It sees our end as the end of its input. */
@@ -140,23 +141,37 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   return companionOf(file, begun(file, start));
 }
 
-/** A companion that says a line when it is ready. */
-export interface AnnouncedCompanion extends Companion {
-  /** That line, or what it says of its failure; empty when it ends without a word. Never rejects. */
-  readonly firstLine: Promise<string>;
+/** A companion that answers in lines. */
+export interface TalkingCompanion extends Companion {
+  /** The next line that it prints, on either stream; undefined when it has ended. Never rejects. */
+  nextLine(): Promise<string | undefined>;
 }
 
-/** Starts a companion that prints one line when it is ready, and nothing after that. */
-export function startAnnouncedCompanion(file: string, args: readonly string[]): AnnouncedCompanion {
+/** Starts a companion that prints a line now and then. */
+export function startTalkingCompanion(file: string, args: readonly string[]): TalkingCompanion {
   const subprocess = begun(file, () =>
     execa(file, args, { ...tiedByInput(), stdout: 'pipe', stderr: 'pipe', all: true }),
   );
   const lines = createInterface({ input: subprocess.all });
-  const firstLine = Promise.race([
-    once(lines, 'line').then(([line]) => String(line)),
-    once(lines, 'close').then(() => ''),
-  ]);
-  return { ...companionOf(file, subprocess), firstLine };
+  const unread: (string | undefined)[] = [];
+  const waiting: ((line: string | undefined) => void)[] = [];
+  let closed = false;
+  const hand = (line: string | undefined) => {
+    const waiter = waiting.shift();
+    if (waiter === undefined) unread.push(line);
+    else waiter(line);
+  };
+  lines.on('line', hand);
+  lines.once('close', () => {
+    closed = true;
+    for (const waiter of waiting.splice(0)) waiter(undefined);
+  });
+  const nextLine = () =>
+    new Promise<string | undefined>((resolve) => {
+      if (unread.length > 0 || closed) resolve(unread.shift());
+      else waiting.push(resolve);
+    });
+  return { ...companionOf(file, subprocess), nextLine };
 }
 
 /** Out of descriptors, Node gives a child without streams, and execa fails of that. */
@@ -187,6 +202,7 @@ function companionOf(
   subprocess: {
     readonly pid?: number | undefined;
     readonly stdin: Writable;
+    kill(signal: 'SIGKILL'): boolean;
   } & PromiseLike<unknown>,
 ): Companion {
   // Its end while we write is no news: `ended` tells.
@@ -197,6 +213,9 @@ function companionOf(
   return {
     pid: subprocess.pid,
     stdin: subprocess.stdin,
+    kill: () => {
+      subprocess.kill('SIGKILL');
+    },
     ended: Promise.resolve(
       subprocess.then(
         () => undefined,

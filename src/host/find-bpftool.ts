@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { XdpwhoError } from '../model/errors.js';
 import { quoteWord } from '../text/shell-words.js';
-import { Bpftool, BpftoolError } from './bpftool.js';
+import { Bpftool } from './bpftool.js';
+import { BpftoolError } from './bpftool-error.js';
 import { namesIn } from './directories.js';
 import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './exec.js';
 

@@ -3,12 +3,14 @@
  * which follows the process; /sys/class/net shows the namespace that sysfs was mounted in, which
  * under `nsenter --net` is another one.
  */
+
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
 import { parseToolJson, propertyOf } from '../model/json-values.js';
 import { printable } from '../text/text.js';
-import { inNetns } from './bpftool.js';
+import { inNetns } from './bpftool-arguments.js';
+
 import { findTool, run } from './exec.js';
 import type { Netns } from './netns.js';
 

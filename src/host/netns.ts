@@ -1,4 +1,6 @@
+/** Network namespaces: by name, by path, by inode. */
 import { readlinkSync, statfsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 import { namesIn } from './directories.js';
 import { INITIAL_PID_NAMESPACE } from './processes.js';
@@ -23,9 +25,10 @@ export function ownNetns(): Netns {
   return { name: null, path: undefined, inode: statSync('/proc/self/ns/net').ino };
 }
 
-/** A namespace by name (`ip netns`), path or process id. */
+/** A namespace by name (`ip netns`), path or process id. Its path is absolute: what uses it runs elsewhere. */
 export function resolveNetns(name: string): Netns {
-  const path = name.includes('/') ? name : namedPath(name);
+  if (name === '') throw new XdpwhoError('usage', 'an empty name is no network namespace');
+  const path = name.includes('/') ? resolve(name) : namedPath(name);
   try {
     if (statfsSync(path).type !== NSFS_MAGIC) {
       throw new XdpwhoError('usage', `${name}: not a network namespace`, { hint: 'ip netns list' });
@@ -65,29 +68,27 @@ export function isNetns(path: string): boolean {
 }
 
 /**
- * Paths by which the namespace with this inode can be entered: our own (undefined), those that
- * `ip netns` made, those of processes. Null when nothing leads to it any more.
+ * The path that leads into a namespace now: the one that is known, or any other; undefined for our
+ * own, null where none can be found.
  */
-export function findNetnsPath(inode: number): string | undefined | null {
-  if (ownNetns().inode === inode) return undefined;
-  return netnsPaths().find((path) => inodeOf(path) === inode) ?? null;
+export function currentPath(
+  { path, inode }: Netns,
+  paths: ReadonlyMap<number, string | undefined> = netnsPathsByInode(),
+): string | undefined | null {
+  if (paths.has(inode)) return paths.get(inode);
+  return path !== undefined && isNetns(path) && inodeOf(path) === inode ? path : null;
 }
 
-/** A path into every namespace but our own that can be found, one path each. */
-export function otherNetnsPaths(): string[] {
-  const seen = new Set([ownNetns().inode]);
-  return netnsPaths().filter((path) => {
+/** Every namespace that can be found, our own first, by its inode: one path into each; undefined for our own. */
+export function netnsPathsByInode(): ReadonlyMap<number, string | undefined> {
+  const named = namesIn(NETNS_DIRECTORY).map((name) => `${NETNS_DIRECTORY}/${name}`);
+  const pids = namesIn('/proc').filter((name) => /^\d+$/.test(name));
+  const paths = new Map<number, string | undefined>([[ownNetns().inode, undefined]]);
+  for (const path of [...named, ...pids.map((pid) => `/proc/${pid}/ns/net`)]) {
     const inode = inodeOf(path);
-    if (inode === undefined || seen.has(inode)) return false;
-    seen.add(inode);
-    return true;
-  });
-}
-
-function netnsPaths(): string[] {
-  const named = namesIn(NETNS_DIRECTORY).map((entry) => `${NETNS_DIRECTORY}/${entry}`);
-  const processes = namesIn('/proc').filter((entry) => /^\d+$/.test(entry));
-  return [...named, ...processes.map((pid) => `/proc/${pid}/ns/net`)];
+    if (inode !== undefined && !paths.has(inode)) paths.set(inode, path);
+  }
+  return paths;
 }
 
 function inodeOf(path: string): number | undefined {

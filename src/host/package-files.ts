@@ -1,5 +1,5 @@
 /** The files that come with the program. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,10 +14,14 @@ export function packageFile(path: string): string {
   return join(ROOT, path);
 }
 
-/** The absolute path of a file beside the modules: in `src/`, or in `dist/` where that is what runs. */
-export function moduleFile(path: string): string {
+/** In the program that is one file, packaging/package.mjs writes the texts in, by path. */
+declare const XDPWHO_TEXTS: Readonly<Record<string, string>>;
+
+/** The text of a file beside the modules, `script/main.sh` for example: in `src/`, or in `dist/` where that runs. */
+export function packageText(path: string): string {
+  if (typeof XDPWHO_TEXTS === 'object') return XDPWHO_TEXTS[path] ?? '';
   const [folder = ''] = relative(ROOT, HERE).split(sep);
-  return join(ROOT, folder, path);
+  return readFileSync(join(ROOT, folder, path), 'utf8');
 }
 
 function findRoot(directory: string): string | undefined {

@@ -5,10 +5,11 @@
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { Attachment } from '../attachment/attachment.js';
-import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { SessionContext } from '../attachment/context.js';
 import { findBpffs } from '../attachment/find.js';
 import { pinName, pinsAt } from '../attachment/pin-paths.js';
 import { readState } from '../attachment/record.js';
+import { netnsOf } from '../attachment/target.js';
 import type { Listen } from '../cli/option-values.js';
 import { listInterfaces } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
@@ -46,7 +47,7 @@ export async function readMetrics(
   { interfaces, netns: netnsName, bpffs, top, version }: MetricsRequest,
   signal: AbortSignal,
 ): Promise<Metrics[]> {
-  const netns = requestedNetns({ netns: netnsName });
+  const netns = netnsOf({ netns: netnsName });
   const all: Metrics[] = [];
   for (const name of interfaces) {
     const attachment = findPinned(context, name, netns, bpffs);
@@ -75,12 +76,15 @@ function findPinned(
       if (state?.netnsInode !== netns.inode) continue;
       const { programId, mode, reader } = state;
       if (programId === null || mode === null || reader === null) continue;
-      return new Attachment(bpftool, {
-        pins,
-        // As the other verbs call it: by the name that it was attached with.
-        netns: { ...netns, name: state.netns ?? netns.name },
-        state: { ...state, programId, mode, reader },
-      });
+      return new Attachment(
+        { bpftool },
+        {
+          pins,
+          // As the other verbs call it: by the name that it was attached with.
+          netns: { ...netns, name: state.netns ?? netns.name },
+          state: { ...state, programId, mode, reader },
+        },
+      );
     }
   }
   throw notAttached(name, `nothing that this user can find in ${bpffs ?? 'any bpffs'}`);

@@ -6,6 +6,8 @@
 
 /** The driver's own hook, the kernel's general one after the driver, or the network card. */
 export type Mode = 'native' | 'generic' | 'offload';
+/** A mode that we attach in. A card runs no program of ours: it would be loaded for that card, and its maps offloaded. */
+export type AttachMode = Exclude<Mode, 'offload'>;
 
 /** `iterator`: a file in bpffs that the kernel prints into. `dump`: `bpftool map dump`. */
 export type Reader = 'iterator' | 'dump';

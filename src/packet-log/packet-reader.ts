@@ -3,6 +3,7 @@
  * of its own, or by `bpftool map dump`. Any number of readers at a time; none of them takes anything
  * away from the others.
  */
+
 import { closeSync, openSync, read, readSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Attachment } from '../attachment/attachment.js';
@@ -10,7 +11,8 @@ import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPlace } from '../attachment/reader-pins.js';
 import type { LogState } from '../attachment/record.js';
 import { makeScratch } from '../attachment/scratch.js';
-import { BpftoolError } from '../host/bpftool.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+
 import { type Companion, requireTool, startCompanion } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';

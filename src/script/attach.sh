@@ -28,6 +28,7 @@ attach() {
   waits=0
   while :; do
     look
+    new_directory=$own_directory
     case $whose in
       none) ;;
       foreign) refuse_foreign ;;
@@ -38,7 +39,8 @@ attach() {
           return
         fi
         [ "$replace" = true ] || fail options-differ "$interface_shown: attached with other options: $differs" "make the script with --replace, which begins to count anew"
-        set_aside ;;
+        old=$directory old_id=$program_id old_state=$state old_mode=$(text_of mode) old_asked=$(text_of modeAsked)
+        [ "$old" != "$own_directory" ] || new_directory=$own_directory~$(text_of token | cut -c 1-8) ;;
       broken | other-version)
         code=bad-object
         [ "$whose" = broken ] || code=other-version
@@ -53,24 +55,12 @@ attach() {
         continue ;;
       stale) end ;;
     esac
-    directory=$own_directory
+    directory=$new_directory
     if mkdir -p -m 0700 "$root" && mkdir -m 0700 "$directory" 2>"$scratch/err"; then break; fi
     [ -e "$directory" ] || fail bpffs-missing "$(tail -n 1 "$scratch/err")"
   done
   establish
   report true
-}
-
-# What an attachment with other options has counted is kept until the new one is there.
-set_aside() {
-  aside=$own_directory~$(text_of token | cut -c 1-8)
-  aside_state=$state aside_mode=$mode_there
-  ln -sfn "$(printf '%s' "$state" | sed 's/"holder":null/"holder":'"$(own_holder)"'/')" "$directory/state"
-  if ! detach_program "$program_id"; then
-    ln -sfn "$state" "$directory/state"
-    still_attached
-  fi
-  mv "$directory" "$aside"
 }
 
 establish() {
@@ -87,20 +77,28 @@ establish() {
   holder=null
   write_record
   made=false
-  if [ -n "$aside" ]; then
-    directory=$aside
-    remove_pins 2>/dev/null
-    directory=$own_directory aside=
-  fi
+  [ -z "$old" ] || take_place
   # The record, as the next look would read it.
   state=$(record)
 }
 
+# The new attachment gets the place of the old one, whose pins go.
+take_place() {
+  if [ "$old" = "$own_directory" ]; then
+    mv "$old" "$own_directory~old"
+    mv "$directory" "$own_directory"
+    old=$own_directory~old directory=$own_directory
+  fi
+  remove_pins "$old"
+  old=
+}
+
 # The variant that takes jumbo frames first; kernels before 5.18 refuse it.
 load() {
+  run create_sources || tool_failed 'map create'
+  run create_totals || tool_failed 'map create'
   for variant in xdpwho.frags xdpwho; do
     unpack $variant
-    write_integer $variant sources "$max_sources"
     if run load_program "$scratch/$variant.o"; then return; fi
     [ "$(errno)" != EPERM ] || break
   done
@@ -137,9 +135,15 @@ pin_readers() {
   reader_note=\"$(json_text "$note")\"
 }
 
+# In the place of an attachment of ours the program comes in one step (`overwrite`). Only another mode needs the old one detached first. Where auto has found the mode before, it stays.
 attach_program() {
-  attempting=true
-  case $mode in
+  attempting=$mode overwrite=
+  if [ -n "$old" ]; then
+    if [ $mode = auto ] && { [ "$old_mode" = native ] || [ "$old_asked" = auto ]; }; then attempting=$old_mode; fi
+    if [ "$attempting" = "$old_mode" ]; then overwrite=overwrite
+    else detach_program "$old_id" "$at" || { program_id=$old_id; still_attached; }; fi
+  fi
+  case $attempting in
     auto)
       if run attach_native; then mode_used='"native"'
       elif is_mode_errno "$(errno)"; then
@@ -149,8 +153,8 @@ attach_program() {
       else attach_failed native
       fi ;;
     *)
-      run "attach_$mode" || attach_failed "$mode"
-      mode_used=\"$mode\" ;;
+      run "attach_$attempting" || attach_failed "$attempting"
+      mode_used=\"$attempting\" ;;
   esac
 }
 
@@ -167,28 +171,36 @@ attach_failed() {
   esac
 }
 
-# However it ends: what was begun and not finished goes, and what was set aside comes back.
+# However it ends: what was begun and not finished goes, and what it was to replace comes back.
 clean_up() {
   status=$?
   trap '' HUP INT TERM
   if [ "$made" = true ]; then
+    [ -z "$old" ] || put_back
+    gone=true
     case $program_id in
-      null | '') gone=true ;;
-      *) if detach_program "$program_id"; then gone=true; else gone=false; fi ;;
+      null | '') ;;
+      *) detach_program "$program_id" "$at" || gone=false ;;
     esac
     # What could not be detached keeps its pins, and a record whose holder is gone.
     if $gone; then
-      case $(readlink "$directory/state") in *"$token"*) remove_pins 2>/dev/null ;; esac
+      case $(readlink "$directory/state") in *"$token"*) remove_pins "$directory" ;; esac
     else say "$interface_shown: program $program_id could not be taken back: run one of detach"
     fi
   fi
-  if [ -n "$aside" ] && mv "$aside" "$own_directory"; then
-    directory=$own_directory
-    if run "attach_$aside_mode"; then ln -sfn "$aside_state" "$directory/state"
-    else say "$interface_shown: what was there before could not be put back: $(why)"; fi
-  fi
   rm -rf "$scratch"
   exit $status
+}
+
+# The old program is pinned still, and has kept its counters.
+put_back() {
+  if look_in "$at" "$old_id" && [ -n "$attached" ]; then return; fi
+  new=$directory directory=$old overwrite=overwrite
+  if ! run "attach_$old_mode"; then
+    [ "$program_id" = null ] || detach_program "$program_id" "$at"
+    run "attach_$old_mode" || say "$interface_shown: what was there before could not be put back: $(why)"
+  fi
+  directory=$new
 }
 
 # report CHANGED

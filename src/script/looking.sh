@@ -47,38 +47,30 @@ refuse_held() {
 pinned_id() {
   if [ -h "$1/program" ] || ! [ -f "$1/program" ]; then return 0; fi
   run show_program "$1" || return 0
-  sed -n 's/^{"id":\([0-9]*\),.*"name":"'"$program_name"'".*/\1/p' "$scratch/out"
+  sed -n "s/$own_program/\\1/p" "$scratch/out"
 }
 
-# Lines of "net show" as "MODE ID NAME", the name last.
-programs() {
-  while IFS= read -r line; do
-    name=${line%(*}
-    case ${line##*) } in
-      'driver id '*) echo "native ${line##* } $name" ;;
-      'generic id '*) echo "generic ${line##* } $name" ;;
-      'offload id '*) echo "offload ${line##* } $name" ;;
-    esac
-  done
-}
-
-# Sets mode_there and id_there: what the interface has.
+# Sets mode_there and id_there: what the interface has. A card may hold a driver's and an offloaded program at once: the kernel runs the driver's first.
 look_at_interface() {
   mode_there= id_there=
   run show_net "$at" || tool_failed 'net show'
   programs <"$scratch/out" >"$scratch/programs"
-  while IFS= read -r line; do
-    rest=${line#* }
-    [ "${rest#* }" = "$interface" ] || continue
-    mode_there=${line%% *} id_there=${rest%% *}
+  while read -r type id device; do
+    [ "$device" = "$interface" ] && [ -z "$id_there" ] || continue
+    id_there=$id
+    case $type in
+      xdpdrv) mode_there=native ;;
+      xdpgeneric) mode_there=generic ;;
+      xdpoffload) mode_there=offload ;;
+    esac
   done <"$scratch/programs"
 }
 
-# Whether the program is attached in any namespace: an interface takes its program along.
+# Whether the program is attached in any namespace: an interface that is moved takes its program along.
 attached_elsewhere() {
   for other in /proc/self/ns/net "$netns_directory"/* /proc/[0-9]*/ns/net; do
     [ -e "$other" ] || continue
-    if show_net "$other" 2>/dev/null | programs | grep -q "^[a-z]* $1 "; then return 0; fi
+    if look_in "$other" "$1" && [ -n "$attached" ]; then return 0; fi
   done
   return 1
 }
@@ -125,13 +117,13 @@ look_once() {
   elif [ -z "$program_id" ]; then why_so='its program is missing or no pin'
   elif [ "$program_id" != "$recorded" ]; then why_so="its program has id $program_id, and not $recorded"
   elif [ "$(text_of reader)" = iterator ] && ! [ -f "$directory/sources" ]; then why_so='its sources is missing or no pin'
-  elif ! $held && ! [ "$state" = "${state%\"holder\":null*}" ] && attached; then whose=ours
+  elif ! $held && ! [ "$state" = "${state%\"holder\":null*}" ] && is_attached; then whose=ours
   elif $held; then whose=foreground
   elif [ "$state" = "${state%\"holder\":null*}" ]; then whose=stale why_so="the run that held it ($holder_pid) is gone"
   else whose=stale why_so='its program is not attached any more'
   fi
 }
-attached() { [ "$program_id" = "$id_there" ] || attached_elsewhere "$program_id"; }
+is_attached() { [ "$program_id" = "$id_there" ] || attached_elsewhere "$program_id"; }
 
 # Others make and remove directories meanwhile: what is half there may be whole in a moment.
 look() {

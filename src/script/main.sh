@@ -3,7 +3,7 @@ main() {
   export PATH LC_ALL POSIXLY_CORRECT
   unset CDPATH IFS
   umask 077
-  made=false aside=
+  made=false old= overwrite= nsenter=nsenter
   require_tools
   place_for_scratch=/run
   [ -w /run ] || place_for_scratch=${TMPDIR:-/tmp}

@@ -5,7 +5,8 @@ find_netns() {
   at=/proc/self/ns/net
   if [ -n "$netns" ]; then
     case $netns in
-      */*) at=$netns ;;
+      /*) at=$netns ;;
+      */*) at=$PWD/$netns ;;
       *[!0-9]*) at=$netns_directory/$netns ;;
       *) at=$netns_directory/$netns; [ -e "$at" ] || at=/proc/$netns/ns/net ;;
     esac
@@ -13,13 +14,8 @@ find_netns() {
     [ "$(stat -f -c %t "$at")" = "$nsfs_magic" ] || fail usage "$netns_shown: not a network namespace" 'ip netns list'
   fi
   netns_inode=$(stat -L -c %i "$at")
-}
-
-# in_netns PATH COMMAND...; our own namespace is not entered: that takes CAP_SYS_ADMIN, and the rest does not.
-in_netns() {
-  place=$1
-  shift
-  if [ "$place" -ef /proc/self/ns/net ]; then "$@" </dev/null; else nsenter --net="$place" -- "$@" </dev/null; fi
+  netns_path_json=null
+  [ -z "$netns" ] || netns_path_json=\"$(json_text "$at")\"
 }
 
 interface_exists() {

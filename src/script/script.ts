@@ -5,7 +5,6 @@
  * itself uses.
  */
 
-import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import {
   DEFAULT_FILE_MODE,
@@ -13,24 +12,25 @@ import {
   DEFAULT_TABLE_BYTES,
   ELEMENT_OVERHEAD_BYTES,
 } from '../attachment/defaults.js';
-import { PROGRAM_NAME } from '../attachment/detach-program.js';
-import { jsonContent, MODE_ERRNOS } from '../attachment/load.js';
+import { jsonContent, mapPins, mapShapes } from '../attachment/load.js';
+import { MODE_ERRNOS } from '../attachment/mode.js';
 import { pinName, pinsIn } from '../attachment/pin-paths.js';
-import { DEFAULT_BPFFS } from '../attachment/pins.js';
 import { type AttachmentState, STATE_VERSION } from '../attachment/record.js';
 import { SCRATCH_PREFIX } from '../attachment/scratch.js';
-import { BPF_FS_MAGIC, mountArguments } from '../host/bpffs.js';
-import { bpftoolArguments, ERRNO_WORDS } from '../host/bpftool.js';
+import { OWN_PROGRAM_PATTERN, PROGRAM_NAME } from '../attachment/whose.js';
+import { BPF_FS_MAGIC, DEFAULT_BPFFS, mountArguments } from '../host/bpffs.js';
+import { bpftoolArguments } from '../host/bpftool-arguments.js';
+import { ERRNO_WORDS } from '../host/bpftool-error.js';
 import { TOOL_DIRECTORIES } from '../host/exec.js';
 import { NETNS_DIRECTORY, NSFS_MAGIC } from '../host/netns.js';
-import { moduleFile } from '../host/package-files.js';
+import { packageText } from '../host/package-files.js';
 import { INITIAL_PID_NAMESPACE } from '../host/processes.js';
 import { EXIT_CODES } from '../model/errors.js';
-import type { Mode } from '../model/records.js';
+import type { AttachMode } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
 import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
-import { placeOfConstant, placeOfMaxEntries } from '../objects/patch.js';
+import { placeOfConstant } from '../objects/patch.js';
 import { quoteWord, renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
@@ -58,10 +58,21 @@ export interface ScriptOrigin {
   readonly objectsDirectory: string;
 }
 
+const END = 'attachment/end.sh';
 const PARTS: Readonly<Record<ScriptVerb, readonly string[]>> = {
-  attach: ['running', 'places', 'looking', 'ending', 'objects', 'describing', 'attach', 'main'],
-  detach: ['running', 'places', 'looking', 'ending', 'detach', 'main'],
-  status: ['running', 'places', 'looking', 'describing', 'status', 'main'],
+  attach: [
+    'running',
+    'places',
+    END,
+    'looking',
+    'ending',
+    'objects',
+    'describing',
+    'attach',
+    'main',
+  ],
+  detach: ['running', 'places', END, 'looking', 'ending', 'detach', 'main'],
+  status: ['running', 'places', END, 'looking', 'describing', 'status', 'main'],
 };
 
 /** The script. Rejects with `bad-object` where an object is absent, or not one of ours. */
@@ -73,19 +84,12 @@ export function renderScript(options: ScriptOptions, origin: ScriptOrigin): stri
     commands(options.bpffs ?? DEFAULT_BPFFS),
     record(),
     ...(options.verb === 'attach' ? [objects(origin.objectsDirectory)] : []),
-    ...PARTS[options.verb].map(part),
+    ...PARTS[options.verb].map((part) =>
+      packageText(part.includes('/') ? part : `script/${part}.sh`),
+    ),
   ];
   return `${sections.map((section) => section.trim()).join('\n\n')}\n`;
 }
-
-/** One of the fixed parts. */
-function part(name: string): string {
-  if (typeof XDPWHO_SCRIPT_PARTS === 'object') return XDPWHO_SCRIPT_PARTS[name] ?? '';
-  return readFileSync(moduleFile(`script/${name}.sh`), 'utf8');
-}
-
-/** In the bundle that is one file, build.mjs writes them in. */
-declare const XDPWHO_SCRIPT_PARTS: Readonly<Record<string, string>>;
 
 function header(options: ScriptOptions, { version }: ScriptOrigin): string {
   const { verb } = options;
@@ -158,6 +162,7 @@ function constants(): string {
     nsfs_magic: NSFS_MAGIC.toString(16),
     initial_pid_namespace: INITIAL_PID_NAMESPACE,
     program_name: PROGRAM_NAME,
+    own_program: OWN_PROGRAM_PATTERN,
     state_version: String(STATE_VERSION),
     largest_default: String(DEFAULT_MAX_SOURCES),
     table_bytes: String(DEFAULT_TABLE_BYTES),
@@ -197,17 +202,22 @@ function nearestHz(): string {
 function commands(bpffs: string): string {
   const pins = pinsIn('$directory');
   const bpftool = (args: readonly string[]) => `"$bpftool" ${args.map(shellWord).join(' ')}`;
-  const attach = (mode: Mode) =>
-    `in_netns "$at" ${bpftool(bpftoolArguments.attach(mode, pins.program, '$interface'))}`;
-  const detach = (mode: Mode) => `in_netns "$1" ${bpftool(bpftoolArguments.detach(mode, '$2'))}`;
+  const attach = (mode: AttachMode) =>
+    `in_netns "$at" ${bpftool(bpftoolArguments.attach(mode, pins.program, '$interface'))} $overwrite`;
   // One line for each program, `eth0(2) driver id 7`: unlike JSON it needs no unescaping.
   const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
   const mount = [...mountArguments(bpffs).slice(0, -1), '$bpffs'];
+  const maps = mapPins(pins, null);
+  const creating = mapShapes({ maxSources: MAX_SOURCES }, null).map((shape) => {
+    const line = bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape));
+    return [`create_${shape.name}`, line.replace(` ${MAX_SOURCES} `, ' "$max_sources" ')];
+  });
   const lines = {
     bpftool_version: `"$1" ${bpftoolArguments.version().join(' ')}`,
     show_program: bpftool(bpftoolArguments.showProgram(pinsIn('$1').program)),
     show_program_by_id: bpftool(bpftoolArguments.showProgramById('$id_there')),
-    load_program: bpftool(bpftoolArguments.loadProgram('$1', pins.program, pins.mapsDirectory)),
+    ...Object.fromEntries(creating),
+    load_program: bpftool(bpftoolArguments.loadProgram('$1', pins.program, maps)),
     load_clock: bpftool(bpftoolArguments.loadProgram('$scratch/clock.o', pins.clock)),
     run_clock: bpftool(bpftoolArguments.runProgram(pins.clock, '$scratch/frame', 1)),
     pin_sources: bpftool(
@@ -221,27 +231,15 @@ function commands(bpffs: string): string {
     show_net: `in_netns "$1" ${bpftool(showNet)}`,
     attach_native: attach('native'),
     attach_generic: attach('generic'),
-    attach_offload: attach('offload'),
-    detach_native: detach('native'),
-    detach_generic: detach('generic'),
-    detach_offload: detach('offload'),
     mount_bpffs: `mount ${mount.map(shellWord).join(' ')}`,
   };
-  const files = [pins.sourcesFile, pins.totalsFile, pins.program, pins.clock];
-  const directories = [pins.readersDirectory, pins.mapsDirectory];
-  const remove = [
-    `rm -f ${files.map(shellWord).join(' ')}`,
-    ...directories.map((each) => `[ ! -h ${shellWord(each)} ] || rm -f ${shellWord(each)}`),
-    `rm -f ${directories.map((each) => `${shellWord(each)}/*`).join(' ')}`,
-    `rmdir ${directories.map(shellWord).join(' ')}`,
-    `rm -f ${shellWord(pins.state)}~ ${shellWord(pins.state)}`,
-    'rmdir "$directory" "$root"',
-  ];
-  return [
-    ...Object.entries(lines).map(([name, line]) => `${name}() { ${line}; }`),
-    shellFunction('remove_pins', remove),
-  ].join('\n');
+  return Object.entries(lines)
+    .map(([name, line]) => `${name}() { ${line}; }`)
+    .join('\n');
 }
+
+/** Stands for the number of sources, which the host decides. */
+const MAX_SOURCES = -1;
 
 /** The record of the attachment, and what the script reads back of it. */
 function record(): string {
@@ -252,6 +250,7 @@ function record(): string {
     interface: '"$interface_json"',
     netns: '$netns_json',
     netnsInode: '$netns_inode',
+    netnsPath: '$netns_path_json',
     mode: '$mode_used',
     programId: '$program_id',
     reader: '$reader_used',
@@ -312,9 +311,6 @@ const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
 function placesIn(name: ObjectName, image: Uint8Array) {
   const constant = (each: string) => [each, placeOfConstant(image, each)] as const;
   switch (name) {
-    case 'xdpwho.frags':
-    case 'xdpwho':
-      return [['sources', placeOfMaxEntries(image, 'sources')] as const];
     case 'sources':
       return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);
     case 'totals':

@@ -3,18 +3,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from '../attachment/attachment.js';
 import {
   type AttachOptions,
-  requestedNetns,
+  type AttachSettings,
   requireCapabilities,
   type SessionContext,
 } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
-import { endEntry, findEntry, type InventoryEntry } from '../attachment/find.js';
+import { endEntry } from '../attachment/end.js';
+import { findEntry, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
-import { openAttachment } from '../attachment/open.js';
-import type { AttachmentState, LogState } from '../attachment/record.js';
-import { SetAside } from '../attachment/replaced.js';
+import { strangerError } from '../attachment/mode.js';
+import { open } from '../attachment/open.js';
+import type { LogState } from '../attachment/record.js';
+import { commit, type Replacement, replace, undo } from '../attachment/replace.js';
+import { namesOf, resolveTarget, type Target } from '../attachment/target.js';
 import { pinsRoot } from '../host/bpffs.js';
-import { resolveInterface } from '../host/interfaces.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
@@ -32,6 +34,13 @@ export interface StayOutcome {
   readonly failure: XdpwhoError | undefined;
 }
 
+/** What is asked for one interface: StayOptions whose names are resolved. */
+export interface StayRequest {
+  readonly target: Target;
+  readonly settings: AttachSettings;
+  readonly replace: boolean;
+}
+
 /** How long to wait for another xdpwho that is attaching to the same interface. */
 const SETTLING_MS = 10_000;
 const SETTLING_PAUSE_MS = 100;
@@ -46,67 +55,57 @@ const MAX_REFUSALS = 5;
  */
 export async function attachToStay(
   context: SessionContext,
-  requests: readonly StayOptions[],
+  all: readonly StayOptions[],
   keepGoing: boolean,
 ): Promise<StayOutcome[]> {
   requireCapabilities();
   const outcomes: StayOutcome[] = [];
-  const made: Change[] = [];
+  const changes: Change[] = [];
   /** With `keepGoing`, a failure becomes an outcome. */
-  const attempt = async <T>(request: StayOptions, work: () => Promise<T>) => {
+  const attempt = async <T>(name: string, work: () => Promise<T>) => {
     try {
       return await work();
     } catch (error) {
       if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
-      const { interface: name } = request;
       outcomes.push({ interface: name, changed: false, attachment: undefined, failure: error });
       return undefined;
     }
   };
   try {
-    const foreseen: { request: StayOptions; prospect: Prospect }[] = [];
-    for (const request of await uniqueRequests(requests, attempt)) {
-      const prospect = await attempt(request, () => foresee(context, request));
-      if (prospect !== undefined) foreseen.push({ request, prospect });
+    const planned: { request: StayRequest; plan: Plan }[] = [];
+    for (const request of await resolveRequests(all, attempt)) {
+      const made = await attempt(request.target.device, () => plan(context, request));
+      if (made !== undefined) planned.push({ request, plan: made });
     }
-    for (const { request, prospect } of foreseen) {
-      const change = await attempt(request, () => attachOne(context, request, prospect));
-      if (change === undefined) continue;
-      if (change.changed) made.push(change);
-      const { attachment, changed } = change;
-      const name = attachment.interface;
-      outcomes.push({ interface: name, changed, attachment, failure: undefined });
+    for (const { request, plan: first } of planned) {
+      const { device } = request.target;
+      const change = await attempt(device, () => attachOne(context, request, first));
+      if (change !== undefined) changes.push(change);
     }
-    for (const { attachment, replaced } of made) {
-      await attachment.keep();
-      replaced?.discard();
-    }
+    for (const change of changes) outcomes.push(await settle(change));
     return outcomes;
   } catch (error) {
-    const undone = made.map(async ({ attachment, replaced }) => {
-      await attachment[Symbol.asyncDispose]();
-      await replaced?.restore();
-    });
-    throw withLosses(error, await Promise.allSettled(undone));
+    throw withLosses(error, await Promise.allSettled(changes.map(takeBack)));
   }
 }
 
-/** By their interfaces' own names, each once: an alternative name may stand beside the name. */
-async function uniqueRequests(
-  requests: readonly StayOptions[],
-  attempt: (request: StayOptions, work: () => Promise<string>) => Promise<string | undefined>,
-): Promise<StayOptions[]> {
-  const unique = new Map<string, StayOptions>();
-  for (const request of requests) {
-    const netns = requestedNetns(request);
-    const device = await attempt(request, () => resolveInterface(request.interface, netns));
-    if (device !== undefined) unique.set(device, { ...request, interface: device });
+/** The requests by their interfaces' own names, each once: an alternative name may stand beside the name. */
+export async function resolveRequests(
+  all: readonly StayOptions[],
+  attempt: (name: string, work: () => Promise<Target>) => Promise<Target | undefined>,
+): Promise<StayRequest[]> {
+  const requests = new Map<string, StayRequest>();
+  for (const options of all) {
+    const target = await attempt(options.interface, () => resolveTarget(options));
+    if (target === undefined) continue;
+    const request = { target, settings: options, replace: options.replace === true };
+    requests.set(`${target.netns.inode}/${target.device}`, request);
   }
-  return [...unique.values()];
+  return [...requests.values()];
 }
 
 /** What `attach` would do to one interface. */
-export type Prospect =
+export type Plan =
   | { readonly kind: 'attach' }
   | {
       readonly kind: 'replace';
@@ -120,36 +119,36 @@ export type Prospect =
 
 /**
  * Looks, and rejects where `attach` would: a stranger's program, a run that holds it, other options
- * without `replace`. `request.interface` is the interface's own name.
+ * without `replace`.
  */
-export async function foresee(context: SessionContext, request: StayOptions): Promise<Prospect> {
-  const name = printable(request.interface);
-  const entry = await findEntry(context, request);
+export async function plan(context: SessionContext, request: StayRequest): Promise<Plan> {
+  const { target } = request;
+  const name = printable(target.device);
+  const entry = await findEntry(context, target);
   switch (entry?.ownership) {
     case undefined:
     case 'stale':
       return { kind: 'attach' };
-    case 'foreign':
-      throw new XdpwhoError(
-        'interface-busy',
-        `${name}: held by another program: id ${entry.programId}${calledBy(entry)}, ${entry.mode} mode; left alone`,
-        { hint: `bpftool prog show id ${entry.programId}` },
-      );
+    case 'foreign': {
+      const { programId, programName, mode } = entry;
+      throw strangerError(target.device, { programId: programId ?? 0, programName, mode });
+    }
     case 'broken':
     case 'other-version': {
       const why = entry.why ?? '';
-      if (request.replace === true) return { kind: 'replace', differs: [why], entry };
+      if (request.replace) return { kind: 'replace', differs: [why], entry };
       const code = entry.ownership === 'broken' ? 'bad-object' : 'other-version';
       const where = entry.ownership === 'broken' ? (entry.pins?.directory ?? name) : name;
-      const others = entry.ownership === 'broken' ? 'xdpwho clean' : ownCommand('detach', request);
+      const others =
+        entry.ownership === 'broken' ? 'xdpwho clean' : ownCommand('detach', namesOf(target));
       throw new XdpwhoError(code, `${where}: ${why}`, {
-        hint: `${ownCommand('attach --replace', request)}, or ${others}`,
+        hint: `${ownCommand('attach --replace', namesOf(target))}, or ${others}`,
       });
     }
     case 'foreground': {
       const { holder } = entry;
       if (holder === null) return { kind: 'attach' };
-      const refusal = heldError(request.interface, holder);
+      const refusal = heldError(target.device, holder);
       if (holder.command === 'attach') return { kind: 'wait', refusal };
       throw refusal;
     }
@@ -158,72 +157,75 @@ export async function foresee(context: SessionContext, request: StayOptions): Pr
       if (attachment === null) return { kind: 'attach' };
       const differs = differences(attachment, request);
       if (differs.length === 0) return { kind: 'keep', attachment };
-      if (request.replace === true) return { kind: 'replace', differs, entry };
+      if (request.replace) return { kind: 'replace', differs, entry };
       throw new XdpwhoError(
         'options-differ',
         `${name}: attached with other options: ${differs.join(', ')}`,
-        { hint: `${ownCommand('attach --replace', request)} ..., which begins to count anew` },
+        {
+          hint: `${ownCommand('attach --replace', namesOf(target))} ..., which begins to count anew`,
+        },
       );
     }
   }
 }
 
-interface Change {
-  readonly attachment: Attachment;
-  readonly changed: boolean;
-  /** What was there before, to be restored or discarded. */
-  readonly replaced?: SetAside | undefined;
+/** What has been done to one interface; until it is settled it can be taken back. */
+type Change =
+  | { readonly kind: 'kept'; readonly attachment: Attachment }
+  | { readonly kind: 'attached'; readonly attachment: Attachment }
+  | ({ readonly kind: 'replaced' } & Replacement);
+
+async function settle(change: Change): Promise<StayOutcome> {
+  let { attachment } = change;
+  if (change.kind === 'attached') await attachment.keep();
+  if (change.kind === 'replaced') attachment = await commit(change);
+  const { interface: name } = attachment;
+  return { interface: name, changed: change.kind !== 'kept', attachment, failure: undefined };
+}
+
+async function takeBack(change: Change): Promise<void> {
+  if (change.kind === 'attached') await change.attachment.close();
+  if (change.kind === 'replaced') await undo(change);
 }
 
 async function attachOne(
   context: SessionContext,
-  request: StayOptions,
-  foreseen: Prospect,
+  request: StayRequest,
+  firstPlan: Plan,
 ): Promise<Change> {
-  let prospect = foreseen;
+  let current = firstPlan;
   let refusals = 0;
   for (let waitedMs = 0; ; waitedMs += SETTLING_PAUSE_MS) {
-    if (prospect.kind === 'keep') return { attachment: prospect.attachment, changed: false };
-    if (prospect.kind === 'wait') {
-      if (waitedMs >= SETTLING_MS) throw prospect.refusal;
+    if (current.kind === 'keep') return { kind: 'kept', attachment: current.attachment };
+    if (current.kind === 'wait') {
+      if (waitedMs >= SETTLING_MS) throw current.refusal;
     } else {
       try {
-        return await make(context, request, prospect);
+        return await make(context, request, current);
       } catch (error) {
         // Another `attach` at the same moment was quicker: what it leaves decides.
         if (!hasErrorCode(error, 'held') || ++refusals === MAX_REFUSALS) throw error;
       }
     }
-    await sleep(SETTLING_PAUSE_MS, undefined, { signal: request.signal });
-    prospect = await foresee(context, request);
+    await sleep(SETTLING_PAUSE_MS, undefined, { signal: request.settings.signal });
+    current = await plan(context, request);
   }
 }
 
 async function make(
   context: SessionContext,
-  request: StayOptions,
-  prospect: Extract<Prospect, { kind: 'attach' | 'replace' }>,
+  { target, settings: asked }: StayRequest,
+  current: Extract<Plan, { kind: 'attach' | 'replace' }>,
 ): Promise<Change> {
-  let replaced: SetAside | undefined;
-  if (prospect.kind === 'replace') {
-    const { attachment } = prospect.entry;
-    if (attachment !== null) {
-      replaced = await SetAside.take(context.bpftool, attachment, initialHolder(request));
-    } else {
-      await removeBroken(context, prospect.entry);
+  const settings = { ...asked, command: 'attach' };
+  if (current.kind === 'replace') {
+    const { attachment: old } = current.entry;
+    if (old !== null) {
+      return { kind: 'replaced', ...(await replace(context, target, settings, old)) };
     }
+    await removeBroken(context, current.entry);
   }
-  try {
-    const attachment = await openAttachment(context, { ...request, command: 'attach' });
-    return { attachment, changed: true, replaced };
-  } catch (error) {
-    throw withLosses(error, await Promise.allSettled([replaced?.restore()]));
-  }
-}
-
-function initialHolder(request: StayOptions) {
-  const options = { ...request, command: 'attach' };
-  return initialState(request.interface, requestedNetns(request), options).holder;
+  return { kind: 'attached', attachment: await open(context, target, settings) };
 }
 
 async function removeBroken(context: SessionContext, entry: InventoryEntry): Promise<void> {
@@ -235,9 +237,9 @@ async function removeBroken(context: SessionContext, entry: InventoryEntry): Pro
   });
 }
 
-/** The error, with what could not be taken back or restored after it. */
-function withLosses(error: unknown, undone: readonly PromiseSettledResult<unknown>[]): unknown {
-  const losses = undone.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+/** The error, with what could not be taken back after it. */
+function withLosses(error: unknown, results: readonly PromiseSettledResult<unknown>[]): unknown {
+  const losses = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
   if (losses.length === 0 || !(error instanceof XdpwhoError)) return error;
   const words = losses.map(messageOf);
   return new XdpwhoError(
@@ -248,11 +250,10 @@ function withLosses(error: unknown, undone: readonly PromiseSettledResult<unknow
 }
 
 /** The options that differ, each as what it is and what was asked for. */
-function differences(there: Attachment, request: StayOptions): string[] {
-  const { state } = there;
-  const asked: AttachmentState = initialState(there.interface, there.netns, request);
-  const isElsewhere =
-    request.bpffs !== undefined && !there.pins.directory.startsWith(`${pinsRoot(request.bpffs)}/`);
+function differences({ state, pins }: Attachment, { target, settings }: StayRequest): string[] {
+  const asked = initialState(target, settings);
+  const { bpffs } = target;
+  const isElsewhere = bpffs !== undefined && !pins.directory.startsWith(`${pinsRoot(bpffs)}/`);
   const differing = (
     [
       ['--mode', state.modeAsked, asked.modeAsked],
@@ -265,9 +266,7 @@ function differences(there: Attachment, request: StayOptions): string[] {
   ).filter(([, here, wanted]) => here !== wanted);
   return [
     ...differing.map(([name, here, wanted]) => `${name} is ${here}, asked for ${wanted}`),
-    ...(isElsewhere
-      ? [`it is in ${there.pins.directory}, asked for --bpffs ${request.bpffs}`]
-      : []),
+    ...(isElsewhere ? [`it is in ${pins.directory}, asked for --bpffs ${bpffs}`] : []),
   ];
 }
 
@@ -288,8 +287,4 @@ function onOff(value: boolean): string {
 /** A file mode as chmod takes it. */
 export function octal(mode: number): string {
   return mode.toString(8).padStart(4, '0');
-}
-
-function calledBy(entry: InventoryEntry): string {
-  return entry.programName === null ? '' : `, name ${printable(entry.programName)}`;
 }

@@ -1,13 +1,16 @@
+/** Removing what dead runs left behind. */
 import { lstatSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
-import { ownProgramId } from '../attachment/detach-program.js';
-import { endEntry, listAttachments, NOT_OURS, type Places } from '../attachment/find.js';
-import { type InventoryEntry, NetViews } from '../attachment/inspect.js';
+import { endEntry, NOT_OURS } from '../attachment/end.js';
+import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import { Look } from '../attachment/look.js';
 import type { Pins } from '../attachment/pin-paths.js';
 import { findUnknown } from '../attachment/pins.js';
 import { removeDeadReaders } from '../attachment/reader-pins.js';
 import { removeDeadScratch } from '../attachment/scratch.js';
+import type { Scope } from '../attachment/target.js';
 import { isDirectory } from '../host/directories.js';
+import { ownNetns } from '../host/netns.js';
 import { printable } from '../text/text.js';
 
 export interface CleanResult {
@@ -22,19 +25,19 @@ export interface CleanResult {
  */
 export async function clean(
   context: SessionContext,
-  options: Places & { readonly dryRun?: boolean | undefined } = {},
+  options: Scope & { readonly dryRun?: boolean | undefined } = {},
 ): Promise<CleanResult[]> {
-  const views = new NetViews(context);
+  const look = new Look(context.bpftool);
   const results: CleanResult[] = [];
   for (const entry of await listAttachments(context, options)) {
-    if (entry.pins !== null && options.dryRun !== true) removeDeadReaders(entry.pins);
-    if (entry.pins === null || (entry.ownership !== 'stale' && entry.ownership !== 'broken')) {
-      continue;
-    }
-    const obstacle = await obstacleTo(context, entry, entry.pins, views);
-    const left =
-      options.dryRun === true ? obstacle : (obstacle ?? (await endEntry(context, entry)));
-    results.push({ entry, kept: left ?? null });
+    const { pins, ownership } = entry;
+    if (pins === null) continue;
+    if (options.dryRun !== true) removeDeadReaders(pins);
+    if (ownership !== 'stale' && ownership !== 'broken') continue;
+    const obstacle = await obstacleTo(entry, pins, look);
+    const isLeft = obstacle !== undefined || options.dryRun === true;
+    const kept = isLeft ? obstacle : await endEntry(context, entry);
+    results.push({ entry, kept: kept ?? null });
   }
   if (options.dryRun !== true) removeDeadScratch();
   return results;
@@ -42,15 +45,13 @@ export async function clean(
 
 /** What keeps `clean` from removing an entry, or undefined. */
 async function obstacleTo(
-  context: SessionContext,
-  { ownership, interface: name }: InventoryEntry,
+  { ownership, interface: name, pinnedId }: InventoryEntry,
   pins: Pins,
-  views: NetViews,
+  look: Look,
 ): Promise<string | undefined> {
   if (ownership !== 'broken') return undefined;
   if (isDirectory(pins.directory)) {
-    const programId = await ownProgramId(context.bpftool, pins);
-    const place = programId === undefined ? undefined : await views.locate(programId, undefined);
+    const place = pinnedId === null ? undefined : await look.locate(pinnedId, ownNetns());
     if (place !== undefined) return `its program is attached: xdpwho detach ${printable(name)}`;
     return findUnknown(pins) === undefined ? undefined : NOT_OURS;
   }

@@ -1,27 +1,19 @@
-/** Detaching what is ours, and only that. */
-
-import { requestedNetns, type SessionContext } from '../attachment/context.js';
-import { endEntry, findEntry, findRemains, type InventoryEntry } from '../attachment/find.js';
+/** Detaching what is ours, and nothing else. */
+import type { SessionContext } from '../attachment/context.js';
+import { endEntry } from '../attachment/end.js';
+import { findEntry, findRemains, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
-import { resolveInterface } from '../host/interfaces.js';
+import { type Request, resolveTarget } from '../attachment/target.js';
 import { hasErrorCode, XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
-
-export interface DetachOptions {
-  /** A name or alternative name. */
-  readonly interface: string;
-  readonly netns?: string | undefined;
-  /** Default: every bpffs that can be found. */
-  readonly bpffs?: string | undefined;
-}
 
 /**
  * Detaches our program from an interface and removes its pins, also what is left of an interface
  * that has gone. False when there is nothing of ours. Rejects with `not-ours` for a stranger's
  * program and with `held` for one that a running xdpwho ends.
  */
-export async function detach(session: SessionContext, options: DetachOptions): Promise<boolean> {
-  const { entry } = await findDetachable(session, options);
+export async function detach(session: SessionContext, request: Request): Promise<boolean> {
+  const { entry } = await findDetachable(session, request);
   if (entry === undefined) return false;
   const refusal = refusalOf(entry);
   if (refusal !== undefined) throw refusal;
@@ -32,14 +24,13 @@ export async function detach(session: SessionContext, options: DetachOptions): P
 /** What is on an interface, or left of it. `absent`: it does not exist, and nothing is left of it. */
 export async function findDetachable(
   session: SessionContext,
-  options: DetachOptions,
+  request: Request,
 ): Promise<{ entry: InventoryEntry | undefined; absent?: XdpwhoError }> {
   try {
-    const device = await resolveInterface(options.interface, requestedNetns(options));
-    return { entry: await findEntry(session, { ...options, interface: device }) };
+    return { entry: await findEntry(session, await resolveTarget(request)) };
   } catch (error) {
     if (!hasErrorCode(error, 'no-such-interface')) throw error;
-    const entry = await findRemains(session, options);
+    const entry = await findRemains(session, request);
     return entry === undefined ? { entry, absent: error } : { entry };
   }
 }

@@ -1,97 +1,120 @@
-/**
- * What attaching and detaching would run, for `--dry-run`: built from the functions that the session
- * itself uses, and nothing is changed.
- */
+/** What the verbs would run, for `--dry-run`: nothing is changed. */
 import type { Attachment } from '../attachment/attachment.js';
-import {
-  type AttachOptions,
-  locatePins,
-  requestedNetns,
-  type SessionContext,
-} from '../attachment/context.js';
+import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
 import type { InventoryEntry } from '../attachment/find.js';
-import { programNames } from '../attachment/load.js';
-import { DEFAULT_BPFFS } from '../attachment/pins.js';
-import { asideDirectory } from '../attachment/replaced.js';
-import { isBpffs, mountCommand, pinsRoot } from '../host/bpffs.js';
-import { bpftoolArguments, type CommandLine, inNetns, withLockedMemory } from '../host/bpftool.js';
-import { resolveInterface } from '../host/interfaces.js';
+import { mapPins, mapShapes, programNames } from '../attachment/load.js';
+import { type Pins, pinsIn } from '../attachment/pin-paths.js';
+import type { AttachmentState } from '../attachment/record.js';
+import { replacementMode } from '../attachment/replace.js';
+import type { Target } from '../attachment/target.js';
+import { DEFAULT_BPFFS, isBpffs, mountCommand, pinsRoot } from '../host/bpffs.js';
+import {
+  bpftoolArguments,
+  type CommandLine,
+  inNetns,
+  withLockedMemory,
+} from '../host/bpftool-arguments.js';
 import { findStaying } from './tracked.js';
 
 /** Stands for the temporary folder, whose name is not known before it is made. */
 const SCRATCH = '$SCRATCH';
 
-/** The commands of one attachment as long as none of them fails: the first program and mode of those that are tried. */
+/**
+ * The commands of one attachment as long as none of them fails: the first program and mode of those
+ * that are tried. Those of bpftool up to `net attach` are the lines of one `bpftool batch`.
+ */
 export async function planAttachment(
   context: SessionContext,
-  options: AttachOptions,
+  target: Target,
+  settings: AttachSettings,
 ): Promise<CommandLine[]> {
-  const netns = requestedNetns(options);
-  const device = await resolveInterface(options.interface, netns);
-  const bpffs = options.bpffs ?? DEFAULT_BPFFS;
-  const pins = locatePins(bpffs, device, netns);
-  const state = initialState(device, netns, options);
-  const bpftool = (args: readonly string[]) => ({ file: context.bpftool.path, args });
-  const makeDirectory = (path: string) => ({ file: 'mkdir', args: ['-p', '-m', '0700', path] });
-  const chmod = (mode: string, ...paths: string[]) => ({ file: 'chmod', args: [mode, ...paths] });
-  const mode = options.mode === undefined || options.mode === 'auto' ? 'native' : options.mode;
+  return [...planLoading(context, target, settings), planAttach(context, target, settings, false)];
+}
+
+function planLoading(
+  context: SessionContext,
+  target: Target,
+  settings: AttachSettings,
+): CommandLine[] {
+  const { pins, bpffs = DEFAULT_BPFFS } = target;
+  const state = initialState(target, settings);
+  const bpftool = bpftoolOf(context);
+  const maps = mapPins(pins, state.log);
   const object = (name: string) => `${SCRATCH}/${name}.o`;
-  const [program] = programNames(options.log !== undefined);
-  const { pinIterator } = bpftoolArguments;
-  const attach = bpftoolArguments.attach(mode, pins.program, device);
+  const [program] = programNames(state.log !== null);
   return [
     ...(isBpffs(bpffs) ? [] : [mountCommand(bpffs)]),
     makeDirectory(pinsRoot(bpffs)),
     makeDirectory(pins.directory),
     { file: 'ln', args: ['-s', JSON.stringify(state), pins.state] },
     makeDirectory(pins.mapsDirectory),
-    bpftool(bpftoolArguments.loadProgram(object(program), pins.program, pins.mapsDirectory)),
+    ...mapShapes(state, state.log).map((shape) =>
+      bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape)),
+    ),
+    bpftool(bpftoolArguments.loadProgram(object(program), pins.program, maps)),
     bpftool(bpftoolArguments.showProgram(pins.program)),
-    ...(options.reader === 'dump'
-      ? []
-      : [
-          withLockedMemory(
-            bpftool(pinIterator(object('sources'), pins.sourcesFile, pins.sourcesMap)),
-          ),
-          withLockedMemory(bpftool(pinIterator(object('totals'), pins.totalsFile, pins.totalsMap))),
-          chmod(state.fileMode.toString(8).padStart(4, '0'), pins.sourcesFile, pins.totalsFile),
-          ...((state.fileMode & 0o077) === 0
-            ? []
-            : [chmod('0711', pinsRoot(bpffs), pins.directory)]),
-        ]),
-    inNetns(netns.path, bpftool(attach)),
+    ...(settings.reader === 'dump' ? [] : planIterators(context, pins, state, object)),
   ];
+}
+
+function planIterators(
+  context: SessionContext,
+  pins: Pins,
+  { fileMode }: AttachmentState,
+  object: (name: string) => string,
+): CommandLine[] {
+  const { pinIterator } = bpftoolArguments;
+  const bpftool = bpftoolOf(context);
+  const { sourcesFile, sourcesMap, totalsFile, totalsMap } = pins;
+  const chmod = (mode: string, ...paths: string[]) => ({ file: 'chmod', args: [mode, ...paths] });
+  const root = pins.directory.replace(/\/[^/]*$/, '');
+  return [
+    withLockedMemory(bpftool(pinIterator(object('sources'), sourcesFile, sourcesMap))),
+    withLockedMemory(bpftool(pinIterator(object('totals'), totalsFile, totalsMap))),
+    chmod(fileMode.toString(8).padStart(4, '0'), sourcesFile, totalsFile),
+    ...((fileMode & 0o077) === 0 ? [] : [chmod('0711', root, pins.directory)]),
+  ];
+}
+
+function planAttach(
+  context: SessionContext,
+  { pins, device, netns }: Target,
+  { mode = 'auto' }: AttachSettings,
+  overwrite: boolean,
+): CommandLine {
+  const first = mode === 'auto' ? 'native' : mode;
+  const args = bpftoolArguments.attach(first, pins.program, device, overwrite);
+  return inNetns(netns.path, bpftoolOf(context)(args));
 }
 
 /** The commands that watch: what attaches, or what reads where `attach` has attached. */
 export async function planWatch(
   context: SessionContext,
-  options: AttachOptions,
+  target: Target,
+  settings: AttachSettings,
 ): Promise<CommandLine[]> {
-  const device = await resolveInterface(options.interface, requestedNetns(options));
-  const request = { ...options, interface: device };
-  const there = await findStaying(context, request);
-  return there === undefined ? planAttachment(context, request) : planReading(context, there);
+  const joined = await findStaying(context, target);
+  if (joined === undefined) return planAttachment(context, target, settings);
+  return planReading(context, joined);
 }
 
-/** The commands that log packets: what attaches, unless it is logged `there` already, and a reader. */
+/** The commands that log packets: what attaches, unless there is a log to join, and a reader. */
 export async function planLog(
   context: SessionContext,
-  options: AttachOptions,
-  there: Attachment | undefined,
+  target: Target,
+  settings: AttachSettings,
+  joined: Attachment | undefined,
 ): Promise<CommandLine[]> {
-  const attaching = there === undefined ? await planAttachment(context, options) : [];
-  const netns = requestedNetns(options);
-  const device = await resolveInterface(options.interface, netns);
-  const pins = there?.pins ?? locatePins(options.bpffs ?? DEFAULT_BPFFS, device, netns);
-  const bpftool = (args: readonly string[]) => ({ file: context.bpftool.path, args });
-  const reader = there?.reader ?? options.reader;
+  const attaching = joined === undefined ? await planAttachment(context, target, settings) : [];
+  const pins = joined?.pins ?? target.pins;
+  const bpftool = bpftoolOf(context);
+  const reader = joined?.reader ?? settings.reader;
   if (reader === 'dump') return [...attaching, bpftool(bpftoolArguments.dumpMap(pins.packetsMap))];
   const file = `${pins.readersDirectory}/${process.pid}`;
   return [
     ...attaching,
-    { file: 'mkdir', args: ['-p', '-m', '0700', pins.readersDirectory] },
+    makeDirectory(pins.readersDirectory),
     bpftool(bpftoolArguments.pinIterator(`${SCRATCH}/packets.o`, file, pins.packetsMap)),
     { file: 'cat', args: [file] },
     { file: 'rm', args: [file] },
@@ -112,18 +135,30 @@ export function planDetachment(context: SessionContext, entry: InventoryEntry): 
 export async function planReplacement(
   context: SessionContext,
   entry: InventoryEntry,
-  options: AttachOptions,
+  target: Target,
+  settings: AttachSettings,
 ): Promise<CommandLine[]> {
-  const { attachment, pins } = entry;
-  const attaching = await planAttachment(context, options);
-  if (attachment === null || pins === null)
-    return [...planDetachment(context, entry), ...attaching];
-  const aside = asideDirectory(attachment);
+  const { attachment: old } = entry;
+  if (old === null) {
+    return [
+      ...planDetachment(context, entry),
+      ...(await planAttachment(context, target, settings)),
+    ];
+  }
+  const isSamePlace = old.pins.directory === target.pins.directory;
+  const pins = isSamePlace ? pinsIn(`${target.pins.directory}~NEW`) : target.pins;
+  const staged = { ...target, pins };
+  const { overwrite, mode } = replacementMode(old, settings);
+  const move = (from: string, to: string) => ({ file: 'mv', args: [from, to] });
+  const aside = `${target.pins.directory}~OLD`;
   return [
-    ...detaching(context, attachment),
-    { file: 'mv', args: [pins.directory, aside] },
-    ...attaching,
-    { file: 'rm', args: ['-r', aside] },
+    ...planLoading(context, staged, settings),
+    ...(overwrite ? [] : detaching(context, old)),
+    planAttach(context, staged, { ...settings, mode }, overwrite),
+    ...(isSamePlace
+      ? [move(target.pins.directory, aside), move(pins.directory, target.pins.directory)]
+      : []),
+    { file: 'rm', args: ['-r', isSamePlace ? aside : old.pins.directory] },
   ];
 }
 
@@ -135,16 +170,23 @@ export function planReading(context: SessionContext, attachment: Attachment): Co
     return files.map((path) => ({ file: 'cat', args: [path] }));
   }
   const maps = [pins.totalsMap, pins.sourcesMap, pins.totalsMap];
-  return maps.map((pin) => ({ file: context.bpftool.path, args: bpftoolArguments.dumpMap(pin) }));
+  return maps.map((pin) => bpftoolOf(context)(bpftoolArguments.dumpMap(pin)));
 }
 
 function detaching(context: SessionContext, attachment: Attachment): CommandLine[] {
   const { mode, interface: device, netns } = attachment;
-  const inIt = (args: readonly string[]) =>
-    inNetns(netns.path, { file: context.bpftool.path, args });
+  const inIt = (args: readonly string[]) => inNetns(netns.path, bpftoolOf(context)(args));
   return [
     inIt(bpftoolArguments.showNet()),
     inIt(bpftoolArguments.detach(mode, device)),
     inIt(bpftoolArguments.showNet()),
   ];
+}
+
+function bpftoolOf({ bpftool }: SessionContext) {
+  return (args: readonly string[]): CommandLine => ({ file: bpftool.path, args });
+}
+
+function makeDirectory(path: string): CommandLine {
+  return { file: 'mkdir', args: ['-p', '-m', '0700', path] };
 }

@@ -1,8 +1,8 @@
 /** The counters now: a selection of the table, and the totals. */
 import type { Attachment } from '../attachment/attachment.js';
-import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
-import { resolveInterface } from '../host/interfaces.js';
+import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
 import { contains, type Grouping, groupOf, type Prefix } from '../model/prefix.js';
 import { type Order, Ranking } from '../model/ranking.js';
@@ -32,20 +32,12 @@ export interface Dump {
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
 }
 
-/** The attachment of an interface, by a name that it has; one that holds no program of ours is `not-attached`. */
-export async function findToRead(
-  session: SessionContext,
-  options: {
-    readonly interface: string;
-    readonly netns?: string | undefined;
-    readonly bpffs?: string | undefined;
-  },
-): Promise<Attachment> {
-  const device = await resolveInterface(options.interface, requestedNetns(options));
-  const entry = await findEntry(session, { ...options, interface: device });
+/** The attachment of an interface; one that holds no program of ours is `not-attached`. */
+export async function findToRead(session: SessionContext, target: Target): Promise<Attachment> {
+  const entry = await findEntry(session, target);
   if (entry?.attachment) return entry.attachment;
-  const shown = printable(device);
-  const place = { ...options, interface: device };
+  const shown = printable(target.device);
+  const names = namesOf(target);
   if (entry?.ownership === 'foreign') {
     throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
       hint: `bpftool prog show id ${entry.programId}`,
@@ -53,17 +45,17 @@ export async function findToRead(
   }
   if (entry?.ownership === 'broken') {
     throw new XdpwhoError('bad-object', `${entry.pins?.directory ?? shown}: ${entry.why}`, {
-      hint: `xdpwho clean removes it, or, while it is attached, ${ownCommand('detach', place)}`,
+      hint: `xdpwho clean removes it, or, while it is attached, ${ownCommand('detach', names)}`,
     });
   }
   if (entry?.ownership === 'other-version') {
     throw new XdpwhoError('other-version', `${shown}: ${entry.why}`, {
-      hint: `${ownCommand('attach --replace', place)}, or ${ownCommand('detach', place)}`,
+      hint: `${ownCommand('attach --replace', names)}, or ${ownCommand('detach', names)}`,
     });
   }
   const why = entry?.why == null ? '' : `: ${entry.why}`;
   throw new XdpwhoError('not-attached', `${shown}: not attached${why}`, {
-    hint: ownCommand('attach', place),
+    hint: ownCommand('attach', names),
   });
 }
 

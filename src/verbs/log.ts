@@ -1,35 +1,41 @@
 /** Logging: attach, or join what is attached, and read one record for each packet; detach however it ends. */
 import type { Attachment } from '../attachment/attachment.js';
 import {
-  type AttachOptions,
   type LogOptions,
-  requestedNetns,
   requireCapabilities,
   type SessionContext,
 } from '../attachment/context.js';
+import {
+  namesOf,
+  type Request,
+  resolveTargets,
+  type Scope,
+  type Target,
+} from '../attachment/target.js';
 import { pause } from '../host/abort.js';
-import { resolveInterface } from '../host/interfaces.js';
 import { XdpwhoError } from '../model/errors.js';
 import { formatPrefix } from '../model/prefix.js';
 import type { LostRecord, TotalsRecord } from '../model/records.js';
 import { type LogAccount, PacketReader, WHOLE_HISTORY } from '../packet-log/packet-reader.js';
 import type { PacketBatch } from '../packet-log/ring.js';
-import { type NamedPlace, ownCommand } from '../text/shell-words.js';
+import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { dump, dumpLines } from './dump.js';
 import {
-  Attended,
-  attendEach,
+  CHECK_MS,
+  checkAll,
   closeAll,
   type Detached,
   dismiss,
   findStaying,
-  follow,
   type Note,
+  Schedule,
+  Tracked,
+  type TrackOptions,
+  track,
 } from './tracked.js';
 
-export interface LogRunOptions extends Omit<AttachOptions, 'interface' | 'log'> {
-  readonly interfaces: readonly string[];
+export interface LogRunOptions extends Omit<TrackOptions, 'log'> {
   /** What is to be logged. Where packets are logged already, it must be the same or nothing. */
   readonly log: LogOptions;
   /** End after so many packets of all interfaces together. */
@@ -58,8 +64,6 @@ const IDLE_PASS_MS = 40;
 const PRESSING_FILL = 0.2;
 const SLOW_PASS_MS = 250;
 const SLOW_SHARE = 4;
-/** Between two looks at whether the program is still attached, which start processes. */
-const NEWS_MS = 4000;
 
 /**
  * Yields what happens, until `signal`, `durationMs`, `count` or the loss of the last interface ends
@@ -77,8 +81,7 @@ export async function* log(
   let failure: XdpwhoError | undefined;
   try {
     requireCapabilities();
-    const found = attendEach(context, { ...options, signal }, logged);
-    for await (const { attachment, owned } of found) {
+    for await (const { attachment, owned } of track(context, { ...options, signal })) {
       const each = new Logged(attachment, owned);
       logged.push(each);
       if (!owned) refuseOtherLog(attachment, options.log);
@@ -89,16 +92,16 @@ export async function* log(
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
     const totalsDue = new Schedule(startMs, options.totalsMs ?? Number.POSITIVE_INFINITY);
-    const newsDue = new Schedule(startMs, NEWS_MS);
+    const checks = new Schedule(startMs, CHECK_MS);
     while (logged.length > 0 && rest.count > 0) {
       const passMs = performance.now();
       for (const each of logged) yield* each.read(rest);
       if (totalsDue.isOver()) {
         for (const each of logged) yield await each.totals(context, false);
       }
-      if (newsDue.isOver()) {
-        failure =
-          (yield* follow(logged, (lost) => finish(context, logged, [lost], rest))) ?? failure;
+      if (checks.isOver()) {
+        const finishOne = (lost: Logged) => finish(context, logged, [lost], rest);
+        failure = (yield* checkAll(context, logged, finishOne)) ?? failure;
       }
       const nowMs = performance.now();
       if (signal.aborted || nowMs >= endMs) break;
@@ -120,16 +123,16 @@ export async function* log(
 /** The last `count` packets that the rings of an attached interface still hold. */
 export async function* logHistory(
   context: SessionContext,
-  options: Pick<LogRunOptions, 'interfaces' | 'netns' | 'bpffs' | 'log'>,
+  options: Scope & Pick<LogRunOptions, 'interfaces' | 'log'>,
   count: number,
 ): AsyncGenerator<LogEvent, void, void> {
   requireCapabilities();
-  for (const name of new Set(options.interfaces)) {
-    const attachment = await findLogged(context, { ...options, interface: name });
+  for (const target of await resolveTargets(options.interfaces, options)) {
+    const attachment = await findLogged(context, target, options.log);
     if (attachment === undefined) {
-      const shown = printable(name);
+      const shown = printable(target.device);
       throw new XdpwhoError('not-attached', `${shown}: no log of packets is kept there`, {
-        hint: ownCommand('attach --log', { ...options, interface: name }),
+        hint: ownCommand('attach --log', namesOf(target)),
       });
     }
     const reader = await PacketReader.open(context, attachment, Math.min(count, WHOLE_HISTORY - 1));
@@ -145,18 +148,18 @@ export async function* logHistory(
   }
 }
 
-/** What `attach --log` left on the interface. Rejects where it logs something else, or nothing. */
+/** What `attach --log` left on the interface. Rejects where it logs something else than is wanted, or nothing. */
 export async function findLogged(
   context: SessionContext,
-  options: AttachOptions,
+  target: Target,
+  wanted: LogOptions = {},
 ): Promise<Attachment | undefined> {
-  const device = await resolveInterface(options.interface, requestedNetns(options));
-  const attachment = await findStaying(context, { ...options, interface: device });
-  if (attachment !== undefined) refuseOtherLog(attachment, options.log ?? {});
+  const attachment = await findStaying(context, target);
+  if (attachment !== undefined) refuseOtherLog(attachment, wanted);
   return attachment;
 }
 
-/** Reads the rest, detaches, reads once more, accounts, unpins. */
+/** Detaches, reads once more, accounts, closes. */
 async function* finish(
   context: SessionContext,
   logged: Logged[],
@@ -175,7 +178,7 @@ async function* finish(
 /** What is logged is decided where it was attached: a reader that wants something else is told. */
 function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   const { log, interface: name } = attachment.state;
-  const place = { interface: name, netns: attachment.netns.name };
+  const place = { interface: name, netns: attachment.netns.name ?? undefined };
   if (log === null) throw withoutLog(place);
   const source = wanted.source === undefined ? undefined : formatPrefix(wanted.source);
   const differs = [
@@ -194,7 +197,7 @@ function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   );
 }
 
-function withoutLog(place: NamedPlace): XdpwhoError {
+function withoutLog(place: Request): XdpwhoError {
   const shown = printable(place.interface);
   return new XdpwhoError('options-differ', `${shown}: attached without a log of packets`, {
     hint: `${ownCommand('attach --replace --log', place)}, which begins to count anew`,
@@ -202,7 +205,7 @@ function withoutLog(place: NamedPlace): XdpwhoError {
 }
 
 /** One interface that is logged, and the account of its packets. */
-class Logged extends Attended {
+class Logged extends Tracked {
   #reader: PacketReader | undefined;
   #account: LogAccount = { recorded: 0, sampledOut: 0, filteredOut: 0, lost: 0 };
   /** What part of a CPU's ring the last pass had to read, and more than 1 where some was lost. */
@@ -273,23 +276,5 @@ async function readTotals(context: SessionContext, attachment: Attachment): Prom
   for (;;) {
     const next = await lines.next();
     if (next.done === true) return next.value;
-  }
-}
-
-/** Says when a moment that comes again and again is over. */
-class Schedule {
-  readonly #everyMs: number;
-  #dueMs: number;
-
-  constructor(startMs: number, everyMs: number) {
-    this.#everyMs = everyMs;
-    this.#dueMs = startMs + everyMs;
-  }
-
-  isOver(): boolean {
-    const nowMs = performance.now();
-    if (nowMs < this.#dueMs) return false;
-    this.#dueMs = nowMs + this.#everyMs;
-    return true;
   }
 }

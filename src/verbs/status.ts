@@ -1,7 +1,7 @@
 /** What is attached, how, and whose it is. */
 
 import type { Attachment } from '../attachment/attachment.js';
-import { requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { SessionContext } from '../attachment/context.js';
 import {
   findEntry,
   findRemains,
@@ -9,8 +9,8 @@ import {
   listAttachments,
 } from '../attachment/find.js';
 import type { AttachmentState, LogState } from '../attachment/record.js';
+import { type Request, resolveTarget, type Scope } from '../attachment/target.js';
 import { unreachableDirectory } from '../host/bpffs.js';
-import { resolveInterface } from '../host/interfaces.js';
 import { hasErrorCode } from '../model/errors.js';
 import type { LogSettings, StatusRecord } from '../model/records.js';
 import { ringBytes } from '../objects/ring-size.js';
@@ -18,12 +18,9 @@ import { SourceReader } from '../table/source-reader.js';
 import { octal } from './attach.js';
 
 /** Where to look. */
-export interface StatusOptions {
+export interface StatusOptions extends Scope {
   /** Names or alternative names; none: everything of ours, and strangers' programs in our own namespace. */
   readonly interfaces?: readonly string[] | undefined;
-  readonly netns?: string | undefined;
-  /** Default: every bpffs that can be found. */
-  readonly bpffs?: string | undefined;
 }
 
 /**
@@ -41,27 +38,26 @@ export async function status(
       records.push(await recordOf(session, entry));
     }
   }
-  for (const name of interfaces) records.push(await lookAt(session, name, options));
+  for (const name of interfaces) {
+    records.push(await lookAt(session, { ...options, interface: name }));
+  }
   return records;
 }
 
-async function lookAt(
-  session: SessionContext,
-  name: string,
-  options: StatusOptions,
-): Promise<StatusRecord> {
-  let device = name;
+async function lookAt(session: SessionContext, request: Request): Promise<StatusRecord> {
+  let device = request.interface;
   let entry: InventoryEntry | undefined;
   try {
-    device = await resolveInterface(name, requestedNetns(options));
-    entry = await findEntry(session, { ...options, interface: device });
+    const target = await resolveTarget(request);
+    device = target.device;
+    entry = await findEntry(session, target);
   } catch (error) {
     if (!hasErrorCode(error, 'no-such-interface')) throw error;
-    entry = await findRemains(session, { ...options, interface: name });
+    entry = await findRemains(session, request);
     if (entry === undefined) throw error;
   }
   if (entry !== undefined) return recordOf(session, entry);
-  const netns = options.netns ?? null;
+  const netns = request.netns ?? null;
   return { type: 'status', interface: device, netns, ownership: 'none', ...UNKNOWN };
 }
 

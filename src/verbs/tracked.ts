@@ -1,14 +1,19 @@
+/** What `watch` and `log` have in common: the attachments that a run has made or joined, and looks after. */
 import type { Attachment } from '../attachment/attachment.js';
-import { type AttachOptions, requestedNetns, type SessionContext } from '../attachment/context.js';
+import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
-import { openAttachment } from '../attachment/open.js';
-import { resolveInterface } from '../host/interfaces.js';
-import { XdpwhoError } from '../model/errors.js';
+import { Look } from '../attachment/look.js';
+import { open } from '../attachment/open.js';
+import { resolveTargets, type Scope, type Target } from '../attachment/target.js';
+import { hasErrorCode, XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 
+/** Milliseconds between two looks at whether the programs are still attached: each starts processes. */
+export const CHECK_MS = 4000;
+
 /** An attachment that a run looks after, and what its interface is called by now. */
-export class Attended {
+export class Tracked {
   readonly attachment: Attachment;
   /** Whether the run made it, and is to end it. */
   readonly owned: boolean;
@@ -24,9 +29,9 @@ export class Attended {
     return this.attachment.interface;
   }
 
-  /** What has happened to the attachment: nothing (undefined), something to tell, or its end. */
-  async news(): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
-    const standing = await this.attachment.standing();
+  /** What has happened to the attachment: nothing (undefined), something to tell, or its loss. */
+  async check(look: Look): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
+    const standing = await this.attachment.standing(look);
     const name = printable(this.name);
     switch (standing.kind) {
       case 'attached': {
@@ -56,33 +61,33 @@ export class Attended {
   }
 }
 
+/** Where a run attaches, and how. */
+export interface TrackOptions extends Scope, AttachSettings {
+  readonly interfaces: readonly string[];
+}
+
 /**
  * Finds what `attach` left on each of the interfaces, or attaches to it, until the signal of the
- * options ends it. The caller puts each into `attended` before it asks for the next: one that is
- * there already is left out, since it may have been named twice, also by an alternative name.
+ * options ends it. The caller keeps what it is given before it asks for the next.
  */
-export async function* attendEach(
+export async function* track(
   context: SessionContext,
-  options: Omit<AttachOptions, 'interface'> & { readonly interfaces: readonly string[] },
-  attended: readonly Attended[],
+  { interfaces, ...options }: TrackOptions,
 ): AsyncGenerator<{ readonly attachment: Attachment; readonly owned: boolean }, void, void> {
-  for (const name of new Set(options.interfaces)) {
+  for (const target of await resolveTargets(interfaces, options)) {
     if (options.signal?.aborted === true) return;
-    const device = await resolveInterface(name, requestedNetns(options));
-    if (attended.some((each) => each.name === device)) continue;
-    const request = { ...options, interface: device };
-    const there = await findStaying(context, request);
-    const attachment = there ?? (await openAttachment(context, request));
-    yield { attachment, owned: there === undefined };
+    const joined = await findStaying(context, target);
+    const attachment = joined ?? (await open(context, target, options));
+    yield { attachment, owned: joined === undefined };
   }
 }
 
-/** What `attach` left on the interface of this name, if it is whole. */
+/** What `attach` left on the interface, if it is complete. */
 export async function findStaying(
   context: SessionContext,
-  options: Pick<AttachOptions, 'interface' | 'netns' | 'bpffs'>,
+  target: Target,
 ): Promise<Attachment | undefined> {
-  const entry = await findEntry(context, options);
+  const entry = await findEntry(context, target);
   return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
 }
 
@@ -100,43 +105,77 @@ export interface Note {
 }
 
 /**
- * Asks after every attachment. Tells what the user should know, hands those that are lost to
- * `finish`, which takes them off the list, and returns why the last of them was; undefined where none was.
+ * Checks each attachment, by one look at the host. Yields a note for each change, runs `finish` for
+ * each lost one, which takes it off the list, and returns the last failure, or undefined.
  */
-export async function* follow<T extends Attended, E>(
-  attended: readonly T[],
+export async function* checkAll<T extends Tracked, E>(
+  context: SessionContext,
+  tracked: readonly T[],
   finish: (lost: T) => AsyncGenerator<E, void, void>,
 ): AsyncGenerator<E | Note, XdpwhoError | undefined, void> {
+  const look = new Look(context.bpftool);
   let failure: XdpwhoError | undefined;
-  for (const each of [...attended]) {
-    const news = await each.news();
-    if (news?.note !== undefined) yield { kind: 'note', interface: each.name, text: news.note };
-    if (news?.failure === undefined) continue;
-    failure = news.failure;
-    yield* finish(each);
-    if (attended.length > 0) yield { kind: 'note', interface: each.name, text: failure.message };
+  for (const one of [...tracked]) {
+    const change = await one.check(look);
+    if (change?.note !== undefined) yield { kind: 'note', interface: one.name, text: change.note };
+    if (change?.failure === undefined) continue;
+    failure = change.failure;
+    yield* finish(one);
+    if (tracked.length > 0) yield { kind: 'note', interface: one.name, text: failure.message };
   }
   return failure;
 }
 
-/** Takes one that has been read to its end off the list; what the run had attached is unpinned, and that is told. */
-export async function* dismiss<T extends Attended>(
-  attended: T[],
-  each: T,
+/** What a reader gives, or undefined where the attachment that it reads has been detached meanwhile. */
+export async function unlessDetached<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (hasErrorCode(error, 'not-attached')) return undefined;
+    throw error;
+  }
+}
+
+/** Takes one off the list that has been read to its end; what the run had attached is closed, and that is told. */
+export async function* dismiss<T extends Tracked>(
+  tracked: T[],
+  one: T,
 ): AsyncGenerator<Detached, void, void> {
-  attended.splice(attended.indexOf(each), 1);
-  if (!each.owned) return;
-  await each.attachment.unpin();
-  const { programId } = each.attachment;
-  const record = { type: 'detached', interface: each.name, program_id: programId } as const;
+  tracked.splice(tracked.indexOf(one), 1);
+  if (!one.owned) return;
+  await one.attachment.close();
+  const { programId } = one.attachment;
+  const record = { type: 'detached', interface: one.name, program_id: programId } as const;
   yield { kind: 'detached', record };
 }
 
-/** Ends those that the run made: every one is tried, the first failure is told. */
-export async function closeAll(attended: readonly Attended[]): Promise<void> {
-  const results = await Promise.allSettled(
-    attended.filter((each) => each.owned).map((each) => each.attachment[Symbol.asyncDispose]()),
-  );
+/** Closes those that the run made: every one is tried, the first failure is told. */
+export async function closeAll(tracked: readonly Tracked[]): Promise<void> {
+  const owned = tracked.filter((one) => one.owned);
+  const results = await Promise.allSettled(owned.map((one) => one.attachment.close()));
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
+}
+
+/** Says when a moment that comes again and again is due. */
+export class Schedule {
+  readonly #everyMs: number;
+  #dueMs: number;
+
+  constructor(startMs: number, everyMs: number) {
+    this.#everyMs = everyMs;
+    this.#dueMs = startMs + everyMs;
+  }
+
+  /** On the clock of performance.now(). */
+  get dueMs(): number {
+    return this.#dueMs;
+  }
+
+  isOver(): boolean {
+    const nowMs = performance.now();
+    if (nowMs < this.#dueMs) return false;
+    this.#dueMs = nowMs + this.#everyMs;
+    return true;
+  }
 }

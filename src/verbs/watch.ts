@@ -1,10 +1,6 @@
 /** Watching: attach, read at intervals, and detach however it ends. */
 import type { Attachment } from '../attachment/attachment.js';
-import {
-  type AttachOptions,
-  requireCapabilities,
-  type SessionContext,
-} from '../attachment/context.js';
+import { requireCapabilities, type SessionContext } from '../attachment/context.js';
 import { pause } from '../host/abort.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Order, Ranking } from '../model/ranking.js';
@@ -12,17 +8,20 @@ import type { SourceRecord, TotalsRecord } from '../model/records.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { SourceSet } from '../table/source-set.js';
 import {
-  Attended,
-  attendEach,
+  CHECK_MS,
+  checkAll,
   closeAll,
   type Detached,
   dismiss,
-  follow,
   type Note,
+  Schedule,
+  Tracked,
+  type TrackOptions,
+  track,
+  unlessDetached,
 } from './tracked.js';
 
-export interface WatchOptions extends Omit<AttachOptions, 'interface'> {
-  readonly interfaces: readonly string[];
+export interface WatchOptions extends TrackOptions {
   /** Milliseconds between two readings. */
   readonly intervalMs: number;
   /** End after so many milliseconds. */
@@ -63,26 +62,38 @@ export async function* watch(
   const signal = options.signal ?? new AbortController().signal;
   const watched: Watched[] = [];
   let failure: XdpwhoError | undefined;
+  const check = async function* () {
+    const lost = yield* checkAll(context, watched, (one) => finish(watched, [one]));
+    failure = lost ?? failure;
+    return lost;
+  };
   try {
     requireCapabilities();
-    const found = attendEach(context, { ...options, signal }, watched);
-    for await (const { attachment, owned } of found) {
+    for await (const { attachment, owned } of track(context, { ...options, signal })) {
       watched.push(new Watched(context, attachment, options, owned));
       yield { kind: owned ? 'attached' : 'joined', attachment };
     }
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
-    let dueMs = startMs;
-    for (let reading = 1; watched.length > 0; reading++) {
-      // A reading may take longer than an interval: the moments that it missed are left out.
-      const missed = Math.max(0, Math.floor((performance.now() - dueMs) / options.intervalMs));
-      dueMs += (missed + 1) * options.intervalMs;
-      await pause(Math.min(dueMs, endMs) - performance.now(), signal);
-      if (signal.aborted || dueMs >= endMs) break;
-      failure = (yield* follow(watched, (lost) => finish(watched, [lost]))) ?? failure;
+    const checks = new Schedule(startMs, CHECK_MS);
+    let dueMs = nextDue(startMs, options.intervalMs);
+    for (let reading = 1; watched.length > 0; ) {
+      await pause(Math.min(dueMs, endMs, checks.dueMs) - performance.now(), signal);
+      if (signal.aborted || performance.now() >= endMs || dueMs >= endMs) break;
+      if (checks.isOver()) yield* check();
+      if (performance.now() < dueMs || watched.length === 0) continue;
+      dueMs = nextDue(dueMs, options.intervalMs);
       // The last of `count` readings is the final one, after detaching.
-      if (reading === options.count || watched.length === 0) break;
-      yield { kind: 'readings', readings: await readAll(watched), final: false };
+      if (reading === options.count) break;
+      let readings = await unlessDetached(readAll(watched));
+      while (readings === undefined) {
+        // Somebody detached what we had joined: the others are read on.
+        if ((yield* check()) === undefined) throw goneWhileRead();
+        readings = await unlessDetached(readAll(watched));
+      }
+      if (watched.length === 0) break;
+      yield { kind: 'readings', readings, final: false };
+      reading++;
     }
     yield* finish(watched, [...watched]);
   } catch (error) {
@@ -95,19 +106,34 @@ export async function* watch(
   if (failure !== undefined) throw failure;
 }
 
-/** Detaches, reads once more, unpins. */
+/** A reading may take longer than an interval: the moments that it missed are left out. */
+function nextDue(dueMs: number, intervalMs: number): number {
+  const missed = Math.max(0, Math.floor((performance.now() - dueMs) / intervalMs));
+  return dueMs + (missed + 1) * intervalMs;
+}
+
+function goneWhileRead(): XdpwhoError {
+  return new XdpwhoError('not-attached', 'the pins went away while they were read', {
+    hint: 'xdpwho status',
+  });
+}
+
+/** Detaches, reads once more, closes. */
 async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGenerator<WatchEvent> {
   if (ending.length === 0) return;
-  for (const each of ending) if (each.owned) await each.attachment.detach();
-  yield { kind: 'readings', readings: await readAll(ending), final: true };
-  for (const each of ending) {
-    yield* dismiss(watched, each);
+  for (const one of ending) if (one.owned) await one.attachment.detach();
+  const readings: Reading[] = [];
+  for (const one of ending) {
+    const reading = await unlessDetached(one.read());
+    if (reading !== undefined) readings.push(reading);
   }
+  if (readings.length > 0) yield { kind: 'readings', readings, final: true };
+  for (const one of ending) yield* dismiss(watched, one);
 }
 
 async function readAll(watched: readonly Watched[]): Promise<Reading[]> {
   const readings: Reading[] = [];
-  for (const each of watched) readings.push(await each.read());
+  for (const one of watched) readings.push(await one.read());
   return readings;
 }
 
@@ -152,7 +178,7 @@ class Tally {
 }
 
 /** One interface under watch, and what it had at the last reading. */
-class Watched extends Attended {
+class Watched extends Tracked {
   readonly #reader: SourceReader;
   readonly #options: WatchOptions;
   /** Undefined before the first reading of a table that had counted before we came. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -9,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { type Pins, parsePinName, pinName, pinsAt } from '../../src/attachment/pin-paths.js';
-import { claim, pinsExist, removePins } from '../../src/attachment/pins.js';
+import { claim, pinsExist } from '../../src/attachment/pins.js';
 import {
   type AttachmentState,
   readState,
@@ -199,7 +201,16 @@ record('refuse what is no record', () => {
 
 record.run();
 
-const removal = suite('removePins');
+/** The shell that removes pins for the command, the guard and the agentless script. */
+const END = fileURLToPath(new URL('../../src/attachment/end.sh', import.meta.url));
+
+function removePins(pins: Pins): void {
+  const script = `. ${END}\nremove_pins "$1"\n:`;
+  const { status, stderr } = spawnSync('/bin/sh', ['-c', script, 'sh', pins.directory]);
+  assert.is(status, 0, String(stderr));
+}
+
+const removal = suite('remove_pins');
 
 removal('removes everything that an attachment has, and its directory', () => {
   inDirectory((pins) => {

@@ -5,6 +5,7 @@
  *
  * Usage: npm run bench:dump [-- LARGEST]. Needs root; nft and strace where they are to be compared.
  */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +13,7 @@ import { execa } from 'execa';
 import { findTool } from '../../src/host/exec.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { ObjectFiles } from '../../src/objects/files.js';
+import { loadWithMaps } from '../kernel/bpftool.js';
 import { CLI, Lab, OBJECTS_DIRECTORY } from '../kernel/lab.js';
 import { ipv4At } from '../kernel/table.js';
 
@@ -158,7 +160,7 @@ async function fill(sources: number): Promise<void> {
     { constants: { source_count: 0 } },
     lab.scratch,
   );
-  await lab.bpftool.loadProgram(object, name, `${name}-maps`);
+  await loadWithMaps(lab.bpftool, object, name, `${name}-maps`);
   await lab.bpftool.setProgramArray(`${name}-maps/measured`, `${directory}/program`);
   await lab.bpftool.runProgram(name, frame, sources);
 }

@@ -2,11 +2,13 @@
  * Where programs that count or log the sources of a flood are measured against each other: a veth in
  * namespaces, a sender that gives exactly so many frames, and each contestant on the receiving end.
  */
+
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
+import { detachXdp } from '../kernel/bpftool.js';
 import { compileProgram as compileTestProgram, compileTool } from '../kernel/compiler.js';
 import { CLI, type Lab, type Started } from '../kernel/lab.js';
 import { ipv4At } from '../kernel/table.js';
@@ -295,7 +297,7 @@ export class Field {
 
   async #detachMessages(): Promise<void> {
     const { bpftool, bpffs, device, netns } = this.lab;
-    await bpftool.detach('native', device, resolveNetns(netns).path);
+    await detachXdp(bpftool, 'native', device, resolveNetns(netns).path);
     await execa('rm', ['-r', `${bpffs}/messages`, `${bpffs}/messages-maps`]);
   }
 

@@ -4,6 +4,7 @@
  *
  * Usage: npm run bench:log [-- ROUNDS]
  */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -16,6 +17,7 @@ import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { ringElements, ringSegments } from '../../src/objects/ring-size.js';
+import { detachXdp, loadWithMaps } from '../kernel/bpftool.js';
 import { compileProgram, compileTool } from '../kernel/compiler.js';
 import { CLI, Lab, OBJECTS_DIRECTORY } from '../kernel/lab.js';
 import { compileProgram as compileHere } from './baseline.js';
@@ -58,7 +60,7 @@ async function measureCost(): Promise<void> {
   const load = async (name: string, object: string) => {
     const pin = `${lab.bpffs}/cost-${Object.keys(pins).length}`;
     mkdirSync(`${pin}-maps`);
-    await lab.bpftool.loadProgram(object, pin, `${pin}-maps`);
+    await loadWithMaps(lab.bpftool, object, pin, `${pin}-maps`);
     pins[name] = pin;
   };
   const counting = 'counting: log off';
@@ -158,7 +160,7 @@ async function viaEventPipe(object: string, send: Send): Promise<void> {
   const pin = `${lab.bpffs}/event`;
   const bpftool = requireTool('bpftool');
   mkdirSync(`${pin}-maps`, { recursive: true });
-  await lab.bpftool.loadProgram(object, pin, `${pin}-maps`);
+  await loadWithMaps(lab.bpftool, object, pin, `${pin}-maps`);
   await lab.bpftool.attach('native', pin, lab.device, resolveNetns(lab.netns).path);
   const file = `${lab.scratch}/events`;
   const output = openSync(file, 'w');
@@ -179,7 +181,7 @@ async function viaEventPipe(object: string, send: Send): Promise<void> {
     lost.reduce((sum, match) => sum + Number(match[1]), 0),
     tookMs,
   );
-  await lab.bpftool.detach('native', lab.device, resolveNetns(lab.netns).path);
+  await detachXdp(lab.bpftool, 'native', lab.device, resolveNetns(lab.netns).path);
   rmSync(pin);
   rmSync(`${pin}-maps/events`);
   rmSync(file);
@@ -211,7 +213,7 @@ async function viaTcpdump(send: Send): Promise<void> {
   const lines = readFileSync(file, 'latin1').split('\n').length - 1;
   const dropped = Number(/(\d+) packets dropped by kernel/.exec(said)?.[1] ?? 0);
   tell('tcpdump -nn -q -l', SMALL_FLOOD, lines, dropped, tookMs);
-  await lab.bpftool.detach('native', lab.device, netns);
+  await detachXdp(lab.bpftool, 'native', lab.device, netns);
   rmSync(pin);
   rmSync(file);
 }

@@ -9,7 +9,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { openAttachment } from '../../src/attachment/open.js';
+import { attach } from '../../src/api.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import type { Reader } from '../../src/model/records.js';
 import { CLI, Lab, WHY_NOT } from '../kernel/lab.js';
@@ -47,7 +47,7 @@ async function measure(size: number, reader: Reader): Promise<void> {
     const options = { interface: lab.device, netns: lab.netns, bpffs: lab.bpffs };
     // An LRU table evicts before it is quite full: CPUs keep free elements of their own.
     const maxSources = size + 65_536;
-    const attachment = await openAttachment(lab.context, { ...options, reader, maxSources });
+    const attachment = await attach({ ...options, reader, maxSources, session: lab.context });
     await fillTable(lab, attachment.pins.sourcesMap, size);
     await attachment.keep();
     for (const [printed, args] of Object.entries(PRINTED)) {

@@ -92,7 +92,7 @@ for (const shell of SHELLS) {
   });
 
   test('offers the values of an option', () => {
-    equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native', 'offload']);
+    equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native']);
     equal(complete('xdpwho dump lo -o p'), ['prometheus']);
     equal(complete('xdpwho --color a'), ['always', 'auto']);
     equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);

@@ -2,7 +2,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
-import { Bpftool, BpftoolError, bpftoolArguments, inNetns } from '../../src/host/bpftool.js';
+import { Bpftool } from '../../src/host/bpftool.js';
+import { bpftoolArguments, inNetns } from '../../src/host/bpftool-arguments.js';
+import { BpftoolError } from '../../src/host/bpftool-error.js';
 import { findBpftool } from '../../src/host/find-bpftool.js';
 import { type ErrorCode, XdpwhoError } from '../../src/model/errors.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -145,10 +147,9 @@ output(
         stdout,
         stderr: 'libbpf: elf: skipping unrecognized data section\n',
       });
-      await bpftool.loadProgram('/object', '/pin', '/maps');
+      await bpftool.loadProgram('/object', '/pin');
       await bpftool.pinIterator('/object', '/pin', '/map');
       await bpftool.attach('native', '/pin', 'eth0', undefined);
-      await bpftool.detach('native', 'eth0', undefined);
     }
   },
 );
@@ -282,7 +283,7 @@ failures('calls a program that the verifier refuses what it is', async () => {
     stderr: `libbpf: prog 'x': BPF program load failed: Permission denied\nlibbpf: -- BEGIN PROG LOAD LOG --\nR2 invalid mem access 'scalar'\nprocessed 12 insns (limit 1000000)\n`,
     status: 255,
   });
-  await refusal(bpftool.loadProgram('/o', '/p', '/m'), 'verifier-rejected');
+  await refusal(bpftool.loadProgram('/o', '/p'), 'verifier-rejected');
 });
 
 failures('takes an error object with status 0 for a failure', async () => {
@@ -314,7 +315,10 @@ failures('reads an error that quotes a name as it is, and so is no JSON', async 
     ['{"error":"invalid devname \\x"}', /invalid devname \\x/],
   ] as const) {
     const { bpftool } = fake({ stdout, status: 234 });
-    const error = await refusal(bpftool.detach('native', 'e', undefined), 'no-such-interface');
+    const error = await refusal(
+      bpftool.attach('native', '/pin', 'e', undefined),
+      'no-such-interface',
+    );
     assert.match(error.message, message);
   }
 });

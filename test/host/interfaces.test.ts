@@ -8,7 +8,7 @@ import {
   parseProcNetDev,
   resolveInterface,
 } from '../../src/host/interfaces.js';
-import { findNetnsPath, otherNetnsPaths, ownNetns, resolveNetns } from '../../src/host/netns.js';
+import { currentPath, netnsPathsByInode, ownNetns, resolveNetns } from '../../src/host/netns.js';
 import { nearNames } from '../../src/model/did-you-mean.js';
 import { hasErrorCode } from '../../src/model/errors.js';
 import { printable } from '../../src/text/text.js';
@@ -145,10 +145,21 @@ netns('refuses what is no namespace', () => {
   refused('', 'usage');
 });
 
-netns('findNetnsPath knows our own, and that there is none with an inode of another kind', () => {
-  assert.is(findNetnsPath(ownNetns().inode), undefined);
-  assert.is(findNetnsPath(1), null);
-  assert.not(otherNetnsPaths().includes('/proc/self/ns/net'));
+netns('takes a relative path from where the user stands', () => {
+  const before = process.cwd();
+  process.chdir('/proc/self/ns');
+  try {
+    assert.is(resolveNetns('./net').path?.endsWith('/ns/net'), true);
+    assert.is(resolveNetns('./net').inode, ownNetns().inode);
+  } finally {
+    process.chdir(before);
+  }
+});
+
+netns('currentPath knows our own, and that there is none with an inode of another kind', () => {
+  assert.is(currentPath(ownNetns()), undefined);
+  assert.is(currentPath({ name: 'gone', path: '/run/netns/gone', inode: 1 }), null);
+  assert.not([...netnsPathsByInode().values()].includes('/proc/self/ns/net'));
 });
 
 netns.run();

@@ -125,7 +125,12 @@ attaching('a --replace that fails puts back what was there, with its counts', as
   const { program_id } = { program_id: 0, ...(await attach('eth0')) };
   await lab.send(FRAME, 5);
   const state = readlinkSync(`${lab.bpffs}/xdpwho/${lab.pins()[0]}/state`);
-  const { exitCode, stderr } = await lab.run(['attach', 'eth0', '--replace', '--mode', 'offload']);
+  const bpftool = lab.bpftoolThat(
+    'without-generic',
+    `case "$*" in *xdpgeneric*) echo '{"error":"Operation not supported"}'; exit 161 ;; esac`,
+  );
+  const replacing = ['attach', 'eth0', '--replace', '--mode', 'generic', '--bpftool', bpftool];
+  const { exitCode, stderr } = await lab.run(replacing);
   assert.is(exitCode, 5, stderr);
   assert.not.match(stderr, 'could not be put back');
   assert.equal(await attached(), { eth0: program_id });

@@ -9,6 +9,7 @@ import { ObjectFiles } from '../../src/objects/files.js';
 import { bencherFault } from '../bench/bencher-metrics.js';
 import { compileProgram } from '../benchmarks/baseline.js';
 import { suite } from '../suite.js';
+import { detachXdp } from './bpftool.js';
 import { documentIn, Lab, listIn, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 
 const SWITCH = '/proc/sys/kernel/bpf_stats_enabled';
@@ -326,7 +327,7 @@ live('ends on SIGTERM, and when the program goes away', async () => {
   const short = lab.start(liveArguments('4s'), { bare: true });
   await short.says(/bpf_stats_enabled/);
   rmSync(`${lab.bpffs}/stranger`);
-  await lab.bpftool.detach('generic', 'eth0', resolveNetns(lab.netns).path);
+  await detachXdp(lab.bpftool, 'generic', 'eth0', resolveNetns(lab.netns).path);
   assert.is((await short.ended()).exitCode, 3);
   assert.match(short.stderr, /eth0: program \d+ went away/);
 });

@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
+import { attach } from '../../src/api.js';
 import { Attachment } from '../../src/attachment/attachment.js';
-import { openAttachment } from '../../src/attachment/open.js';
 import { countPossibleCpus } from '../../src/host/kernel.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
@@ -91,7 +91,8 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
       let tries = 0;
       for (;;) {
         tries++;
-        const attachment = await openAttachment(lab.context, {
+        const attachment = await attach({
+          session: lab.context,
           interface: 'wide1',
           netns: lab.netns,
           bpffs: lab.bpffs,
@@ -145,7 +146,7 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
 /** The same attachment, read in another way. */
 function readBy(attachment: Attachment, reader: Reader): Attachment {
   const { pins, netns, state, programId, mode } = attachment;
-  return new Attachment(lab.bpftool, { pins, netns, state: { ...state, programId, mode, reader } });
+  return new Attachment(lab, { pins, netns, state: { ...state, programId, mode, reader } });
 }
 
 function countsOf({ sources }: { sources: readonly SourceRecord[] }): Map<string, string> {

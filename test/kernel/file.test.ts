@@ -4,6 +4,7 @@ import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
+import { detachXdp } from './bpftool.js';
 import {
   documentIn,
   type JsonRecord,
@@ -118,7 +119,7 @@ reading(
       );
       const dump = await lab.run(['dump', 'eth0', '-o', 'ndjson', ...place], inside);
       assert.equal(packetsIn(recordsIn(dump.stdout)).slice(0, 1), [['192.0.2.1', 2]]);
-      await lab.bpftool.detach('native', 'eth0', `/run/netns/${lab.netns}`);
+      await detachXdp(lab.bpftool, 'native', 'eth0', `/run/netns/${lab.netns}`);
       const clean = await lab.run(['clean'], inside);
       assert.match(clean.stdout, `removed ${own}/xdpwho/`);
 

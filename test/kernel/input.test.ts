@@ -125,7 +125,7 @@ for (const [words, message] of [
   [['--count', '1.5'], /--count 1.5: not a whole number/],
   [['--top', 'x'], /--top x: not a whole number/],
   [['--sort', 'name'], /--sort name: must be packets, bytes, rate or source/],
-  [['--mode', 'skb'], /--mode skb: must be auto, native, generic or offload/],
+  [['--mode', 'skb'], /--mode skb: must be auto, native or generic/],
   [['--reader', 'cat'], /--reader cat: must be auto, iterator or dump/],
   [['-o', 'xml'], /--output xml: must be table, ndjson or json/],
   [['-o', 'json', '-o', 'ndjson'], /--output: json and ndjson: one format at a time/],

@@ -3,6 +3,7 @@
  * its own, a sender that gives exact numbers of frames, and the command as a user runs it. Everything
  * goes at `close`, and also when the test's process dies.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,6 +18,7 @@ import { showLinks } from '../../src/host/interfaces.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
+import { detachXdp } from './bpftool.js';
 
 export const OBJECTS_DIRECTORY = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url));
@@ -60,6 +62,23 @@ export interface LabOptions {
 const REMOVER = 'xdpwho-test';
 
 let labs = 0;
+
+/** Runs each command of a batch by itself, so that what a test does to a command happens in a batch too. */
+const BATCH = `
+case "$*" in *'batch file -'*)
+  printf '['
+  comma= status=0
+  while read -r line; do
+    eval "set -- $line"
+    output=$("$0" -j -n "$@")
+    status=$?
+    printf '%s{"command":[],"output":%s}' "$comma" "\${output:-null}"
+    comma=,
+    [ $status = 0 ] || break
+  done
+  printf ']\\n'
+  exit $status ;;
+esac`;
 
 export class Lab {
   /** Names of the sending and the receiving namespace. */
@@ -243,7 +262,7 @@ export class Lab {
 
   /** Detaches it again. */
   async detachStranger(device: string): Promise<void> {
-    await this.bpftool.detach('native', device, resolveNetns(this.netns).path);
+    await detachXdp(this.bpftool, 'native', device, resolveNetns(this.netns).path);
     rmSync(`${this.bpffs}/stranger-${device}`);
   }
 
@@ -253,7 +272,7 @@ export class Lab {
    */
   bpftoolThat(name: string, body: string): string {
     const path = `${this.scratch}/${name}`;
-    const script = `#!/bin/sh\nbpftool=${this.bpftool.path}\n${body}\nexec "$bpftool" "$@"\n`;
+    const script = `#!/bin/sh\nbpftool=${this.bpftool.path}\n${BATCH}\n${body}\nexec "$bpftool" "$@"\n`;
     writeFileSync(path, script, { mode: 0o755 });
     return path;
   }

@@ -4,8 +4,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
+import { attach } from '../../src/api.js';
 import type { Attachment } from '../../src/attachment/attachment.js';
-import { openAttachment } from '../../src/attachment/open.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { dump } from '../../src/verbs/dump.js';
@@ -146,7 +146,7 @@ leaks(
   async () => {
     const ids = { programs: new Set<number>(), maps: new Set<number>() };
     const result = await unchanged(CYCLES, ids, async (device) => {
-      const attachment = await openAttachment(lab.context, options(device));
+      const attachment = await attach({ ...options(device), session: lab.context });
       await record(attachment, ids);
       await dump(lab.context, attachment, { top: 0, sort: 'packets' });
       await attachment[Symbol.asyncDispose]();

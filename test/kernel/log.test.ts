@@ -7,6 +7,7 @@ import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
 import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { suite } from '../suite.js';
+import { loadWithMaps } from './bpftool.js';
 import { compileProgram, compileTool } from './compiler.js';
 import {
   type JsonRecord,
@@ -159,7 +160,7 @@ async function loaded(name: string, object?: string): Promise<{ tag: string; map
   const pin = `${lab.bpffs}/load${++loads}`;
   const file = object ?? `${OBJECTS_DIRECTORY}/${objectsByteOrder()}/${name}.o`;
   await execa('mkdir', [`${pin}-maps`]);
-  await lab.bpftool.loadProgram(file, pin, `${pin}-maps`);
+  await loadWithMaps(lab.bpftool, file, pin, `${pin}-maps`);
   const { stdout } = await run(requireTool('bpftool'), ['prog', 'show', 'pinned', pin]);
   return { tag: /tag (\w+)/.exec(stdout)?.[1] ?? '', maps: readdirSync(`${pin}-maps`).sort() };
 }

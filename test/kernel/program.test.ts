@@ -8,6 +8,7 @@ import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { SOURCE_VALUE } from '../../src/objects/layout.js';
 import { suite } from '../suite.js';
+import { detachXdp, loadWithMaps } from './bpftool.js';
 import { Lab, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
 
 const XDP_PASS = 2;
@@ -41,7 +42,12 @@ async function load(
   };
   mkdirSync(maps);
   const maxEntries = { sources: maxSources };
-  await lab.bpftool.loadProgram(objects.writePatched(name, { maxEntries }, lab.scratch), pin, maps);
+  await loadWithMaps(
+    lab.bpftool,
+    objects.writePatched(name, { maxEntries }, lab.scratch),
+    pin,
+    maps,
+  );
 
   const constants = { possible_cpus: countPossibleCpus(), interface_json: interfaceJson };
   const iterator = (name: 'sources' | 'totals', more: Record<string, number> = {}) =>
@@ -312,7 +318,7 @@ program('jumbo frames are counted in full, and short ones as malformed', async (
   const bytes = lengths.reduce((sum, length) => sum + 10 * length, 0);
   const arrived = (): unknown => JSON.parse(readFileSync(loaded.totalsFile, 'utf8'));
   await lab.until(() => propertyOf(arrived(), 'packets') === 80, 'all frames have arrived');
-  await lab.bpftool.detach('native', lab.device, netns);
+  await detachXdp(lab.bpftool, 'native', lab.device, netns);
   assert.equal([propertyOf(arrived(), 'bytes'), propertyOf(arrived(), 'malformed')], [bytes, 30]);
   const [line] = readSources(loaded);
   assert.equal([line?.packets, line?.bytes], [50n, BigInt(bytes - 10 * (14 + 15 + 33))]);
@@ -344,7 +350,7 @@ sender(
       Object.fromEntries(readSources(loaded).map((each) => [each.source, each.packets]));
     const sum = () => Object.values(packetsOf()).reduce((total, packets) => total + packets, 0n);
     await lab.until(() => sum() === 14n, 'all frames have arrived');
-    await lab.bpftool.detach('native', lab.device, netns);
+    await detachXdp(lab.bpftool, 'native', lab.device, netns);
     assert.equal(packetsOf(), {
       '198.18.0.254': 2n,
       '198.18.0.255': 2n,

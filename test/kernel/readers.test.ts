@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import { attach } from '../../src/api.js';
 import { Attachment } from '../../src/attachment/attachment.js';
-import { openAttachment } from '../../src/attachment/open.js';
 import { udpFrame } from '../../src/model/frames.js';
 import type { Reader, SourceRecord } from '../../src/model/records.js';
 import { SourceReader } from '../../src/table/source-reader.js';
@@ -21,7 +21,7 @@ function readerOf({ lab, attachment }: Context, reader: Reader): SourceReader {
   const { programId, mode } = attachment;
   const state = { ...attachment.state, programId, mode, reader };
   const { pins, netns } = attachment;
-  return new SourceReader(lab.context, new Attachment(lab.bpftool, { pins, netns, state }));
+  return new SourceReader(lab.context, new Attachment(lab, { pins, netns, state }));
 }
 
 async function read(context: Context, reader: Reader): Promise<SourceRecord[]> {
@@ -38,7 +38,7 @@ readers.before(async (context) => {
   const lab = await Lab.create();
   context.lab = lab;
   const options = { interface: lab.device, netns: lab.netns, bpffs: lab.bpffs };
-  context.attachment = await openAttachment(lab.context, options);
+  context.attachment = await attach({ ...options, session: lab.context });
 });
 readers.after(async ({ lab, attachment }) => {
   await attachment?.[Symbol.asyncDispose]();

@@ -369,7 +369,7 @@ safety(
       const netns = resolveNetns(lab.netns);
       const own = `${root}/${pinName('eth0', netns.inode)}`;
       const attached = {
-        ...initialState('eth0', netns, { interface: 'eth0' }),
+        ...initialState({ device: 'eth0', netns }, {}),
         ...({ programId: 4_000_000_000, mode: 'native', reader: 'iterator' } as const),
         holder: null,
       };

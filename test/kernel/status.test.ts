@@ -13,6 +13,7 @@ import * as assert from 'uvu/assert';
 import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
+import { detachXdp } from './bpftool.js';
 import { documentIn, Lab, listIn, recordsIn, WHY_NOT } from './lab.js';
 
 const FRAME = udpFrame({ source: '192.0.2.1' });
@@ -241,7 +242,7 @@ detaching(
   'of what somebody else detached or replaced, the remains go and nothing else',
   async () => {
     await attach('eth0');
-    await lab.bpftool.detach('native', 'eth0', resolveNetns(lab.netns).path);
+    await detachXdp(lab.bpftool, 'native', 'eth0', resolveNetns(lab.netns).path);
     const gone = await status('eth0');
     assert.equal([gone.exitCode, gone.row['ownership']], [3, 'stale']);
     assert.is(gone.row['why'], 'its program is not attached any more');
@@ -396,7 +397,7 @@ cleaning(
     assert.equal(await clean(), []);
     assert.is((await lab.attached()).length, 1);
     assert.is((await run(1, 'dump', 'eth0')).document['code'], 'other-version');
-    await lab.bpftool.detach('native', 'eth0', resolveNetns(lab.netns).path);
+    await detachXdp(lab.bpftool, 'native', 'eth0', resolveNetns(lab.netns).path);
     assert.equal(await clean(), [['it was made by another version of xdpwho', null]]);
 
     await attach('eth0');
@@ -520,7 +521,7 @@ cleaning("a stranger's program pinned in our place stays where it is", async () 
   await isNeverTrusted(/its program is named pass/, null);
   assert.is((await lab.attached())[0]?.programId, id);
   assert.is((await run(4, 'detach', 'eth0')).document['code'], 'not-ours');
-  await lab.bpftool.detach('native', 'eth0', resolveNetns(lab.netns).path);
+  await detachXdp(lab.bpftool, 'native', 'eth0', resolveNetns(lab.netns).path);
 });
 
 cleaning('temporary folders of runs that are gone', async () => {

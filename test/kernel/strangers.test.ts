@@ -1,4 +1,5 @@
 /** Programs of others on our interfaces, before us, after us and at the same moment. */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { resolveNetns } from '../../src/host/netns.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
+import { detachXdp } from './bpftool.js';
 import { compileTool } from './compiler.js';
 import { Lab, OBJECTS_DIRECTORY, recordsIn, type Started, WHY_NOT } from './lab.js';
 
@@ -60,11 +62,11 @@ const inLab = () => resolveNetns(lab.netns).path;
 const WAYS: Readonly<Record<string, () => Promise<Stranger>>> = {
   'in native mode': async () => {
     await lab.bpftool.attach('native', await pinStranger(), 'eth0', inLab());
-    return { leave: () => lab.bpftool.detach('native', 'eth0', inLab()) };
+    return { leave: () => detachXdp(lab.bpftool, 'native', 'eth0', inLab()) };
   },
   'in generic mode': async () => {
     await lab.bpftool.attach('generic', await pinStranger(), 'eth0', inLab());
-    return { leave: () => lab.bpftool.detach('generic', 'eth0', inLab()) };
+    return { leave: () => detachXdp(lab.bpftool, 'generic', 'eth0', inLab()) };
   },
   'held by a bpf_link': async () => {
     const tool = await compileTool(lab, 'hold-link');

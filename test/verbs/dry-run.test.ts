@@ -1,8 +1,9 @@
 import * as assert from 'uvu/assert';
 import { Attachment } from '../../src/attachment/attachment.js';
-import { locatePins, type SessionContext } from '../../src/attachment/context.js';
+import type { SessionContext } from '../../src/attachment/context.js';
 import { initialState } from '../../src/attachment/defaults.js';
 import type { InventoryEntry } from '../../src/attachment/find.js';
+import { targetOf } from '../../src/attachment/target.js';
 import { Bpftool } from '../../src/host/bpftool.js';
 import { ownNetns } from '../../src/host/netns.js';
 import {
@@ -18,7 +19,8 @@ const context: SessionContext = {
   bpftool: new Bpftool({ path: '/x/bpftool' }),
   objectsDirectory: '/x',
 };
-const pins = locatePins(BPFFS, 'lo', ownNetns());
+const target = targetOf('lo', ownNetns(), BPFFS);
+const { pins } = target;
 
 /** Commands by the words that tell what they do. */
 function words(plan: readonly { file: string; args: readonly string[] }[]): string[] {
@@ -30,14 +32,23 @@ function words(plan: readonly { file: string; args: readonly string[] }[]): stri
 
 function entryWith(reader: 'iterator' | 'dump'): InventoryEntry & { attachment: Attachment } {
   const netns = ownNetns();
-  const state = { ...initialState('lo', netns, { interface: 'lo' }), token: '0123456789abcdef' };
-  const attachment = new Attachment(context.bpftool, {
+  const state = { ...initialState({ device: 'lo', netns }, {}), token: '0123456789abcdef' };
+  const attachment = new Attachment(context, {
     ...{ pins, netns },
     state: { ...state, programId: 7, mode: 'generic', reader },
   });
   return {
     ...{ interface: 'lo', netns: null, ownership: 'ours', why: null, mode: 'generic' },
-    ...{ programId: 7, programName: 'xdpwho', reader, file: null, state, holder: null, pins },
+    ...{
+      programId: 7,
+      pinnedId: 7,
+      programName: 'xdpwho',
+      reader,
+      file: null,
+      state,
+      holder: null,
+      pins,
+    },
     attachment,
   };
 }
@@ -45,9 +56,10 @@ function entryWith(reader: 'iterator' | 'dump'): InventoryEntry & { attachment: 
 const planning = suite('plan');
 
 planning("attaching mounts what is absent, and its steps come in the session's order", async () => {
-  const plan = await planAttachment(context, { interface: 'lo', bpffs: BPFFS, fileMode: 0o444 });
+  const plan = await planAttachment(context, target, { fileMode: 0o444 });
   assert.equal(words(plan), [
-    ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'prog load', 'prog show'],
+    ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'map create', 'map create'],
+    ...['prog load', 'prog show'],
     ...['iter pin', 'iter pin', 'chmod', 'chmod', 'net attach'],
   ]);
   assert.equal(plan.at(-1)?.args.slice(-6), [
@@ -58,13 +70,12 @@ planning("attaching mounts what is absent, and its steps come in the session's o
     'dev',
     'lo',
   ]);
-  assert.equal(plan[9]?.args, ['0444', pins.sourcesFile, pins.totalsFile]);
-  assert.equal(plan[10]?.args, ['0711', `${BPFFS}/xdpwho`, pins.directory]);
+  assert.equal(plan[11]?.args, ['0444', pins.sourcesFile, pins.totalsFile]);
+  assert.equal(plan[12]?.args, ['0711', `${BPFFS}/xdpwho`, pins.directory]);
 });
 
 planning('what is not asked for is not in it', async () => {
-  const options = { interface: 'lo', bpffs: BPFFS, reader: 'dump', mode: 'generic' } as const;
-  const plan = await planAttachment(context, options);
+  const plan = await planAttachment(context, target, { reader: 'dump', mode: 'generic' });
   assert.not.ok(words(plan).includes('iter pin'));
   assert.not.ok(words(plan).includes('chmod'));
   assert.ok(plan.at(-1)?.args.includes('xdpgeneric'));
@@ -78,16 +89,20 @@ planning('detaching looks before and after, and only where it is attached', () =
   assert.equal(planDetachment(context, { ...entry, pins: null }), []);
 });
 
-planning('replacing sets the former one aside until the new one is attached', async () => {
-  const entry = entryWith('iterator');
-  const plan = await planReplacement(context, entry, { interface: 'lo', bpffs: BPFFS });
-  const steps = words(plan);
-  assert.equal(steps.slice(0, 4), ['net show', 'net detach', 'net show', 'mv']);
-  assert.equal(steps.slice(-2), ['net attach', 'rm']);
-  const aside = `${pins.directory}~01234567`;
-  assert.equal(plan[3]?.args, [pins.directory, aside]);
-  assert.equal(plan.at(-1)?.args, ['-r', aside]);
-});
+planning(
+  'replacing puts the new program over the old one, and detaches it first only for another mode',
+  async () => {
+    const entry = entryWith('iterator');
+    const plan = await planReplacement(context, entry, target, { reader: 'dump' });
+    assert.equal(words(plan).slice(-4), ['net attach', 'mv', 'mv', 'rm']);
+    assert.ok(plan.at(-4)?.args.includes('xdpgeneric'));
+    assert.is(plan.at(-4)?.args.at(-1), 'overwrite');
+    assert.not.ok(words(plan).includes('net detach'));
+    const native = await planReplacement(context, entry, target, { mode: 'native' });
+    assert.equal(words(native).slice(-7, -3), ['net show', 'net detach', 'net show', 'net attach']);
+    assert.is(native.at(-4)?.args.at(-1), 'lo');
+  },
+);
 
 planning('reading takes the totals before the sources and after them', () => {
   const { attachment } = entryWith('iterator');

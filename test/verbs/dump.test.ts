@@ -49,8 +49,8 @@ function attachmentWith(lines: readonly string[], ipv4: number | bigint): Attach
     `{"type":"totals","interface":"eth0","packets":${ipv4},"bytes":1,"ipv4":${ipv4},"ipv6":0,"other":0,"malformed":0}\n`,
   );
   const netns = ownNetns();
-  const state = initialState('eth0', netns, { interface: 'eth0', maxSources: 1000 });
-  return new Attachment(context.bpftool, {
+  const state = initialState({ device: 'eth0', netns }, { maxSources: 1000 });
+  return new Attachment(context, {
     ...{ pins, netns },
     state: { ...state, programId: 1, mode: 'native', reader: 'iterator' },
   });

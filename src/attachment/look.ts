@@ -1,0 +1,164 @@
+/**
+ * What the host looks like at one moment. A verb takes one look and hands it down: each network
+ * namespace is asked once, and what is in our pin directories comes in the same bpftool process.
+ */
+import { lstatSync } from 'node:fs';
+import type { Bpftool } from '../host/bpftool.js';
+import { bpftoolArguments } from '../host/bpftool-arguments.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+import {
+  type MapInfo,
+  mapInfoIn,
+  type ProgramInfo,
+  programInfoIn,
+  type XdpAttachment,
+  xdpAttachmentsIn,
+} from '../host/bpftool-output.js';
+import { listInterfaces } from '../host/interfaces.js';
+import { currentPath, type Netns, netnsPathsByInode } from '../host/netns.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { Pins } from './pin-paths.js';
+
+/** What bpftool says of the pins in one directory: each is what it found, or why it found nothing. */
+export interface PinFacts {
+  readonly program: ProgramInfo | XdpwhoError;
+  readonly sources: MapInfo | XdpwhoError;
+  readonly totals: MapInfo | XdpwhoError;
+}
+
+export class Look {
+  readonly #bpftool: Bpftool;
+  readonly #attached = new Map<number, Promise<readonly XdpAttachment[]>>();
+  readonly #interfaces = new Map<number, Promise<readonly string[]>>();
+  readonly #facts = new Map<string, PinFacts>();
+  #paths: ReadonlyMap<number, string | undefined> | undefined;
+
+  constructor(bpftool: Bpftool) {
+    this.#bpftool = bpftool;
+  }
+
+  /** Asks, in one process, for the programs attached in a namespace and for the pins in directories. */
+  async take(netns: Netns, directories: readonly Pins[]): Promise<void> {
+    await this.#ask(directories, netns);
+  }
+
+  /** Asks, in one process, for the pins in directories that have not been asked for. */
+  async askPins(directories: readonly Pins[]): Promise<void> {
+    await this.#ask(directories, undefined);
+  }
+
+  async #ask(directories: readonly Pins[], netns: Netns | undefined): Promise<void> {
+    const asked = directories.filter((pins) => holdsPins(pins) && !this.#facts.has(pins.directory));
+    const namespaces = netns === undefined || this.#attached.has(netns.inode) ? [] : [netns];
+    const commands = [
+      ...namespaces.map(() => bpftoolArguments.showNet()),
+      ...asked.flatMap((pins) => [
+        bpftoolArguments.showProgram(pins.program),
+        bpftoolArguments.showMap(pins.sourcesMap),
+        bpftoolArguments.showMap(pins.totalsMap),
+      ]),
+    ];
+    if (commands.length === 0) return;
+    const answers = [...(await this.#bpftool.ask(commands, { netnsPath: netns?.path }))];
+    const next = <T>(verb: string, read: (output: unknown) => T | undefined): T | XdpwhoError => {
+      const answer = answers.shift();
+      if (answer?.failure !== undefined) return answer.failure;
+      const value = read(answer?.output);
+      return value ?? new XdpwhoError('bad-output', `bpftool ${verb}: unexpected output`);
+    };
+    for (const { inode } of namespaces) {
+      const attached = next('net show', xdpAttachmentsIn);
+      if (attached instanceof XdpwhoError) throw attached;
+      this.#attached.set(inode, Promise.resolve(attached));
+    }
+    for (const pins of asked) {
+      this.#facts.set(pins.directory, {
+        program: next('prog show', programInfoIn),
+        sources: next('map show', mapInfoIn),
+        totals: next('map show', mapInfoIn),
+      });
+    }
+  }
+
+  /** What `take` has asked of a directory's pins; undefined where it holds none. */
+  factsOf(pins: Pins): PinFacts | undefined {
+    return this.#facts.get(pins.directory);
+  }
+
+  /** Every XDP program in a namespace. */
+  attachedIn(netns: Netns): Promise<readonly XdpAttachment[]> {
+    return memoized(this.#attached, netns.inode, () => this.#bpftool.showNet(netns.path));
+  }
+
+  /** The names of all interfaces in a namespace. */
+  interfacesIn(netns: Netns): Promise<readonly string[]> {
+    return memoized(this.#interfaces, netns.inode, () => listInterfaces(netns));
+  }
+
+  /**
+   * The namespace with this inode, as a path leads to it now; undefined where none does. A path that
+   * a user once named may be the only one: of a namespace that no process and no `ip netns` shows.
+   */
+  netnsWith(inode: number, namedPath?: string | null): Netns | undefined {
+    const path = currentPath(
+      { name: null, path: namedPath ?? undefined, inode },
+      this.#namespaces(),
+    );
+    if (path === null) return undefined;
+    return { name: path?.replace(/^\/run\/netns\//, '') ?? null, path, inode };
+  }
+
+  /**
+   * Where a program is attached: in its own namespace first, then anywhere, since an interface that
+   * is moved takes its program along. A namespace that cannot be entered is passed over.
+   */
+  async locate(
+    programId: number,
+    home: Netns | undefined,
+  ): Promise<{ readonly netns: Netns; readonly attached: XdpAttachment } | undefined> {
+    const others = [...this.#namespaces().keys()].filter((inode) => inode !== home?.inode);
+    const places = [home, ...others.map((inode) => this.netnsWith(inode))];
+    for (const netns of places) {
+      if (netns === undefined) continue;
+      const found = (await this.#attachedOrNone(netns)).find((one) => one.programId === programId);
+      if (found !== undefined) return { netns, attached: found };
+    }
+    return undefined;
+  }
+
+  /** A namespace may go at any moment, and entering one takes a right that we may lack. */
+  async #attachedOrNone(netns: Netns): Promise<readonly XdpAttachment[]> {
+    try {
+      return await this.attachedIn(netns);
+    } catch (error) {
+      if (netns.path !== undefined && error instanceof BpftoolError) return [];
+      throw error;
+    }
+  }
+
+  #namespaces(): ReadonlyMap<number, string | undefined> {
+    this.#paths ??= netnsPathsByInode();
+    return this.#paths;
+  }
+}
+
+/** Whether a namespace can still be reached: by the path that we know, or by another one. */
+export function isReachable(netns: Netns): boolean {
+  return currentPath(netns) !== null;
+}
+
+/** A link may lead anywhere; what we make is a directory with a program in it. */
+function holdsPins(pins: Pins): boolean {
+  const isFile = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return lstatSync(pins.directory).isDirectory() && isFile(pins.program);
+  } catch {
+    return false;
+  }
+}
+
+function memoized<T>(known: Map<number, Promise<T>>, key: number, make: () => Promise<T>) {
+  const value = known.get(key) ?? make();
+  known.set(key, value);
+  return value;
+}

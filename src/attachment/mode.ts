@@ -1,0 +1,130 @@
+/** Attaching a loaded program in the mode that was asked for, or in the best one that is to be had. */
+import type { CallOptions } from '../host/bpftool.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { AttachMode } from '../model/records.js';
+import { ownCommand, quoteWord } from '../text/shell-words.js';
+import { printable } from '../text/text.js';
+import type { SessionContext } from './context.js';
+import { namesOf, type Target } from './target.js';
+
+export interface Attaching {
+  readonly context: SessionContext;
+  readonly target: Target;
+  /** The pinned program. */
+  readonly program: string;
+  readonly mode: 'auto' | AttachMode;
+  /** Put it in the place of the program that is there: of ours, as the caller has seen. */
+  readonly overwrite: boolean;
+  /** Asked for anew for each command: rejects where the run is to end. */
+  readonly callOptions: () => CallOptions;
+}
+
+export interface AttachedMode {
+  readonly mode: AttachMode;
+  /** Why it is not native mode, where that was tried. */
+  readonly note: string | undefined;
+}
+
+/**
+ * Attaches. `auto` tries native mode, then generic mode. Rejects with `interface-busy` where a
+ * program is there already, with `mtu-too-large` and `mode-unsupported` where the driver refuses.
+ */
+export async function attachInMode(attaching: Attaching): Promise<AttachedMode> {
+  const { mode } = attaching;
+  if (mode !== 'auto') {
+    await attachIn(attaching, mode).catch((error) => explain(attaching, mode, error));
+    return { mode, note: undefined };
+  }
+  let note: string;
+  try {
+    await attachIn(attaching, 'native');
+    return { mode: 'native', note: undefined };
+  } catch (error) {
+    if (!(error instanceof BpftoolError) || !MODE_ERRNOS.has(error.errno ?? '')) {
+      return await explain(attaching, 'native', error);
+    }
+    note = `native mode is not to be had (${error.message}); using generic mode`;
+  }
+  await attachIn(attaching, 'generic').catch((error) => explain(attaching, 'generic', error));
+  return { mode: 'generic', note };
+}
+
+/** What drivers answer when they have no native mode, or not with this MTU or number of queues. */
+export const MODE_ERRNOS: ReadonlySet<string> = new Set([
+  'EOPNOTSUPP',
+  'EINVAL',
+  'ERANGE',
+  'ENOMEM',
+]);
+
+function attachIn(
+  { context, target, program, overwrite, callOptions }: Attaching,
+  mode: AttachMode,
+): Promise<void> {
+  const options = { ...callOptions(), overwrite };
+  return context.bpftool.attach(mode, program, target.device, target.netns.path, options);
+}
+
+async function explain(attaching: Attaching, mode: AttachMode, error: unknown): Promise<never> {
+  if (!(error instanceof BpftoolError)) throw error;
+  const { target } = attaching;
+  const name = printable(target.device);
+  switch (error.errno) {
+    case 'EBUSY':
+    case 'EEXIST':
+      throw await busyError(attaching, error);
+    case 'ERANGE':
+      throw new XdpwhoError('mtu-too-large', `${name}: its MTU is too large for ${mode} mode`, {
+        hint: `${ownCommand('--mode generic', namesOf(target))}, or ip link set dev ${quoteWord(name)} mtu 1500`,
+        cause: error,
+      });
+    case 'EOPNOTSUPP':
+    case 'EINVAL':
+      throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${error.message}`, {
+        hint: ownCommand('--mode auto', namesOf(target)),
+        cause: error,
+      });
+    default:
+      throw error;
+  }
+}
+
+/** Says whose program is in the way, as far as it can be found out. */
+async function busyError(
+  { context, target }: Attaching,
+  cause: BpftoolError,
+): Promise<XdpwhoError> {
+  const { device, netns } = target;
+  const name = printable(device);
+  const attached = await context.bpftool.showNet(netns.path).catch(() => []);
+  const found = attached.find((one) => one.device === device);
+  if (found === undefined) {
+    return new XdpwhoError('interface-busy', `${name}: ${cause.message}`, {
+      hint: `bpftool net show dev ${name}`,
+      cause,
+    });
+  }
+  // Looking a program up by its id takes CAP_SYS_ADMIN.
+  const program = await context.bpftool.showProgramById(found.programId).catch(() => undefined);
+  return strangerError(device, { ...found, programName: program?.name }, cause);
+}
+
+/** For an interface that holds a program of somebody else. */
+export function strangerError(
+  device: string,
+  found: {
+    readonly programId: number;
+    readonly programName?: string | null | undefined;
+    readonly mode: string | null;
+  },
+  cause?: unknown,
+): XdpwhoError {
+  const { programId: id, programName, mode } = found;
+  const called = programName == null ? '' : `, name ${printable(programName)}`;
+  return new XdpwhoError(
+    'interface-busy',
+    `${printable(device)}: held by another program: id ${id}${called}, ${mode} mode; left alone`,
+    { hint: `bpftool prog show id ${id}`, cause },
+  );
+}

@@ -1,0 +1,113 @@
+/** The argument vectors of bpftool, apart from running them: `--dry-run` and `script` print the same ones. */
+import type { AttachMode } from '../model/records.js';
+import { requireTool } from './exec.js';
+import { chargesLockedMemory } from './kernel.js';
+
+const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric' } as const;
+
+/** Each begins with its options; what `batch` runs is the rest, see batchLine. */
+export const bpftoolArguments = {
+  version: () => ['-j', 'version'],
+  batch: () => ['-j', '-n', 'batch', 'file', '-'],
+  /** With `maps`, the object's maps of these names are maps that are pinned already. */
+  loadProgram: (object: string, pin: string, maps: Readonly<Record<string, string>> = {}) => [
+    ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
+    ...Object.entries(maps).flatMap(([name, mapPin]) => ['map', 'name', name, 'pinned', mapPin]),
+  ],
+  loadPrograms: (object: string, directory: string, options: LoadProgramsOptions = {}) => [
+    ...['-j', '-n', 'prog', 'loadall', object, directory],
+    ...(options.type === undefined ? [] : ['type', options.type]),
+    ...(options.mapsDirectory === undefined ? [] : ['pinmaps', options.mapsDirectory]),
+  ],
+  loadClassifier: (object: string, pin: string, mapsDirectory: string) => [
+    ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'classifier', 'pinmaps', mapsDirectory],
+  ],
+  showProgram: (pin: string) => ['-j', '-n', 'prog', 'show', 'pinned', pin],
+  showProgramById: (id: number | string) => ['-j', '-n', 'prog', 'show', 'id', String(id)],
+  runProgram: (pin: string, input: string, repeat: number) => [
+    ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input, 'repeat', String(repeat)],
+  ],
+  createMap: (pin: string, { name, type, keySize, valueSize, entries }: MapShape) => [
+    ...['-j', '-n', 'map', 'create', pin, 'type', type, 'key', String(keySize)],
+    ...['value', String(valueSize), 'entries', String(entries), 'name', name],
+  ],
+  showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
+  setProgramArray: (map: string, pin: string) => [
+    ...['-j', '-n', 'map', 'update', 'pinned', map],
+    ...['key', 'hex', '00', '00', '00', '00', 'value', 'pinned', pin],
+  ],
+  dumpMap: (pin: string) => ['-j', '-n', 'map', 'dump', 'pinned', pin],
+  pinIterator: (object: string, pin: string, map: string) => [
+    ...['-j', '-n', 'iter', 'pin', object, pin, 'map', 'pinned', map],
+  ],
+  /** `overwrite` puts the program in the place of the one that is there, whosever it is (bpftool-net(8)). */
+  attach: (mode: AttachMode, pin: string, device: string, overwrite = false) => [
+    ...['-j', '-n', 'net', 'attach', ATTACH_TYPES[mode], 'pinned', pin, 'dev', device],
+    ...(overwrite ? ['overwrite'] : []),
+  ],
+  detach: (mode: AttachMode, device: string) => [
+    ...['-j', '-n', 'net', 'detach', ATTACH_TYPES[mode], 'dev', device],
+  ],
+  showNet: () => ['-j', '-n', 'net', 'show'],
+};
+
+/** A map that is to be made. */
+export interface MapShape {
+  readonly name: string;
+  /** As bpftool-map(8) calls it. */
+  readonly type: 'lru_percpu_hash' | 'percpu_array' | 'array';
+  /** In bytes. */
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly entries: number;
+}
+
+export interface LoadProgramsOptions {
+  /** Where to pin the maps. Fails for a map that asks to be pinned by its name. */
+  readonly mapsDirectory?: string | undefined;
+  /** All programs are taken for this type, whatever their sections are called. */
+  readonly type?: 'xdp' | undefined;
+}
+
+/** A command as it is run: bpftool itself, or nsenter in front of it. */
+export interface CommandLine {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+/** `command` run in the network namespace at `netnsPath`; bpffs stays in sight, which `ip netns exec` hides. */
+export function inNetns(netnsPath: string | undefined, command: CommandLine): CommandLine {
+  if (netnsPath === undefined) return command;
+  const nsenter = requireTool('nsenter', 'install util-linux');
+  return { file: nsenter, args: [`--net=${netnsPath}`, '--', command.file, ...command.args] };
+}
+
+/** A shell that cannot raise the limit says so, and the command then says what became of it. */
+const RAISE_LIMIT = 'ulimit -l unlimited 2>/dev/null; exec "$@"';
+
+/**
+ * `command` without a limit on locked memory, where the kernel has one for maps and programs. bpftool
+ * raises it by itself for its other verbs, but 5.10 not for `iter pin` (src/iter.c).
+ */
+export function withLockedMemory(command: CommandLine): CommandLine {
+  if (!chargesLockedMemory()) return command;
+  const words = ['-c', RAISE_LIMIT, 'xdpwho', command.file, ...command.args];
+  return { file: requireTool('sh'), args: words };
+}
+
+/** `command` run in a mount namespace: see src/bench/private-bpffs.ts. */
+export function inMountNamespace(path: string | undefined, command: CommandLine): CommandLine {
+  if (path === undefined) return command;
+  const nsenter = requireTool('nsenter', 'install util-linux');
+  return { file: nsenter, args: [`--mount=${path}`, '--', command.file, ...command.args] };
+}
+
+/**
+ * A line of `batch`, or undefined where a word cannot be written in one: bpftool ends a line at `#`
+ * and parts it at white space and at either quote, with no escape (src/main.c do_batch, make_args).
+ */
+export function batchLine(words: readonly string[]): string | undefined {
+  const command = words.slice(words.findIndex((word) => !word.startsWith('-')));
+  if (command.some((word) => word === '' || /['"#\\\n]/.test(word))) return undefined;
+  return command.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
+}
