@@ -1,14 +1,16 @@
 # The only code that detaches a program or removes pins. It is part of the guard (guard.sh), which ends
 # attachments for the command, after a crash as on every other day, and of the agentless script.
-# It expects bpftool, nsenter and netns_directory. Everything else comes as an argument.
+# It expects bpftool, nsenter and netns_directory, and tells on descriptor 4 what it runs where `verbose` is
+# set. Everything else comes as an argument.
 
 # in_netns PATH COMMAND...: runs a command in a network namespace. Our own is not entered: that takes
 # CAP_SYS_ADMIN, and the rest does not.
 in_netns() {
   entered=$1
   shift
-  if [ "$entered" -ef /proc/self/ns/net ]; then "$@" </dev/null
-  else "$nsenter" --net="$entered" -- "$@" </dev/null; fi
+  [ "$entered" -ef /proc/self/ns/net ] || set -- "$nsenter" --net="$entered" -- "$@"
+  [ -z "${verbose-}" ] || echo "+ $*" >&4
+  "$@" </dev/null
 }
 
 # Reads the plain output of `net show`, and prints "TYPE ID DEVICE" for each XDP program. That output

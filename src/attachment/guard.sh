@@ -5,13 +5,15 @@
 #   detach        detached | nowhere | attached DEVICES, a tab, WHAT BPFTOOL SAID | failed WHY
 #   remove        removed | left
 #   remove all    removed | left: whatever is in the directory
+#   verbose       (none) from now on each command is told in a line that begins with `+`
 #   keep          (none) the guard ends, and the attachment stays
 #   leave         (none) as if the pipe had closed, but the process lives, and its folders stay
 #
 # TOKEN tells our directory from one that somebody made after us; without one, the directory is ours as
 # it is. HOME is the namespace, open as descriptor 3. Expects end.sh before it.
 bpftool=$1 nsenter=$2 netns_directory=$3 directory=$4 token=$5 scratch=$6 group=$7 own_group=$8
-home=/proc/self/fd/3 id=
+home=/proc/self/fd/3 id= verbose=
+exec 4>&1
 
 # A cgroup can only be removed when nobody is in it.
 leave() {
@@ -35,6 +37,7 @@ remove_ours() {
 echo ready
 while read -r word rest; do
   case $word in
+    verbose) verbose=yes ;;
     program) id=$rest ;;
     detach)
       if detach_program "$id" "$home"; then
@@ -52,6 +55,7 @@ while read -r word rest; do
 done
 
 exec >/dev/null 2>&1
+verbose=
 # In /tmp anybody may make a folder of such a name: only those of our own user are removed.
 if [ -n "$scratch" ]; then
   for folder in "$scratch"*; do

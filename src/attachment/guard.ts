@@ -9,6 +9,7 @@
  */
 import { rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { announceCommand, isObserved } from '../host/command-log.js';
 import {
   findTool,
   requireTool,
@@ -182,6 +183,7 @@ export class Guard {
       ...[sh, '-c', guardScript(), 'xdpwho-guard', bpftool, nsenter, NETNS_DIRECTORY],
       ...[pins.directory, token, scratchPrefix, group, home],
     ]);
+    if (isObserved()) companion.stdin.write('verbose\n');
     void companion.ended.then(() => this.#replace(performance.now() - startedMs));
     return companion;
   }
@@ -210,11 +212,15 @@ export function guardScript(): string {
   return `${packageText('attachment/end.sh')}${packageText('attachment/guard.sh')}`;
 }
 
-/** A guard that was started anew says that it is ready first. */
+/** A guard that was started anew says that it is ready first; a verbose one tells what it runs. */
 async function answerOf(companion: TalkingCompanion): Promise<string | undefined> {
-  let line = await companion.nextLine();
-  while (line === 'ready') line = await companion.nextLine();
-  return line;
+  for (;;) {
+    const line = await companion.nextLine();
+    if (line?.startsWith('+ ')) {
+      const [file = '', ...args] = line.slice(2).split(' ');
+      announceCommand(file, args);
+    } else if (line !== 'ready') return line;
+  }
 }
 
 /** What a promise gives, or undefined after so many milliseconds. */

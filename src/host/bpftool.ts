@@ -145,7 +145,8 @@ export class Bpftool {
     const { netnsPath, withoutMemoryLimit, ...callOptions } = options;
     const own = { file: this.path, args: bpftoolArguments.batch() };
     const command = withoutMemoryLimit === true ? withLockedMemory(own) : own;
-    const result = await this.#run(command, { ...callOptions, input }, netnsPath);
+    const announce = commands.map((args) => inNetns(netnsPath, { file: this.path, args }));
+    const result = await this.#run(command, { ...callOptions, input, announce }, netnsPath);
     const batch = batchOutputIn(result.exitCode === undefined ? '' : result.stdout);
     if (batch === undefined) throw this.#failure('batch', result);
     const { outputs, isEndDoubtful } = batch;

@@ -7,9 +7,14 @@ export type CommandListener = (file: string, args: readonly string[]) => void;
 const NAME = 'xdpwho:command';
 const COMMANDS = channel(NAME);
 
-/** For the module that runs them. */
+/** For those who run them. */
 export function announceCommand(file: string, args: readonly string[]): void {
   COMMANDS.publish(new StartedCommand(file, args));
+}
+
+/** Whether anybody listens. */
+export function isObserved(): boolean {
+  return COMMANDS.hasSubscribers;
 }
 
 /** Returns what ends the telling. */

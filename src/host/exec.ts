@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly keepOpen?: Writable | undefined;
   /** Written to the child's standard input. */
   readonly input?: string | undefined;
+  /** What `-v` tells in its place: the commands that the child runs, where it is a batch of them. */
+  readonly announce?: readonly { readonly file: string; readonly args: readonly string[] }[];
 }
 
 export interface RunResult {
@@ -62,7 +64,7 @@ export async function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  announceCommand(file, args);
+  for (const told of options.announce ?? [{ file, args }]) announceCommand(told.file, told.args);
   const result = await begun(file, () =>
     execa(file, args, {
       ...isolated(options.signal),

@@ -9,12 +9,7 @@ import type { AttachmentState } from '../attachment/record.js';
 import { replacementMode } from '../attachment/replace.js';
 import type { Target } from '../attachment/target.js';
 import { DEFAULT_BPFFS, isBpffs, mountCommand, pinsRoot } from '../host/bpffs.js';
-import {
-  bpftoolArguments,
-  type CommandLine,
-  inNetns,
-  withLockedMemory,
-} from '../host/bpftool-arguments.js';
+import { bpftoolArguments, type CommandLine, inNetns } from '../host/bpftool-arguments.js';
 import { findStaying } from './tracked.js';
 
 /** Stands for the temporary folder, whose name is not known before it is made. */
@@ -70,8 +65,8 @@ function planIterators(
   const chmod = (mode: string, ...paths: string[]) => ({ file: 'chmod', args: [mode, ...paths] });
   const root = pins.directory.replace(/\/[^/]*$/, '');
   return [
-    withLockedMemory(bpftool(pinIterator(object('sources'), sourcesFile, sourcesMap))),
-    withLockedMemory(bpftool(pinIterator(object('totals'), totalsFile, totalsMap))),
+    bpftool(pinIterator(object('sources'), sourcesFile, sourcesMap)),
+    bpftool(pinIterator(object('totals'), totalsFile, totalsMap)),
     chmod(fileMode.toString(8).padStart(4, '0'), sourcesFile, totalsFile),
     ...((fileMode & 0o077) === 0 ? [] : [chmod('0711', root, pins.directory)]),
   ];
