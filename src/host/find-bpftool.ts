@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { release } from 'node:os';
 import { XdpwhoError } from '../model/errors.js';
 import { quoteWord } from '../text/shell-words.js';
@@ -29,15 +29,31 @@ export interface BpftoolPlaces {
 }
 
 /**
- * A bpftool that works and is new enough. Ubuntu's /usr/sbin/bpftool is a script that looks for the
- * bpftool of the running kernel and fails when that one is not installed: then any other one that is
- * installed does. Rejects with `tool-missing` where there is none, or with what it failed of.
+ * The bpftool to use. Rejects with `tool-missing` where there is none, or with what it failed of. A
+ * program is not asked for its version: that costs a start for each command, and `explainFailure`
+ * asks after a failure. Only a script is, because it may be Ubuntu's, see examineBpftool.
  */
 export async function findBpftool(
   options: FindBpftoolOptions = {},
-  places?: BpftoolPlaces,
+  places: BpftoolPlaces = usualPlaces(),
 ): Promise<Bpftool> {
-  return (await examineBpftool(options, places)).bpftool;
+  const path = options.path ?? places.path;
+  if (path === undefined || !isExecutableFile(path) || isScript(path)) {
+    return (await examineBpftool(options, places)).bpftool;
+  }
+  if (options.path !== undefined) refuseExposed(options.path);
+  return new Bpftool({ path });
+}
+
+/** The error of a command that failed: another one where bpftool itself is too old, or does not work. */
+export async function explainFailure(bpftool: Bpftool, error: unknown): Promise<unknown> {
+  if (!(error instanceof BpftoolError) || error.code !== 'tool-failed') return error;
+  try {
+    await examine(bpftool.path, undefined);
+    return error;
+  } catch (cause) {
+    return cause;
+  }
 }
 
 interface ExaminedBpftool {
@@ -47,12 +63,18 @@ interface ExaminedBpftool {
   readonly wrapper: string | undefined;
 }
 
+function usualPlaces(): BpftoolPlaces {
+  return { path: findTool('bpftool'), kernelToolsDirectory: UBUNTU_TOOLS_DIRECTORY };
+}
+
+/**
+ * A bpftool that works and is new enough. Ubuntu's /usr/sbin/bpftool is a script that looks for the
+ * bpftool of the running kernel and fails when that one is not installed: then any other one that is
+ * installed does. Rejects with `tool-missing` where there is none, or with what it failed of.
+ */
 export async function examineBpftool(
   options: FindBpftoolOptions,
-  places: BpftoolPlaces = {
-    path: findTool('bpftool'),
-    kernelToolsDirectory: UBUNTU_TOOLS_DIRECTORY,
-  },
+  places: BpftoolPlaces = usualPlaces(),
 ): Promise<ExaminedBpftool> {
   const path = options.path ?? places.path ?? newestKernelTool(places.kernelToolsDirectory);
   if (path === undefined) {
@@ -88,7 +110,7 @@ function refuseExposed(path: string): void {
   });
 }
 
-export async function examine(path: string, wrapper: string | undefined): Promise<ExaminedBpftool> {
+async function examine(path: string, wrapper: string | undefined): Promise<ExaminedBpftool> {
   const version = await new Bpftool({ path, timeoutMs: VERSION_TIMEOUT_MS }).version();
   if (isOlder(version, OLDEST_BPFTOOL)) {
     const oldest = OLDEST_BPFTOOL.join('.');
@@ -108,11 +130,18 @@ function newestKernelTool(directory: string): string | undefined {
 }
 
 function isScript(path: string): boolean {
+  const beginning = Buffer.alloc(2);
   try {
-    return readFileSync(path).subarray(0, 2).toString() === '#!';
+    const file = openSync(path, 'r');
+    try {
+      readSync(file, beginning);
+    } finally {
+      closeSync(file);
+    }
   } catch {
     return false;
   }
+  return beginning.toString() === '#!';
 }
 
 /** Whether a dotted version is lower than `least`. False where it cannot be read as a version. */
