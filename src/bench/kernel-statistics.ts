@@ -12,7 +12,8 @@
  * - Somebody who sets it to 0 meanwhile spoils the measurement, and that is noticed.
  */
 import { readFileSync } from 'node:fs';
-import { type AnnouncedCompanion, requireTool, startAnnouncedCompanion } from '../host/exec.js';
+import { AtOurEnd } from '../host/at-our-end.js';
+import { requireTool } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
 export interface StatisticsFiles {
@@ -32,8 +33,7 @@ const SYSTEM_FILES: StatisticsFiles = {
  * says `ours` when the switch is to be put back. It says so before the switch is set: a shell that
  * is killed in between must not leave it on for ever.
  */
-const SCRIPT = `
-trap '' HUP INT QUIT TERM PIPE
+const SWITCH_ON = `
 switch=$1 users=$2
 exec 8>>"$users.lock" 9>>"$users" || exit 1
 flock 8 && flock -s 9 || exit 1
@@ -42,8 +42,9 @@ if [ "$(cat "$switch")" = 0 ]; then
   echo 1 >"$switch" || { : >"$users"; exit 1; }
 fi
 flock -u 8
-echo ready
-while read -r _; do :; done
+`;
+
+const PUT_BACK = `
 flock 8
 flock -u 9
 if flock -n 9 && [ "$(cat "$users")" = ours ]; then
@@ -57,11 +58,11 @@ export class RunTimeStatistics {
   /** Whether they were off. */
   readonly switchedOn: boolean;
   readonly #files: StatisticsFiles;
-  readonly #companion: AnnouncedCompanion;
+  readonly #keeper: AtOurEnd;
 
-  private constructor(files: StatisticsFiles, companion: AnnouncedCompanion, switchedOn: boolean) {
+  private constructor(files: StatisticsFiles, keeper: AtOurEnd, switchedOn: boolean) {
     this.#files = files;
-    this.#companion = companion;
+    this.#keeper = keeper;
     this.switchedOn = switchedOn;
   }
 
@@ -73,7 +74,7 @@ export class RunTimeStatistics {
 
   /** The shell that puts the switch back. */
   get pid(): number {
-    return this.#companion.pid;
+    return this.#keeper.pid;
   }
 
   /** Rejects when somebody has switched them off in the meantime. */
@@ -85,27 +86,27 @@ export class RunTimeStatistics {
   }
 
   async close(): Promise<void> {
-    await end(this.#companion);
+    await this.#keeper.finish();
     // What a shell that was killed should have done, another one does. With other users, neither does.
-    if (areOn(this.#files) && areToPutBack(this.#files)) await end(await startKeeper(this.#files));
+    if (areOn(this.#files) && areToPutBack(this.#files)) {
+      const next = await startKeeper(this.#files);
+      await next.finish();
+    }
   }
 }
 
-async function startKeeper(files: StatisticsFiles): Promise<AnnouncedCompanion> {
+function startKeeper(files: StatisticsFiles): Promise<AtOurEnd> {
   requireTool('flock', 'install util-linux');
-  const args = ['-c', SCRIPT, 'xdpwho-statistics', files.switch, files.users];
-  const companion = startAnnouncedCompanion(requireTool('sh'), args);
-  const line = await companion.firstLine;
-  if (line === 'ready') return companion;
-  await end(companion);
-  throw new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
-    hint: 'run it as root: sudo xdpwho bench --live ...',
+  return AtOurEnd.start({
+    name: 'xdpwho-statistics',
+    begin: SWITCH_ON,
+    atEnd: PUT_BACK,
+    args: [files.switch, files.users],
+    onFailure: (line) =>
+      new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
+        hint: 'run it as root: sudo xdpwho bench --live ...',
+      }),
   });
-}
-
-async function end({ stdin, ended }: AnnouncedCompanion): Promise<void> {
-  stdin.end();
-  await ended;
 }
 
 function areToPutBack({ users }: StatisticsFiles): boolean {

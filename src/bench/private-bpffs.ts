@@ -7,8 +7,9 @@
  * It covers /sys/fs/bpf, where libbpf pins the maps of an object that asks for pinning by name.
  */
 import { readdirSync, rmSync } from 'node:fs';
+import { AtOurEnd } from '../host/at-our-end.js';
 import { Bpftool } from '../host/bpftool.js';
-import { type AnnouncedCompanion, requireTool, startAnnouncedCompanion } from '../host/exec.js';
+import { requireTool } from '../host/exec.js';
 import { XdpwhoError } from '../model/errors.js';
 
 /** As processes in the namespace name it. */
@@ -17,24 +18,17 @@ const DIRECTORY = '/sys/fs/bpf';
 /** Of one command, which may run a slow program many times. */
 const TIME_LIMIT_MS = 120_000;
 
-const HOLD = `
-trap '' HUP INT QUIT TERM PIPE
-mount -t bpf bpf ${DIRECTORY} || exit 1
-echo ready
-while read -r _; do :; done
-`;
-
 /** Whoever opens it must close it. */
 export class PrivateBpffs {
   /** Where to pin, for `bpftool`. */
   readonly directory = DIRECTORY;
   /** Runs in the namespace. */
   readonly bpftool: Bpftool;
-  readonly #companion: AnnouncedCompanion;
+  readonly #holder: AtOurEnd;
 
-  private constructor(companion: AnnouncedCompanion, bpftool: Bpftool) {
-    this.#companion = companion;
-    const mountNamespacePath = `/proc/${companion.pid}/ns/mnt`;
+  private constructor(holder: AtOurEnd, bpftool: Bpftool) {
+    this.#holder = holder;
+    const mountNamespacePath = `/proc/${holder.pid}/ns/mnt`;
     this.bpftool = new Bpftool({
       path: bpftool.path,
       mountNamespacePath,
@@ -42,17 +36,18 @@ export class PrivateBpffs {
     });
   }
 
-  /** Rejects with `not-permitted` where a mount namespace cannot be had. */
+  /** Rejects with `not-permitted` where no mount namespace can be made. */
   static async open(bpftool: Bpftool): Promise<PrivateBpffs> {
-    const unshare = requireTool('unshare', 'install util-linux');
-    const shell = [requireTool('sh'), '-c', HOLD, 'xdpwho-bpffs'];
-    const companion = startAnnouncedCompanion(unshare, ['--mount', '--', ...shell]);
-    const line = await companion.firstLine;
-    if (line === 'ready') return new PrivateBpffs(companion, bpftool);
-    companion.stdin.end();
-    throw new XdpwhoError('not-permitted', `a private BPF file system: ${line}`, {
-      hint: 'run it as root: sudo xdpwho bench',
+    const holder = await AtOurEnd.start({
+      name: 'xdpwho-bpffs',
+      begin: `mount -t bpf bpf ${DIRECTORY} || exit 1`,
+      under: [requireTool('unshare', 'install util-linux'), '--mount', '--'],
+      onFailure: (line) =>
+        new XdpwhoError('not-permitted', `a private BPF file system: ${line}`, {
+          hint: 'run it as root: sudo xdpwho bench',
+        }),
     });
+    return new PrivateBpffs(holder, bpftool);
   }
 
   /** Names in a directory of it, given below `directory`. */
@@ -66,12 +61,11 @@ export class PrivateBpffs {
   }
 
   async close(): Promise<void> {
-    this.#companion.stdin.end();
-    await this.#companion.ended;
+    await this.#holder.finish();
   }
 
   /** The path by which another mount namespace reaches it (proc(5)). */
   #outside(name: string): string {
-    return `/proc/${this.#companion.pid}/root${DIRECTORY}/${name}`;
+    return `/proc/${this.#holder.pid}/root${DIRECTORY}/${name}`;
   }
 }

@@ -126,37 +126,48 @@ export function runStreaming(
   return { stdout: subprocess.stdout, ended };
 }
 
-/** A child that is to outlive us: its standard input is the only thing that ties it to us. */
-export interface Companion {
+/** A child that outlives us. Only its standard input ties it to us. */
+export interface AnnouncedCompanion {
   readonly pid: number;
   readonly stdin: Writable;
   /** Settles when it has ended; never rejects. */
   readonly ended: Promise<void>;
-}
-
-/** Starts a child in a session of its own that our end does not end. It sees our end as the end of its input. */
-export function startCompanion(file: string, args: readonly string[]): Companion {
-  const start = () => execa(file, args, { ...tiedByInput(), stdout: 'ignore' });
-  return companionOf(file, begun(file, start));
-}
-
-/** A companion that says a line when it is ready. */
-export interface AnnouncedCompanion extends Companion {
-  /** That line, or what it says of its failure; empty when it ends without a word. Never rejects. */
+  /** The line that says that it is ready, or the first line of its failure; empty if it ends silently. Never rejects. */
   readonly firstLine: Promise<string>;
 }
 
-/** Starts a companion that prints one line when it is ready, and nothing after that. */
+/**
+ * Starts a child in a session of its own, which prints one line when it is ready, and nothing after
+ * that. Our end does not end it: it sees our end as the end of its input.
+ */
 export function startAnnouncedCompanion(file: string, args: readonly string[]): AnnouncedCompanion {
   const subprocess = begun(file, () =>
-    execa(file, args, { ...tiedByInput(), stdout: 'pipe', stderr: 'pipe', all: true }),
+    execa(file, args, {
+      ...isolated(undefined),
+      reject: false,
+      cleanup: false,
+      buffer: false,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      all: true,
+    }),
   );
+  // The child may end while we write to it. `ended` tells of that.
+  subprocess.stdin.on('error', () => {});
+  if (subprocess.pid === undefined) {
+    throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
+  }
   const lines = createInterface({ input: subprocess.all });
   const firstLine = Promise.race([
     once(lines, 'line').then(([line]) => String(line)),
     once(lines, 'close').then(() => ''),
   ]);
-  return { ...companionOf(file, subprocess), firstLine };
+  const ended = subprocess.then(
+    () => undefined,
+    () => undefined,
+  );
+  return { pid: subprocess.pid, stdin: subprocess.stdin, ended, firstLine };
 }
 
 /** Out of descriptors, Node gives a child without streams, and execa fails of that. */
@@ -169,41 +180,6 @@ function begun<T>(file: string, start: () => T): T {
       cause,
     });
   }
-}
-
-function tiedByInput() {
-  return {
-    ...isolated(undefined),
-    reject: false,
-    cleanup: false,
-    buffer: false,
-    stdin: 'pipe',
-    stderr: 'ignore',
-  } as const;
-}
-
-function companionOf(
-  file: string,
-  subprocess: {
-    readonly pid?: number | undefined;
-    readonly stdin: Writable;
-  } & PromiseLike<unknown>,
-): Companion {
-  // Its end while we write is no news: `ended` tells.
-  subprocess.stdin.on('error', () => {});
-  if (subprocess.pid === undefined) {
-    throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
-  }
-  return {
-    pid: subprocess.pid,
-    stdin: subprocess.stdin,
-    ended: Promise.resolve(
-      subprocess.then(
-        () => undefined,
-        () => undefined,
-      ),
-    ),
-  };
 }
 
 /** The absolute path of a tool in the fixed directories, or undefined. */

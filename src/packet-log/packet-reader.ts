@@ -10,8 +10,8 @@ import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPlace } from '../attachment/reader-pins.js';
 import type { LogState } from '../attachment/record.js';
 import { makeScratch } from '../attachment/scratch.js';
+import { AtOurEnd } from '../host/at-our-end.js';
 import { BpftoolError } from '../host/bpftool.js';
-import { type Companion, requireTool, startCompanion } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from '../objects/layout.js';
@@ -62,7 +62,7 @@ export class PacketReader {
   /** Of a reader by dump. */
   readonly #cursors: Cursors = new Map();
   #pin: string | undefined;
-  #remover: Companion | undefined;
+  #remover: AtOurEnd | undefined;
   /** What had been counted when this reader began. */
   #base: LogAccount | undefined;
   #lost = 0;
@@ -125,8 +125,7 @@ export class PacketReader {
 
   async close(): Promise<void> {
     if (this.#pin !== undefined) rmSync(this.#pin, { force: true });
-    this.#remover?.stdin.end();
-    await this.#remover?.ended;
+    await this.#remover?.finish();
   }
 
   #accountOf({ heads }: Pass): LogAccount {
@@ -164,8 +163,12 @@ export class PacketReader {
         scratch,
       );
       const pin = makeReaderPlace(pins);
-      this.#remover = startCompanion(requireTool('sh'), ['-c', REMOVER, 'xdpwho-reader', pin]);
-      const { stdin: keepOpen } = this.#remover;
+      this.#remover = await AtOurEnd.start({
+        name: 'xdpwho-reader',
+        atEnd: 'rm -f "$1"',
+        args: [pin],
+      });
+      const { keepOpen } = this.#remover;
       await bpftool.pinIterator(object, pin, pins.packetsMap, { keepOpen });
       this.#pin = pin;
     } catch (error) {
@@ -230,10 +233,3 @@ export class PacketReader {
     });
   }
 }
-
-/** Removes a reader's pin when the reader dies: see src/attachment/guard.ts. */
-const REMOVER = `
-trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
-while read -r _; do :; done
-rm -f "$1"
-`;

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { requireTool, startCompanion } from '../../src/host/exec.js';
+import { AtOurEnd } from '../../src/host/at-our-end.js';
+import { requireTool } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { arpFrame, udpFrame } from '../../src/model/frames.js';
 import { numberIn, propertyOf, stringIn } from '../../src/model/json-values.js';
@@ -247,19 +248,15 @@ programs.run();
 
 const live = suite('bench --live', WHY_NOT);
 /** Held while a test expects the switch to be on or off: other copies of this file may run. */
-let turn: ReturnType<typeof startCompanion>;
+let turn: AtOurEnd;
 
 live.before(async () => {
   lab = await Lab.create();
-  const marker = `${lab.scratch}/turn`;
-  const wait = `: >"$1"; while read -r _; do :; done`;
-  const shell = [requireTool('sh'), '-c', wait, 'xdpwho-test', marker];
-  turn = startCompanion(requireTool('flock'), ['/run/xdpwho-test-statistics', ...shell]);
-  await lab.until(() => existsSync(marker), 'our turn', 120_000);
+  const under = [requireTool('flock'), '/run/xdpwho-test-statistics'];
+  turn = await AtOurEnd.start({ name: 'xdpwho-test', under });
 });
 live.after(async () => {
-  turn.stdin.end();
-  await turn.ended;
+  await turn.finish();
   await lab.close();
 });
 

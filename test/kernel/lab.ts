@@ -11,9 +11,10 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { SessionContext } from '../../src/attachment/context.js';
+import { type SendOptions, Stage } from '../../src/demo/stage.js';
+import { AtOurEnd } from '../../src/host/at-our-end.js';
 import { Bpftool } from '../../src/host/bpftool.js';
-import { requireTool, startCompanion } from '../../src/host/exec.js';
-import { showLinks } from '../../src/host/interfaces.js';
+import { requireTool } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
@@ -24,23 +25,10 @@ export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url)
 /** Why tests on the kernel cannot run here, or undefined. For test/suite.ts. */
 export const WHY_NOT = process.getuid?.() === 0 ? undefined : 'needs root';
 
-/** A veth's receive ring holds 256 frames, and nothing drains it during one `prog run`. */
-const MAX_BURST = 128;
-
-const NO_BRIDGE_FILTERS = `
-for each in /proc/sys/net/bridge/bridge-nf-call-*; do
-  [ ! -e "$each" ] || echo 0 >"$each"
-done
-`;
-
-const TAKE_DOWN = `
-trap '' HUP INT QUIT TERM PIPE
-while read -r _; do :; done
-ip netns del "$1-tx"
-ip netns del "$1-rx"
-umount "$2"
-rmdir "$2"
-rm -rf "$3"
+const REMOVE = `
+umount -l "$1"
+rmdir "$1"
+rm -rf "$2"
 `;
 
 export interface LabOptions {
@@ -49,15 +37,14 @@ export interface LabOptions {
   /** Name of the receiving interface; default eth0. */
   readonly device?: string;
   /**
-   * With a bridge on either side. The sender's removes the mark of what a BPF program has sent: the
-   * kernel's generic hook leaves out packets with that mark (net/core/dev.c, do_xdp_generic). The
-   * receiver's is the stack that frames are delivered to, and counts them.
+   * With a bridge on either side: the sender's as in StageOptions, and the receiver's to count the
+   * frames that are delivered to the kernel's stack.
    */
   readonly bridged?: boolean;
 }
 
-/** The name of the process that takes a lab down, for `ps`. */
-const REMOVER = 'xdpwho-test';
+/** The shells that take a lab down, as `ps` shows them. */
+const REMOVERS = ['xdpwho-test', 'xdpwho-stage'];
 
 let labs = 0;
 
@@ -71,86 +58,75 @@ export class Lab {
   readonly scratch: string;
   readonly bpftool: Bpftool;
   readonly context: SessionContext;
-  readonly #remover: ReturnType<typeof startCompanion>;
-  #ifindex = 0;
-  #loaded = new Map<string, string>();
+  readonly #stage: Stage;
+  readonly #remover: AtOurEnd;
+  /** The end of the receiver's bridge that frames are delivered to, with the option `bridged`. */
+  readonly #delivered: string;
   readonly #started: Started[] = [];
 
-  private constructor(device: string) {
-    const name = `xw${process.pid}-${++labs}`;
-    this.sender = `${name}-tx`;
-    this.netns = `${name}-rx`;
-    this.device = device;
-    this.bpffs = mkdtempSync('/tmp/xdpwho-bpffs-');
-    this.scratch = mkdtempSync('/tmp/xdpwho-test-');
-    this.bpftool = new Bpftool({ path: requireTool('bpftool') });
-    this.context = { bpftool: this.bpftool, objectsDirectory: OBJECTS_DIRECTORY };
-    const args = ['-c', TAKE_DOWN, REMOVER, name, this.bpffs, this.scratch];
-    this.#remover = startCompanion(requireTool('sh'), args);
+  private constructor(
+    places: { device: string; bpffs: string; scratch: string; delivered: string },
+    context: SessionContext,
+    stage: Stage,
+    remover: AtOurEnd,
+  ) {
+    this.sender = stage.sender;
+    this.netns = stage.receiver;
+    this.device = places.device;
+    this.bpffs = places.bpffs;
+    this.scratch = places.scratch;
+    this.bpftool = context.bpftool;
+    this.context = context;
+    this.#stage = stage;
+    this.#remover = remover;
+    this.#delivered = places.delivered;
   }
 
   static async create(options: LabOptions = {}): Promise<Lab> {
-    const lab = new Lab(options.device ?? 'eth0');
+    const { device = 'eth0', mtu = 1500, bridged = false } = options;
+    const bpftool = new Bpftool({ path: requireTool('bpftool') });
+    const context = { bpftool, objectsDirectory: OBJECTS_DIRECTORY };
+    const bpffs = mkdtempSync('/tmp/xdpwho-bpffs-');
+    const scratch = mkdtempSync('/tmp/xdpwho-test-');
+    const remover = await AtOurEnd.start({
+      name: 'xdpwho-test',
+      atEnd: REMOVE,
+      args: [bpffs, scratch],
+    });
     try {
-      await lab.#build(options.mtu ?? 1500, options.bridged ?? false);
-      return lab;
+      await execa('mount', ['-t', 'bpf', 'bpf', bpffs]);
+      const name = `xw${process.pid}-${++labs}`;
+      const pins = `${bpffs}/stage`;
+      const options = { name, device, mtu, pins, scratch: `${scratch}/stage`, bridged };
+      mkdirSync(options.scratch);
+      const stage = await Stage.build(context, options);
+      try {
+        const delivered = bridged ? await stage.addBridge(stage.receiver, device, mtu) : '';
+        return new Lab({ device, bpffs, scratch, delivered }, context, stage, remover);
+      } catch (error) {
+        await stage.takeDown();
+        throw error;
+      }
     } catch (error) {
-      await lab.close();
+      await remover.finish();
       throw error;
     }
-  }
-
-  async #build(mtu: number, bridged: boolean): Promise<void> {
-    await execa('mount', ['-t', 'bpf', 'bpf', this.bpffs]);
-    for (const netns of [this.sender, this.netns]) await execa('ip', ['netns', 'add', netns]);
-    await this.addVeth('eth0', this.device, mtu);
-    if (bridged) {
-      await this.#addBridge(this.sender, 'eth0', mtu);
-      await this.#addBridge(this.netns, this.device, mtu);
-    }
-    this.#ifindex = await this.ifindex(bridged ? 'way0' : 'eth0');
-  }
-
-  /**
-   * A bridge between `device` of this namespace and a veth of its own: what is sent out of `way0`
-   * comes out of `device`, and what the kernel's stack gets from `device` comes out of `way0`.
-   */
-  async #addBridge(netns: string, device: string, mtu: number): Promise<void> {
-    const ip = (...args: string[]) => this.ip(netns, args);
-    await ip('link', 'add', 'bridge0', 'type', 'bridge', 'mcast_snooping', '0');
-    await ip('link', 'add', 'way0', 'type', 'veth', 'peer', 'name', 'way1');
-    for (const name of ['bridge0', 'way0', 'way1']) {
-      await ip('link', 'set', 'dev', name, 'mtu', String(mtu), 'arp', 'off', 'addrgenmode', 'none');
-    }
-    for (const name of ['way1', device]) await ip('link', 'set', 'dev', name, 'master', 'bridge0');
-    for (const name of ['bridge0', 'way0', 'way1']) await ip('link', 'set', 'dev', name, 'up');
-    // Where br_netfilter is loaded, the bridge drops what is no whole IP packet.
-    await execa('ip', ['netns', 'exec', netns, 'sh', '-c', NO_BRIDGE_FILTERS]);
   }
 
   /** How many frames the stack has got from `device`; with the option `bridged`. */
   async countDelivered(): Promise<number> {
     const links: unknown = JSON.parse(
-      await this.ip(this.netns, ['-s', '-j', 'link', 'show', 'dev', 'way0']),
+      await this.ip(this.netns, ['-s', '-j', 'link', 'show', 'dev', this.#delivered]),
     );
     const link: unknown = Array.isArray(links) ? links[0] : undefined;
     const packets = propertyOf(propertyOf(propertyOf(link, 'stats64'), 'rx'), 'packets');
-    if (typeof packets !== 'number') throw new Error('way0: no count of packets');
+    if (typeof packets !== 'number') throw new Error(`${this.#delivered}: no count of packets`);
     return packets;
   }
 
   /** A veth with its ends in the two namespaces, up, without addresses, so that the kernel itself sends nothing. */
-  async addVeth(senderDevice: string, device: string, mtu = 1500): Promise<void> {
-    const ends = ['name', senderDevice, 'netns', this.sender, 'mtu', String(mtu), 'type', 'veth'];
-    const peer = ['peer', 'name', device, 'netns', this.netns, 'mtu', String(mtu)];
-    await execa('ip', ['link', 'add', ...ends, ...peer]);
-    for (const [netns, name] of [
-      [this.sender, senderDevice],
-      [this.netns, device],
-    ] as const) {
-      await this.ip(netns, ['link', 'set', 'dev', name, 'arp', 'off', 'addrgenmode', 'none']);
-      await this.ip(netns, ['link', 'set', 'dev', name, 'up']);
-    }
+  async addVeth(senderDevice: string, device: string, mtu?: number): Promise<void> {
+    await this.#stage.addVeth(senderDevice, device, mtu);
   }
 
   async ip(netns: string, args: readonly string[]): Promise<string> {
@@ -159,43 +135,12 @@ export class Lab {
 
   /** Index of an interface of the sending namespace. */
   async ifindex(device: string): Promise<number> {
-    const [link] = await showLinks(resolveNetns(this.sender), device);
-    if (link === undefined) throw new Error(`${device}: not in ${this.sender}`);
-    return link.ifindex;
+    return this.#stage.ifindex(device);
   }
 
-  /**
-   * Sends `count` copies of a frame. With `sources`, the low 32 bits of the source take `sources`
-   * consecutive values in turn. `length` is for what `prog run` itself does not take: frames of less
-   * than 15 bytes or more than a page.
-   */
-  async send(
-    frame: Uint8Array,
-    count: number,
-    options: { sources?: number; length?: number; ifindex?: number } = {},
-  ): Promise<void> {
-    const pin = await this.#loadSender(options);
-    const file = `${this.scratch}/frame`;
-    writeFileSync(file, frame);
-    for (let left = count; left > 0; left -= MAX_BURST) {
-      const burst = Math.min(left, MAX_BURST);
-      await this.bpftool.runProgram(pin, file, burst, resolveNetns(this.sender).path);
-    }
-  }
-
-  async #loadSender(options: { sources?: number; length?: number; ifindex?: number }) {
-    const { sources = 1, length = 0, ifindex = this.#ifindex } = options;
-    const key = `${sources}-${length}-${ifindex}`;
-    const known = this.#loaded.get(key);
-    if (known !== undefined) return known;
-    const constants = { ifindex, source_count: sources, frame_length: length };
-    const files = new ObjectFiles(OBJECTS_DIRECTORY);
-    const object = files.writePatched('sender', { constants }, this.scratch);
-    const pin = `${this.bpffs}/sender-${key}`;
-    mkdirSync(`${pin}-maps`);
-    await this.bpftool.loadClassifier(object, pin, `${pin}-maps`);
-    this.#loaded.set(key, pin);
-    return pin;
+  /** Sends `count` copies of a frame. */
+  async send(frame: Uint8Array, count: number, options: SendOptions = {}): Promise<void> {
+    await this.#stage.send(frame, count, options);
   }
 
   /** Runs the command to its end, in this lab's namespace and bpffs. Never rejects. */
@@ -301,7 +246,9 @@ export class Lab {
     const { stdout } = await execa('ps', ['-eo', 'pid,args'], { maxBuffer: 1e8 });
     const processes = stdout
       .split('\n')
-      .filter((line) => line.includes(this.bpffs) && !line.includes(` ${REMOVER} `));
+      .filter(
+        (line) => line.includes(this.bpffs) && !REMOVERS.some((name) => line.includes(` ${name} `)),
+      );
     const folders = ['/run', tmpdir()].flatMap((root) =>
       readdirSync(root)
         .filter((name) => this.#started.some(({ pid }) => name.startsWith(`xdpwho-${pid}-`)))
@@ -331,9 +278,8 @@ export class Lab {
   async close(): Promise<void> {
     for (const started of this.#started) started.child.kill('SIGKILL');
     await Promise.all(this.#started.map((started) => started.ended()));
-    this.#remover.stdin.end();
-    await this.#remover.ended;
-    rmSync(this.scratch, { recursive: true, force: true });
+    await this.#stage.takeDown();
+    await this.#remover.finish();
   }
 }
 
@@ -358,15 +304,15 @@ export interface RunCliOptions {
 export class MountNamespace {
   /** For RunCliOptions. */
   readonly under: readonly string[];
-  readonly #child: ChildProcess;
+  readonly #holder: AtOurEnd;
 
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-    this.under = ['nsenter', `--mount=/proc/${child.pid}/ns/mnt`, '--'];
+  private constructor(holder: AtOurEnd) {
+    this.#holder = holder;
+    this.under = ['nsenter', `--mount=/proc/${holder.pid}/ns/mnt`, '--'];
   }
 
   static async create(bpffs: readonly string[] = []): Promise<MountNamespace> {
-    const script = `
+    const begin = `
 set -e
 keep=" $* "
 while read -r _ at type _; do
@@ -376,18 +322,14 @@ done <<MOUNTS
 $(cat /proc/mounts)
 MOUNTS
 mount -t bpf -o mode=0700 bpf /sys/fs/bpf
-echo ready
-while read -r _; do :; done
 `;
-    const args = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', ...bpffs];
-    const child = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data');
-    return new MountNamespace(child);
+    const under = [requireTool('unshare'), '--mount', '--propagation', 'private', '--'];
+    const name = 'xdpwho-test-mounts';
+    return new MountNamespace(await AtOurEnd.start({ name, begin, args: bpffs, under }));
   }
 
   async close(): Promise<void> {
-    this.#child.stdin?.end();
-    if (this.#child.exitCode === null) await once(this.#child, 'close');
+    await this.#holder.finish();
   }
 }
 
