@@ -17,7 +17,7 @@ export const COST = {
 
 export const LIVE_COST = {
   interface: 'eth0',
-  mode: 'native',
+  mode: 'native' as const,
   program: 'xdpwho',
   program_id: 7,
   seconds: 10,
