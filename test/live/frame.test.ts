@@ -10,7 +10,7 @@ const view = suite('the live view');
 
 view('has a header, a line for each source and the keys', () => {
   const live = model();
-  live.cost(1.26, new Map([['eth0', 46.6]]));
+  live.setCosts(1.26, new Map([['eth0', 46.6]]));
   assert.equal(lines(live), [
     'eth0 native  100 pkt/s  80000 bit/s  4 sources  table 0.4%  47 ns/packet',
     '1000 packets: 1000 IPv4; 100000 bytes',
@@ -25,10 +25,10 @@ view('has a header, a line for each source and the keys', () => {
 
 view('says what it costs where there is room', () => {
   const live = model();
-  live.cost(1.26, new Map([['eth0', 46.6]]));
+  live.setCosts(1.26, new Map([['eth0', 46.6]]));
   assert.match(lines(live, { width: 100 })[0] ?? '', / {2}47 ns\/packet {2}own CPU 1\.3%$/);
   const unmeasured = model();
-  unmeasured.cost(0.01, new Map());
+  unmeasured.setCosts(0.01, new Map());
   assert.match(lines(unmeasured, { width: 100 })[0] ?? '', / {2}table 0\.4% {2}own CPU <0\.1%$/);
 });
 
@@ -106,9 +106,9 @@ view('has a line for each interface and a column that names it', () => {
 
 view('says that nothing has come yet', () => {
   const live = new LiveModel({ sort: 'packets', top: 0, nameOf: () => undefined });
-  live.attached('eth0', 'generic', 1000);
+  live.addInterface('eth0', 'generic', 1000);
   assert.equal(lines(live).slice(0, 1), ['eth0 generic  no reading yet']);
-  live.read([reading([])], 0);
+  live.setReadings([reading([])], 0);
   assert.equal(lines(live).slice(1, 3), ['no packets yet', 'no packets yet']);
 });
 
@@ -128,10 +128,10 @@ view('uses no escape sequence without colour, and the codes that the terminal ha
 
 view('shows names and messages of others without their control characters', () => {
   const live = new LiveModel({ sort: 'packets', top: 0, nameOf: () => 'a\x1b[2Jb' });
-  live.attached('eth0', 'native', 10);
-  live.read([reading(FOUR)], 0);
+  live.addInterface('eth0', 'native', 10);
+  live.setReadings([reading(FOUR)], 0);
   press(live, ['r']);
-  live.tell('eth0: x\x07');
+  live.showMessage('eth0: x\x07');
   const text = lines(live, { width: 200 }).join('\n');
   assert.ok(text.includes('a\\x1b[2Jb') && text.includes('x\\x07'));
   assert.not.ok(text.includes('\x1b') || text.includes('\x07'));

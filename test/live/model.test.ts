@@ -53,7 +53,7 @@ keys('g sums by prefix: rates, counts, the shortest idle time, the minute', () =
 
 keys('p freezes what is shown, and goes on counting', () => {
   const live = press(model(), ['p']);
-  live.read([reading([source('203.0.113.1', 5)])], 4000);
+  live.setReadings([reading([source('203.0.113.1', 5)])], 4000);
   assert.is(order(live).length, 4);
   assert.equal(live.frame(9).rows[0]?.minute.slice(-3), [60, 60, 60]);
   assert.ok(lines(live)[0]?.startsWith('PAUSED  eth0'));
@@ -80,8 +80,8 @@ keys('/ takes a prefix, or a part of an address, as it is typed', () => {
 
 keys('a letter that is typed into the filter is no command', () => {
   const live = press(model(), ['/', 'q', 's', 'p', '?']);
-  const { filter, sort, paused, help } = live.frame(9);
-  assert.equal([filter, sort, paused, help], ['qsp?', 'packets', false, false]);
+  const { filter, sort, paused, showsHelp } = live.frame(9);
+  assert.equal([filter, sort, paused, showsHelp], ['qsp?', 'packets', false, false]);
 });
 
 keys('r shows names, which the filter then looks at too', () => {
@@ -104,7 +104,7 @@ keys('? is a page of help that any key leaves, q included', () => {
     assert.ok(text.includes(key), key);
   }
   press(live, ['q']);
-  assert.is(live.frame(9).help, false);
+  assert.is(live.frame(9).showsHelp, false);
 });
 
 keys('q is the end, and other keys are nothing', () => {
@@ -114,7 +114,7 @@ keys('q is the end, and other keys are nothing', () => {
 
 keys('a message stays until the next key', () => {
   const live = model();
-  live.tell('eth0: the interface is called lan0 now');
+  live.showMessage('eth0: the interface is called lan0 now');
   assert.is(lines(live)[1], 'eth0: the interface is called lan0 now');
   press(live, ['x']);
   assert.not.match(lines(live)[1] ?? '', /lan0/);
