@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert';
-import { measureOffsetUs, WallClock } from '../../src/packet-log/utc-offset.js';
+import { measureOffsetUs, UtcOffset } from '../../src/packet-log/utc-offset.js';
 import { suite } from '../suite.js';
 
-const clock = suite('WallClock');
+const clock = suite('UtcOffset');
 
 /** Clocks that move on by `stepNs` with each look, and can be set. */
 class TestClocks {
@@ -38,22 +38,22 @@ clock('measures the offset far better than a millisecond', () => {
 
 clock('measures again after a while, and when the time was set', () => {
   const clocks = new TestClocks();
-  const wall = new WallClock(clocks);
-  assert.ok(Math.abs(wall.offsetUs() - clocks.offsetUs) < 10);
+  const offset = new UtcOffset(clocks);
+  assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);
   // Too little to be noticed at once.
   clocks.utcNs += 1_000_000n;
   clocks.pass(20_000_000_000n);
-  assert.ok(Math.abs(wall.offsetUs() - clocks.offsetUs) < 10);
+  assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);
   clocks.utcNs -= 3_600_000_000_000n;
-  assert.ok(Math.abs(wall.offsetUs() - clocks.offsetUs) < 10);
+  assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);
   clocks.utcNs += 5_000_000n;
-  assert.ok(Math.abs(wall.offsetUs() - clocks.offsetUs) < 10);
+  assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);
 });
 
 clock('agrees with the real clocks within a millisecond', () => {
-  const wall = new WallClock();
+  const offset = new UtcOffset();
   const before = Date.now();
-  const nowUs = Number(process.hrtime.bigint()) / 1000 + wall.offsetUs();
+  const nowUs = Number(process.hrtime.bigint()) / 1000 + offset.currentUs();
   const after = Date.now();
   assert.ok(nowUs >= before * 1000 - 1000 && nowUs <= after * 1000 + 2000);
 });
