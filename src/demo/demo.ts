@@ -1,7 +1,7 @@
 /**
- * The main job on traffic of its own: two throw-away network namespaces with a veth between them,
- * frames that a BPF program on one end sends (`bpftool prog run`, so with nothing to install), and
- * a count on the other end that must come out exactly. No frame leaves the two namespaces.
+ * Shows xdpwho on traffic of its own: a BPF program sends frames through a veth (with
+ * `bpftool prog run`, so nothing need be installed), and `watch` counts them at the other end. Every
+ * count must be exact.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SessionContext } from '../attachment/context.js';
@@ -20,9 +20,9 @@ export interface DemoOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One line of the demo's account. */
+/** One line of the result. */
 export interface DemoCount {
-  /** An address, or the class of frames without one. */
+  /** A source address, or a class of frames that have none. */
   readonly what: string;
   readonly note: string;
   readonly sent: bigint;
@@ -34,7 +34,7 @@ export type DemoEvent =
   | { readonly kind: 'sending'; readonly frames: number; readonly sources: number }
   | { readonly kind: 'result'; readonly exact: boolean; readonly counts: readonly DemoCount[] };
 
-/** How often the whole plan is sent, and how far apart. */
+/** All flows are sent this many times, with this pause. */
 const ROUNDS = 12;
 const ROUND_PAUSE_MS = 250;
 const INTERVAL_MS = 1000;
@@ -69,8 +69,8 @@ const BURSTS: readonly { readonly frame: Uint8Array; readonly frames: number }[]
 const FRAMES_PER_ROUND = BURSTS.reduce((sum, { frames }) => sum + frames, 0);
 
 /**
- * Yields what `watch` yields, and at the end the result: what was sent beside what was counted.
- * However it ends, the namespaces and everything in them go.
+ * Yields the events of `watch`, and at the end the result. The namespaces and everything in them are
+ * removed, whatever ends the demo.
  */
 export async function* demo(
   context: SessionContext,
@@ -103,7 +103,7 @@ export async function* demo(
             await sleep(ROUND_PAUSE_MS);
           }
         })().finally(ending.end);
-        // Looked at below; until then it must not count as unhandled.
+        // It is awaited below. Until then Node must not treat a failure as unhandled.
         sending.catch(() => {});
       }
       if (event.kind === 'readings' && event.final) final = event.readings;
@@ -115,24 +115,29 @@ export async function* demo(
   }
   if (options.signal?.aborted === true) return;
   const counts = account(final, BigInt(rounds));
-  yield { kind: 'result', exact: counts.every((each) => each.sent === each.counted), counts };
+  yield { kind: 'result', exact: counts.every(({ sent, counted }) => sent === counted), counts };
 }
 
-/** What was sent beside what was counted: every flow, every class, and whatever nobody sent. */
+/** Compares what was sent with what was counted: each flow, each class, and sources that we did not send. */
 function account(readings: readonly Reading[], rounds: bigint): DemoCount[] {
   const reading = readings[0];
-  const found = new Map(reading?.sources.map((each) => [each.source, each.packets]) ?? []);
+  const found = new Map(reading?.sources.map(({ source, packets }) => [source, packets]) ?? []);
   const flows = FLOWS.map((flow) => ({
     what: flow.source,
     note: flow.note,
     sent: BigInt(flow.frames) * rounds,
     counted: found.get(flow.source) ?? 0n,
   }));
-  const known = new Set(FLOWS.map((flow) => flow.source));
-  const strangers = [...found].filter(([source]) => !known.has(source));
+  const sentSources = new Set(FLOWS.map((flow) => flow.source));
+  const unexpected = [...found].filter(([source]) => !sentSources.has(source));
   return [
     ...flows,
-    ...strangers.map(([what, counted]) => ({ what, note: 'nobody sent these', sent: 0n, counted })),
+    ...unexpected.map(([what, counted]) => ({
+      what,
+      note: 'nobody sent these',
+      sent: 0n,
+      counted,
+    })),
     {
       what: 'other',
       note: 'ARP',
@@ -154,7 +159,7 @@ function account(readings: readonly Reading[], rounds: bigint): DemoCount[] {
   ];
 }
 
-/** Builds the stage and loads the sender, so that what fails does so before anything is attached. */
+/** Builds the stage and loads the sender, so that failures come before anything is attached. */
 async function buildStage(context: SessionContext, bridged: boolean): Promise<Stage> {
   const name = `xdpwho-demo-${process.pid}`;
   const stage = await Stage.build(context, {
