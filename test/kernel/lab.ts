@@ -1,7 +1,7 @@
 /**
- * A place for tests on the real kernel: two network namespaces with a veth between them, a bpffs of
- * its own, a sender that gives exact numbers of frames, and the command as a user runs it. Everything
- * goes at `close`, and also when the test's process dies.
+ * What tests on the real kernel need: the demo's stage (two network namespaces with a veth, and a
+ * sender of exact numbers of frames), a bpffs of its own, and the command as a user runs it.
+ * Everything is removed at `close`, and also when the process of the test dies.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,13 +32,13 @@ rm -rf "$2"
 `;
 
 export interface LabOptions {
-  /** Of both ends; default 1500. */
+  /** The MTU of both ends of the veth. Default: 1500. */
   readonly mtu?: number;
-  /** Name of the receiving interface; default eth0. */
+  /** The name of the receiving interface. Default: eth0. */
   readonly device?: string;
   /**
-   * With a bridge on either side: the sender's as in StageOptions, and the receiver's to count the
-   * frames that are delivered to the kernel's stack.
+   * Adds a bridge on both sides: the sender's is that of StageOptions, and the receiver's counts the
+   * frames that the kernel's stack gets.
    */
   readonly bridged?: boolean;
 }
@@ -49,7 +49,7 @@ const REMOVERS = ['xdpwho-test', 'xdpwho-stage'];
 let labs = 0;
 
 export class Lab {
-  /** Names of the sending and the receiving namespace. */
+  /** The names of the sending and the receiving namespace. */
   readonly sender: string;
   readonly netns: string;
   /** The interface in the receiving namespace. */
@@ -60,7 +60,7 @@ export class Lab {
   readonly context: SessionContext;
   readonly #stage: Stage;
   readonly #remover: AtOurEnd;
-  /** The end of the receiver's bridge that frames are delivered to, with the option `bridged`. */
+  /** With `bridged`: the interface behind the receiver's bridge. */
   readonly #delivered: string;
   readonly #started: Started[] = [];
 
@@ -113,7 +113,7 @@ export class Lab {
     }
   }
 
-  /** How many frames the stack has got from `device`; with the option `bridged`. */
+  /** The number of frames that the stack has got from `device`. Only with `bridged`. */
   async countDelivered(): Promise<number> {
     const links: unknown = JSON.parse(
       await this.ip(this.netns, ['-s', '-j', 'link', 'show', 'dev', this.#delivered]),
@@ -124,7 +124,7 @@ export class Lab {
     return packets;
   }
 
-  /** A veth with its ends in the two namespaces, up, without addresses, so that the kernel itself sends nothing. */
+  /** Adds a veth between the two namespaces. It is up, and has no addresses, so that the kernel sends nothing. */
   async addVeth(senderDevice: string, device: string, mtu?: number): Promise<void> {
     await this.#stage.addVeth(senderDevice, device, mtu);
   }
@@ -133,7 +133,7 @@ export class Lab {
     return (await execa('ip', ['-n', netns, ...args])).stdout;
   }
 
-  /** Index of an interface of the sending namespace. */
+  /** The index of an interface of the sending namespace. */
   async ifindex(device: string): Promise<number> {
     return this.#stage.ifindex(device);
   }
@@ -156,12 +156,12 @@ export class Lab {
     });
   }
 
-  /** Starts the command; it is killed at `close` if it still runs. */
+  /** Starts the command. If it still runs at `close`, it is killed. */
   start(args: readonly string[], options: RunCliOptions = {}): Started {
     return this.startProgram(process.execPath, [CLI, ...args, ...this.#own(options)], options);
   }
 
-  /** Likewise for another program, such as one that runs the command in its turn. */
+  /** Starts another program, such as one that runs the command. If it still runs at `close`, it is killed. */
   startProgram(file: string, args: readonly string[], options: RunCliOptions = {}): Started {
     const child = spawn(file, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -186,15 +186,15 @@ export class Lab {
     return (await this.bpftool.showProgram(pin)).id;
   }
 
-  /** Detaches it again. */
+  /** Detaches the program of `attachStranger`. */
   async detachStranger(device: string): Promise<void> {
     await this.bpftool.detach('native', device, resolveNetns(this.netns).path);
     rmSync(`${this.bpffs}/stranger-${device}`);
   }
 
   /**
-   * A bpftool that runs \`body\` of sh first, with the real one in \`$bpftool\` and its arguments in
-   * \`"$@"\` and \`$*\`, and then the real one. Returns its path.
+   * Writes a bpftool that runs the shell text `body` and then the real bpftool, and returns its path.
+   * In `body`, `$bpftool` is the real one, and `"$@"` and `$*` are the arguments.
    */
   bpftoolThat(name: string, body: string): string {
     const path = `${this.scratch}/${name}`;
@@ -203,19 +203,19 @@ export class Lab {
     return path;
   }
 
-  /** XDP programs in the receiving namespace. */
+  /** The XDP programs in the receiving namespace. */
   async attached() {
     return this.bpftool.showNet(resolveNetns(this.netns).path);
   }
 
-  /** What is left of attachments in this lab's bpffs; empty when all is gone. */
+  /** The directories of attachments in this lab's bpffs. */
   pins(): string[] {
     return readdirSync(this.bpffs).includes('xdpwho')
       ? readdirSync(`${this.bpffs}/xdpwho`).map(String)
       : [];
   }
 
-  /** Guards of attachments in this lab. */
+  /** The guards of attachments in this lab, as `ps` lists them. */
   async guards(): Promise<string[]> {
     const { stdout } = await execa('ps', ['-eo', 'pid,args'], { maxBuffer: 1e8 });
     return stdout
@@ -223,7 +223,7 @@ export class Lab {
       .filter((line) => line.includes(`xdpwho-guard `) && line.includes(`${this.bpffs}/xdpwho/`));
   }
 
-  /** Waits until `condition` holds; fails after `limitMs`, which is generous and no measurement. */
+  /** Waits until `condition` is true. Fails after `limitMs`, which is long and measures nothing. */
   async until(condition: () => Promise<boolean> | boolean, what: string, limitMs = 60_000) {
     const endMs = Date.now() + limitMs;
     while (!(await condition())) {
@@ -233,8 +233,8 @@ export class Lab {
   }
 
   /**
-   * What a run can leave behind, one line each: programs attached in the lab's namespaces, pins,
-   * processes, and temporary folders of the processes that the lab has started.
+   * Lists what a run can leave behind, one line each: attached programs in the lab's namespaces,
+   * pins, processes, and temporary folders of processes that the lab has started.
    */
   async traces(): Promise<string[]> {
     const attached: string[] = [];
@@ -257,7 +257,7 @@ export class Lab {
     return [...attached, ...this.pins(), ...processes, ...folders].sort();
   }
 
-  /** Waits until everything is again as it was in `before`. */
+  /** Waits until `traces` lists the same as `before`. */
   async untilTraces(before: readonly string[]): Promise<void> {
     let now: readonly string[] = [];
     try {
@@ -287,19 +287,19 @@ export interface RunCliOptions {
   /** Without `--netns` and `--bpffs` of the lab. */
   readonly bare?: boolean;
   readonly env?: Record<string, string>;
-  /** In a process group of its own. */
+  /** Run it in a process group of its own. */
   readonly ownGroup?: boolean;
-  /** Only for `run`: the output with its last line end. */
+  /** Keep the last line end of the output. Only for `run`. */
   readonly whole?: boolean;
-  /** Only for `run`: the command that runs it, such as `nsenter ... --`. */
+  /** The command that runs it, such as `nsenter ... --`. Only for `run`. */
   readonly under?: readonly string[];
-  /** Only for `run`: another copy of bin/xdpwho.js. */
+  /** Another copy of bin/xdpwho.js. Only for `run`. */
   readonly cli?: string;
 }
 
 /**
- * A mount namespace in which only the bpffs's that are named, and a new one at /sys/fs/bpf with the
- * mode that most hosts give it, can be seen. Network namespaces made before it can be entered in it.
+ * A mount namespace that has only the named bpffs's, and a new one at /sys/fs/bpf with the mode that
+ * it has on most hosts. Network namespaces that exist already can be entered from it.
  */
 export class MountNamespace {
   /** For RunCliOptions. */
@@ -333,7 +333,7 @@ mount -t bpf -o mode=0700 bpf /sys/fs/bpf
   }
 }
 
-/** A command that is running: what it has printed so far, and how it ended. */
+/** A running command: what it has printed so far, and how it ended. */
 export class Started {
   readonly child: ChildProcess;
   stdout = '';
@@ -359,7 +359,7 @@ export class Started {
     return this.child.pid;
   }
 
-  /** Waits for a text on standard error; fails when the command ends first. */
+  /** Waits for a text on standard error. Fails if the command ends first. */
   async says(pattern: RegExp): Promise<void> {
     const endMs = Date.now() + 30_000;
     while (!pattern.test(this.stderr)) {
@@ -369,7 +369,7 @@ export class Started {
     }
   }
 
-  /** Waits for its end and the end of what it printed. */
+  /** Waits until it has ended and all its output has been read. */
   async ended(): Promise<{ exitCode: number | null; signal: string | null }> {
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -400,7 +400,7 @@ export function recordsIn(stdout: string): JsonRecord[] {
     });
 }
 
-/** Packets by source in the last reading among records, and its totals. */
+/** The totals of the last reading in a list of records, and its packets and bytes by source. */
 export function lastReading(records: readonly JsonRecord[]) {
   const end = records.map((record) => record.type).lastIndexOf('totals');
   const before = records.slice(0, end).map((record) => record.type);
@@ -413,14 +413,14 @@ export function lastReading(records: readonly JsonRecord[]) {
   };
 }
 
-/** A JSON document as plain data. Fails on anything else than an object. */
+/** Parses a JSON document. Fails if it is no object. */
 export function documentIn(stdout: string): Readonly<Record<string, unknown>> {
   const value: unknown = JSON.parse(stdout);
   if (typeof value !== 'object' || value === null) throw new Error(`not a document: ${stdout}`);
   return { ...value };
 }
 
-/** The list of objects in a member of a document. */
+/** The objects of the list `name` in a document. Fails if there is no such list. */
 export function listIn(document: unknown, name: string): Readonly<Record<string, unknown>>[] {
   const list = propertyOf(document, name);
   if (!Array.isArray(list)) throw new Error(`no list ${name}: ${JSON.stringify(document)}`);

@@ -31,7 +31,7 @@ test.after.each(async ({ lab, tmux }) => {
   await lab.untilNothingLeft();
 });
 
-/** The live view with three sources in it: 40, 20 and 10 packets. */
+/** Starts the live view and sends 40, 20 and 10 packets from three sources. */
 async function startLive(
   context: Context,
   options: Partial<TmuxOptions> = {},
@@ -60,7 +60,7 @@ function rows(screen: string): string[] {
     .filter((each) => /^\d/.test(each));
 }
 
-/** What the terminal is like when it is the shell's own: its screen, cursor, echo and line mode. */
+/** The state of the terminal that the live view must restore: screen, cursor, echo and line mode. */
 async function isRestored({ tmux }: Context): Promise<void> {
   await tmux.until((screen) => /\$\s*$/.test(screen), 'a prompt');
   assert.equal([await tmux.state('alternate_on'), await tmux.state('cursor_flag')], ['0', '1']);
@@ -312,7 +312,7 @@ test('a SIGTSTP from elsewhere does the same', async (context) => {
   await isRestored(context);
 });
 
-/** Signals the command that runs in the terminal. */
+/** Sends a signal to the command that runs in the terminal. */
 async function signalCommand({ tmux }: Context, signal: string): Promise<void> {
   const shell = Number(await tmux.state('pane_pid'));
   const child = childOf(shell);
@@ -325,10 +325,10 @@ function childOf(pid: number): number | undefined {
   return children === '' ? undefined : Number(children.split(' ')[0]);
 }
 
-/** A name server on a loopback address of this process's own, which knows a few PTR records (RFC 1035, 4.1). */
+/** A name server with a few PTR records on a loopback address that only this process uses (RFC 1035, 4.1). */
 class NameServer {
   readonly address = `127.${process.pid >>> 16}.${(process.pid >>> 8) & 255}.${process.pid & 255}`;
-  /** The names that were asked for. */
+  /** The names in the queries so far. */
   readonly questions: string[] = [];
   readonly #socket = createSocket('udp4');
 
@@ -370,7 +370,7 @@ class NameServer {
   }
 }
 
-/** One PTR record of the name in the question. */
+/** A PTR record for the name in the question. */
 function pointer(name: string): Buffer {
   const labels = name.split('.').map((label) => `${String.fromCharCode(label.length)}${label}`);
   const data = Buffer.from(`${labels.join('')}\0`, 'latin1');

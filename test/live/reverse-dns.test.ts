@@ -5,7 +5,7 @@ import { suite } from '../suite.js';
 
 const names = suite('ReverseNames');
 
-/** Resolves when it is told to. */
+/** A resolver that answers when the test says so. */
 class SlowNames {
   readonly asked: string[] = [];
   readonly #events = new EventEmitter();

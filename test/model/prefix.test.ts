@@ -13,7 +13,7 @@ import {
 } from '../../src/model/prefix.js';
 import { suite } from '../suite.js';
 
-/** As the table has them: what looks like v4-mapped is IPv4. */
+/** IPv6 addresses without the v4-mapped ones, which are IPv4 in the table. */
 const ipv6 = fc.ipV6().filter((text) => formatAddress(latin1(addressKey(text))).includes(':'));
 const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
 const isUsage = (error: unknown) => hasErrorCode(error, 'usage');

@@ -3,7 +3,7 @@ import { HEAD_KIND, RECORD_KIND } from '../../src/objects/layout.js';
 import { PacketLines } from '../../src/packet-log/lines.js';
 import { type Pass, PassBuffer, parsePass, recordCheck } from '../../src/packet-log/ring.js';
 
-/** Between the clocks of these tests: 2026-11-22T10:00:00Z at 0 ns. */
+/** UTC minus the monotonic clock in these tests: 0 ns is 2026-11-22T10:00:00Z. */
 export const OFFSET_US = Date.UTC(2026, 10, 22, 10) * 1000;
 export const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
@@ -15,7 +15,7 @@ export interface Packet {
   readonly length: number;
 }
 
-/** Bytes as the C side makes them: u64 at these offsets, and so on. */
+/** Makes an entry as the C programs do, and sets its check. */
 function entryOf(write: (view: DataView) => void): Uint8Array {
   const bytes = new Uint8Array(48);
   const view = new DataView(bytes.buffer);
@@ -64,7 +64,7 @@ export function linesOf(pass: Pass, format: 'plain' | 'ndjson' = 'plain', name =
 
 const SOURCES = ['192.0.2.7', '2001:db8::7', '198.51.100.255', '::', '2001:db8:1:2:3:4:5:6'];
 
-/** `count` packets of each CPU, a microsecond apart, the CPUs in turn. */
+/** `count` packets of each CPU, by turns, a microsecond apart. */
 export function traffic(cpus: number, count: number): Packet[] {
   return Array.from({ length: cpus * count }, (_, index) => ({
     cpu: index % cpus,

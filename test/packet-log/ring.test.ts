@@ -21,7 +21,7 @@ const parser = suite('parsePass');
 parser('gives every packet of every CPU, in the order of time', () => {
   const packets = traffic(3, 20);
   const heads = [0, 1, 2].map((cpu) => headOf(cpu, 0, 20));
-  // As the rings have them: CPU by CPU, and within one the newer part first.
+  // The rings are in the order of CPUs; in each ring the newer part comes first.
   const rings = [0, 1, 2].flatMap((cpu) => {
     const own = packets.filter((packet) => packet.cpu === cpu);
     return [...own.slice(13), ...own.slice(0, 13)];
@@ -72,7 +72,7 @@ parser('takes no record that is half old and half new, wherever it is torn', () 
   const head = headOf(0, 0, 1000);
   assert.is(passOf(head, old).packets.length, 1);
   assert.is(passOf(head, fresh).packets.length, 1);
-  // Any words of the one in the other: more than one write may be on its way at a time.
+  // Any words may be old or new, because the kernel writes several words at a time.
   for (let mask = 0; mask < 2 ** 12; mask++) {
     const torn = Uint8Array.from(old, (byte, at) =>
       (mask >> (at >> 2)) & 1 ? (fresh[at] ?? 0) : byte,
@@ -157,7 +157,7 @@ sorting.run();
 
 const dumped = suite('selectFromDump');
 
-/** The map's values after `count` packets on each of `cpus`. */
+/** The values of the log's map after `count` packets on each CPU. */
 function mapOf(cpus: number, segments: number, count: number): Uint8Array[] {
   const heads = Array.from({ length: cpus }, () => {
     const head = new Uint8Array(LOG_SEGMENT.size);

@@ -4,7 +4,7 @@ import { suite } from '../suite.js';
 
 const clock = suite('UtcOffset');
 
-/** Clocks that move on by `stepNs` with each look, and can be set. */
+/** Clocks that advance by `stepNs` each time they are read, and that can be set. */
 class TestClocks {
   now = 5_000_000_123n;
   utcNs = 1_700_000_000_123_456_789n;
@@ -40,7 +40,7 @@ clock('measures again after a while, and when the time was set', () => {
   const clocks = new TestClocks();
   const offset = new UtcOffset(clocks);
   assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);
-  // Too little to be noticed at once.
+  // This is too small a change to be noticed at once.
   clocks.utcNs += 1_000_000n;
   clocks.pass(20_000_000_000n);
   assert.ok(Math.abs(offset.currentUs() - clocks.offsetUs) < 10);

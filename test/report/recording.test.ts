@@ -27,7 +27,7 @@ reading('sums sources, and has the rates over time', async () => {
     only?.points.map(({ endMs, durationMs }) => [endMs - START_MS, durationMs]),
     [
       [1000, 1000],
-      // The reading after the end belongs to the one before.
+      // The last reading is merged into the one before.
       [2100, 1100],
     ],
   );
