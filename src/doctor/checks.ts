@@ -57,7 +57,7 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
   ].flat();
 }
 
-export type Finding = Omit<Check, 'name' | 'title'>;
+type Finding = Omit<Check, 'name' | 'title'>;
 
 /** A check that becomes a `warn` when `look` throws. */
 function check(name: string, title: string, look: () => Finding): Check {
@@ -85,7 +85,7 @@ export function checkKernel(version: string): Check {
   });
 }
 
-export function checkPrivileges(): Check {
+function checkPrivileges(): Check {
   return check('privileges', 'privileges', () => {
     const missing = missingCapabilities();
     if (missing.length === 0) return { status: 'pass', detail: 'may load and attach' };
