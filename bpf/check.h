@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Tells a whole record from one that was read while it was written. */
+/* The checksum of a record, by which a reader skips a record that was read while it was written. */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <linux/types.h>
 
 /*
- * A sum of the words of a packet_record or pass_head without the check itself, each times an odd
- * number of its own (digits of pi), so that no change of a single word keeps the sum.
- * src/packet-log/ring.ts has the same. The products do not wait for each other.
+ * The sum of all words of a packet_record or pass_head except the check itself. Each word is
+ * multiplied by another odd number (digits of pi), so a change of a single word always changes the
+ * sum. The CPU can compute the products in parallel. src/packet-log/ring.ts has the same function.
  */
 static inline __attribute__((always_inline)) __u32 record_check(const __u32 *word)
 {

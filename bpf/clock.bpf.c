@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Tells the time in jiffies, for `bpftool prog run`: twice, to measure the kernel's HZ, and once
- * to learn how old a time stamp is. The return value has room for the low 32 bits.
+ * Returns the low 32 bits of the time in jiffies. `bpftool prog run` runs it twice to measure the
+ * kernel's HZ, and once to compute the age of a time stamp.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

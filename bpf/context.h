@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* The kernel's context of an iterator over the elements of a map. */
+/* The context that the kernel gives an iterator over the elements of a map. */
 #ifndef CONTEXT_H
 #define CONTEXT_H
 
 #include <linux/types.h>
 
-/* The kernel allows no more on any architecture (CONFIG_NR_CPUS). */
+/* The most CPUs that a kernel can have on any architecture (CONFIG_NR_CPUS). */
 #define MAX_CPUS 8192
 
 struct seq_file;
 struct bpf_map;
 
-/* include/linux/bpf.h in the kernel; part of what it promises to programs. */
+/* These structs are in include/linux/bpf.h of the kernel, and are part of its stable interface. */
 struct bpf_iter_meta {
 	struct seq_file *seq;
 	__u64 session_id;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What the iterators that print JSON share: the constants that user space writes into the object,
- * and the writing of text. Text is made here and goes out by bpf_seq_write, which takes
- * about half the time of bpf_seq_printf; and `%pI6c` is not RFC 5952.
+ * The common part of the iterators that print JSON: the constants that user space writes into the
+ * object, and functions that write text. They make the text themselves and write it with
+ * bpf_seq_write, because bpf_seq_printf takes about twice the time, and its `%pI6c` does not print
+ * IPv6 addresses as in RFC 5952.
  *
- * What does not fit into the reader's buffer makes the kernel run the program again for the same
- * element, with the buffer as it was: so no error is checked here, and no state is kept.
+ * If the output does not fit into the reader's buffer, the kernel discards it and runs the program
+ * again for the same element. So the functions check no errors and keep no state.
  */
 #ifndef ITERATOR_H
 #define ITERATOR_H
@@ -14,22 +15,23 @@
 #include <bpf/bpf_helpers.h>
 #include "context.h"
 
-/* 15 bytes, each at most \u00XX, and a NUL, rounded up. */
+/* A name has up to 15 bytes; each takes up to 6 characters (\u00XX). With a NUL, rounded up. */
 #define INTERFACE_JSON_SIZE 96
 
-/* The members of /sys/devices/system/cpu/possible: with fewer, counts are missing. */
+/* The number of CPUs in /sys/devices/system/cpu/possible. If it is too low, counts are missing. */
 const volatile __u32 possible_cpus = 1;
-/* The interface's name as it stands between the quotes of a JSON string. */
+/* The name of the interface, escaped for a JSON string, without the quotes. */
 const volatile char interface_json[INTERFACE_JSON_SIZE] = "";
 
-/* Not a string literal in place: libbpf before 0.6 knows no .rodata.str1.1. */
+/* A string literal would be in the section .rodata.str1.1, which libbpf before 0.6 does not know.
+ */
 #define write_text(seq, text)                                                                      \
 	({                                                                                         \
 		static const char ___text[] = text;                                                \
 		bpf_seq_write(seq, ___text, sizeof(___text) - 1);                                  \
 	})
 
-/* The name is constant, so the verifier walks this loop once. */
+/* The name is a constant, so the verifier follows only one path through this loop. */
 static __always_inline void write_interface(struct seq_file *seq)
 {
 	__u32 length = 0;
@@ -40,7 +42,8 @@ static __always_inline void write_interface(struct seq_file *seq)
 	bpf_seq_write(seq, (const void *)interface_json, length);
 }
 
-/* Up to eight characters as a number: the first one is the lowest byte, and goes out first. */
+/* Converts eight characters in a number, the first in the lowest byte, to the byte order of the
+ * CPU. */
 static __always_inline __u64 text_bytes(__u64 text)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -51,8 +54,8 @@ static __always_inline __u64 text_bytes(__u64 text)
 }
 
 /*
- * The eight decimal digits of a number below 10^8, one a byte, the first in the lowest. All digits
- * are split at once, by multiplication: BPF has no cheap division.
+ * Returns the eight decimal digits of a number below 10^8, one for each byte, the first in the
+ * lowest byte. It splits all digits at once with multiplications, because a division is slow.
  */
 static __always_inline __u64 eight_digits(__u64 number)
 {
@@ -65,10 +68,10 @@ static __always_inline __u64 eight_digits(__u64 number)
 	return ones | (twos - ones * 10) << 8;
 }
 
-/* How many of the eight digits are left without leading zeros; of 0, one is. */
+/* Returns the number of digits without leading zeros; it is 1 for the number 0. */
 static __always_inline __u64 count_digits(__u64 digits)
 {
-	/* Every byte from the first digit that counts on becomes 1. */
+	/* Each byte from the first digit that is not a leading zero on becomes 1. */
 	__u64 counts = digits | 1ull << 56;
 
 	counts |= counts << 8;
@@ -83,7 +86,7 @@ static __always_inline __u64 digit_characters(__u64 digits)
 	return digits | 0x3030303030303030;
 }
 
-/* Eight digits of a number that has more before them. */
+/* Writes the next eight digits of a number, with leading zeros. */
 static __always_inline void write_eight(struct seq_file *seq, __u64 number)
 {
 	__u64 text = text_bytes(digit_characters(eight_digits(number)));
@@ -92,13 +95,13 @@ static __always_inline void write_eight(struct seq_file *seq, __u64 number)
 }
 
 /*
- * A label and the first digits behind it, to go out at once: a call of the kernel's costs more than
- * the digits. The label ends, and the digits begin, where a word does, since the stack is written
- * in aligned words only.
+ * A label and the first digits after it are written with one call, because a call of a kernel
+ * function costs more than computing the digits. The digits begin at a multiple of 8 bytes, because
+ * the program must write words to its stack aligned.
  */
 #define LABEL_SIZE 16
 
-/* The label, and a number below 10^8. */
+/* Writes the label and a number below 10^8. */
 static __always_inline void write_first(struct seq_file *seq, const char *label, __u64 label_length,
 					__u64 *place, __u64 number)
 {
@@ -109,7 +112,8 @@ static __always_inline void write_first(struct seq_file *seq, const char *label,
 	bpf_seq_write(seq, label, label_length + length);
 }
 
-/* The label must end at `place`, which the first digits are put into. Not inlined: for its size. */
+/* The label must end at `place`, where the first digits go. Not inlined, to keep the program small.
+ */
 static __noinline void write_labelled(struct seq_file *seq, const char *label, __u64 label_length,
 				      __u64 *place, __u64 number)
 {
@@ -133,7 +137,7 @@ static __noinline void write_labelled(struct seq_file *seq, const char *label, _
 		struct {                                                                           \
 			char padding[LABEL_SIZE + 1 - sizeof(name)];                               \
 			char label[sizeof(name) - 1];                                              \
-			/* The second is for the verifier's idea of a length. */                   \
+			/* The second word: the verifier takes the length to be up to 15. */       \
 			__u64 digits[2];                                                           \
 		} __attribute__((aligned(8))) ___text = {.label = name};                           \
 		write_labelled(seq, ___text.label, sizeof(name) - 1, ___text.digits, number);      \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The log: a record of each packet in this CPU's ring. Nobody is woken; who wants the records reads
- * the ring (packets.bpf.c).
+ * The log: writes a record of each packet into the ring of this CPU. It wakes no process; readers
+ * read the ring when they want (packets.bpf.c).
  */
 #ifndef LOG_H
 #define LOG_H
@@ -12,18 +12,20 @@
 #include "check.h"
 #include "xdpwho.h"
 
-/* CPU numbers that there may be, and the segments of each CPU's ring. */
+/* The number of possible CPU numbers, and the segments of the ring of each CPU. */
 const volatile __u32 log_cpus = 1;
 const volatile __u32 log_segments = 1;
-/* Of the packets that the filter passes, one in so many is logged: on each CPU the first, and so
- * on. */
+/* One of this many packets that pass the filter is logged on each CPU, beginning with the first. */
 const volatile __u32 log_sample = 1;
-/* 4 or 6: only sources whose bits under the mask are these. 0: all sources. */
+/*
+ * 4 or 6: only sources of this family are logged whose bits under log_mask are log_source.
+ * 0: all sources are logged.
+ */
 const volatile __u32 log_family = 0;
 const volatile struct source_key log_source = {};
 const volatile struct source_key log_mask = {};
 
-/* About the number in max_entries, see xdpwho.bpf.c. */
+/* No other __uint in the object may have the number in max_entries: see the map `sources`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
@@ -38,7 +40,7 @@ static __always_inline int is_ipv4(const struct source_key *key)
 
 static __always_inline int is_wanted(const struct source_key *key)
 {
-	/* A short IPv6 prefix takes in the v4-mapped addresses, and does not mean them. */
+	/* A short IPv6 prefix contains the v4-mapped addresses too, but IPv4 is not wanted. */
 	if (log_family == 6 && is_ipv4(key))
 		return 0;
 #pragma unroll
@@ -50,9 +52,9 @@ static __always_inline int is_wanted(const struct source_key *key)
 }
 
 /*
- * No order among these writes is needed, nor kept by every machine: a reader takes a record only if
- * its check fits, which is then neither half written nor half overwritten. XDP runs in softirq, and
- * the ring is this CPU's own: no atomics.
+ * The order of these writes does not matter: a reader uses a record only if its 32-bit check is
+ * right, so that it is very likely not half written. No atomics are needed, because XDP runs in
+ * softirq and the ring belongs to this CPU.
  */
 static __always_inline void write_record(struct packet_record *place, struct log_head *head,
 					 __u32 cpu, const struct source_key *source, __u32 length)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Prints the records of the log that came since the last pass: structs packet_record as they are in
- * the ring, and before them a struct pass_head for each CPU. Each reader pins an iterator of its
- * own and has a cursor of its own.
+ * Prints the records of the log since the last pass: first a struct pass_head for each CPU, then
+ * the structs packet_record as they are in the ring. Each reader pins an iterator of its own, which
+ * has cursors of its own.
  *
- * The heads are the first elements of the map, so a pass prints what had been logged when it began.
- * Which records those are is reckoned from the head alone, and the segments that have none of them
- * are not touched. What a record's check says is left to the reader: a record that was overwritten
- * in the meantime has another sequence number or a wrong check.
+ * The heads are the first elements of the map, so a pass prints the records that existed when it
+ * began. The program computes from the head which segments have such records, and reads no others.
+ * It does not verify the checks. A record that was overwritten meanwhile has another sequence
+ * number or a wrong check, and the reader skips it.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -15,10 +15,10 @@
 #include "context.h"
 #include "xdpwho.h"
 
-/* As in log.h. */
+/* The same constants as in log.h. */
 const volatile __u32 log_cpus = 1;
 const volatile __u32 log_segments = 1;
-/* How many records on each CPU the first pass goes back. */
+/* How many older records of each CPU the first pass prints. */
 const volatile __u32 history = 0;
 
 struct cursor {
@@ -27,7 +27,7 @@ struct cursor {
 	__u64 started;
 };
 
-/* One per CPU number. About the number in max_entries, see xdpwho.bpf.c. */
+/* One per CPU number. No other __uint in the object may have the number in max_entries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
@@ -35,7 +35,7 @@ struct {
 	__uint(max_entries, 1024);
 } cursors SEC(".maps");
 
-/* Not inlined, here and below: it keeps the records in the object's BTF. */
+/* Not inlined, here and below, because the types of parameters are then in the object's BTF. */
 static __noinline void write_head(struct seq_file *seq, struct pass_head *head)
 {
 	head->check = record_check((const __u32 *)head);
@@ -74,7 +74,9 @@ static __noinline void print_segment(struct seq_file *seq, __u32 index,
 		return;
 	first = cursor->first;
 	end = cursor->end;
-	/* Segments counted on from lap to lap: the last one that was begun, and what is here of it.
+	/*
+	 * Segments are numbered on from lap to lap. `newest` is the last one with records; `here`
+	 * becomes the sequence number of the first record of this segment.
 	 */
 	newest = (end - 1) / SEGMENT_RECORDS;
 	if (newest < here)
@@ -87,7 +89,7 @@ static __noinline void print_segment(struct seq_file *seq, __u32 index,
 	for (__u32 slot = 0; slot < SEGMENT_RECORDS; slot++) {
 		__u64 sequence = here + slot;
 
-		/* Not overtaken yet: it is from the lap before, or not written at all. */
+		/* The ring has not reached this slot in this lap: its record is one lap older. */
 		if (sequence >= end)
 			sequence -= capacity;
 		if (sequence - first < end - first)
@@ -96,8 +98,8 @@ static __noinline void print_segment(struct seq_file *seq, __u32 index,
 }
 
 /*
- * Only at the end of a pass: for an element whose output has no room in the reader's buffer the
- * program runs again. It may also run again for the end.
+ * Moves the cursors. This is done only at the end of a pass, because the program runs again for an
+ * element whose output does not fit into the reader's buffer. It may also run twice for the end.
  */
 static __always_inline void finish_pass(void)
 {
@@ -121,7 +123,7 @@ static __always_inline void finish_pass(void)
 SEC("iter/bpf_map_elem")
 int packets(struct bpf_iter__bpf_map_elem *ctx)
 {
-	/* Read once: the verifier does not connect a test of ctx->key with a second read of it. */
+	/* Read once, because the verifier does not apply a test of ctx->key to a second read. */
 	__u32 *key = ctx->key;
 	void *value = ctx->value;
 	struct seq_file *seq = ctx->meta->seq;

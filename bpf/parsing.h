@@ -15,7 +15,7 @@
 
 #define MAX_VLAN_TAGS 2
 
-/* linux/if_ether.h packs its own, and clang then reads the type byte by byte. */
+/* The struct of linux/if_ether.h is packed, so clang would read the type byte by byte. */
 struct ethernet_header {
 	__u8 destination[ETH_ALEN];
 	__u8 source[ETH_ALEN];
@@ -32,7 +32,7 @@ static __always_inline int is_vlan(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
-/* Returns the type (__be16) behind the VLAN tags, and moves the cursor there. */
+/* Returns the type (__be16) after the VLAN tags, and moves the cursor behind it. */
 static __always_inline int parse_ethernet(void **cursor, void *end)
 {
 	struct ethernet_header *header = *cursor;

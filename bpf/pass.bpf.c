@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* Does nothing: what xdpwho costs is measured against it. */
+/* Does nothing. `bench` measures what other programs cost in comparison with it. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Sends the frame that `bpftool prog run ... repeat N` gives it N times out of an interface of the
- * namespace that bpftool runs in: traffic for the demo and the tests, without a program of our own
- * in user space. One run at a time: the counts are not kept per CPU.
+ * Sends the frame that `bpftool prog run ... repeat N` gives it N times from an interface of the
+ * namespace that bpftool runs in. The demo and the tests make their traffic with it. Only one run
+ * at a time is allowed, because the counts are not per CPU.
  *
- * The kernel marks what it sends as redirected, and its generic XDP hook skips such packets, so
- * they reach a program in generic mode only by way of a bridge, where the mark is taken off.
+ * The kernel marks the packets as redirected, and generic XDP skips redirected packets. They reach
+ * a program in generic mode only through a bridge, which takes the mark off.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -16,12 +16,12 @@
 
 /* The interface to send from. */
 const volatile __u32 ifindex = 1;
-/* With n > 1, the source's low 32 bits are the frame's own plus 0 to n-1 in turn. */
+/* If n > 1, the low 32 bits of the source are those of the frame plus 0 to n-1 in turn. */
 const volatile __u32 source_count = 1;
 /*
- * The length to send, at least 14, or 0 for the frame's own. `prog run` itself takes no frame that
- * is longer than about a page, and newer kernels none without the whole IP header that it
- * announces.
+ * The length to send, at least 14; 0: the length of the frame. `prog run` accepts no frame that is
+ * longer than about a page, and newer kernels accept none without the whole IP header that it
+ * announces. This program can make both.
  */
 const volatile __u32 frame_length = 0;
 
@@ -33,8 +33,8 @@ struct {
 } sender_counts SEC(".maps");
 
 /*
- * An error is an errno, or NET_XMIT_DROP: the device has dropped the frame. Not inlined: it keeps
- * the record in the object's BTF.
+ * `error` is an errno, or NET_XMIT_DROP if the device dropped the frame. Not inlined, because the
+ * type of the parameter is then in the object's BTF.
  */
 static __noinline void count(struct sender_counts *counts, long error)
 {
@@ -44,7 +44,7 @@ static __noinline void count(struct sender_counts *counts, long error)
 		counts->sent++;
 }
 
-/* The low 32 bits of the source address in the frame, or NULL where there are none. */
+/* Returns the low 32 bits of the source address in the frame, or NULL if there is none. */
 static __always_inline __be32 *find_source(struct __sk_buff *skb)
 {
 	void *cursor = (void *)(long)skb->data;
@@ -90,7 +90,7 @@ int sender(struct __sk_buff *skb)
 
 	count(counts, bpf_clone_redirect(skb, ifindex, 0));
 
-	/* The next run gets this same buffer. Found anew, since the helper may have moved it. */
+	/* The next run gets the same buffer, so restore it. The helper may have moved it. */
 	if (source)
 		source = find_source(skb);
 	if (source)

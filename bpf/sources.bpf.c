@@ -6,16 +6,16 @@
 
 const volatile __u32 jiffies_per_second = 100;
 
-/* 39 characters: eight groups of four digits, and seven colons. */
+/* An address has up to 39 characters: eight groups of four digits, and seven colons. */
 #define ADDRESS_WORDS 5
 
-/* Text under construction from its end, eight characters a word, as text_bytes takes them. */
+/* A text that is made from its end. Each word has eight characters, in the order of text_bytes. */
 struct text {
 	__u64 word[ADDRESS_WORDS];
 	__u64 length;
 };
 
-/* 1 to 7 characters. */
+/* Puts 1 to 7 characters before the text. */
 static __always_inline void prepend(struct text *text, __u64 characters, __u64 length)
 {
 #pragma unroll
@@ -26,7 +26,7 @@ static __always_inline void prepend(struct text *text, __u64 characters, __u64 l
 	text->length += length;
 }
 
-/* Comparisons are sums here: each branch would double the paths that the verifier has to walk. */
+/* Sums replace comparisons, because each branch doubles the paths that the verifier follows. */
 static __always_inline void prepend_octet(struct text *text, __u64 octet, int last)
 {
 	__u64 hundreds = octet * 41 >> 12;
@@ -54,7 +54,10 @@ static __always_inline void prepend_group(struct text *text, __u64 group, int la
 	prepend(text, digits >> 8 * skipped, (last ? 4 : 5) - skipped);
 }
 
-/* RFC 5952: the longest run of at least two zero groups, the first of equals. One bit a group. */
+/*
+ * Returns the groups that `::` replaces, one bit for each: the longest run of at least two zero
+ * groups, or the first of several (RFC 5952).
+ */
 static __always_inline __u64 compressed_groups(const __u64 *groups)
 {
 	__u64 runs = 0, first;
@@ -64,7 +67,7 @@ static __always_inline __u64 compressed_groups(const __u64 *groups)
 	for (int i = 0; i < 8; i++)
 		runs |= (1 ^ (groups[i] + 0xffff) >> 16) << i;
 
-		/* The groups where a run of so many zeros starts. */
+		/* `runs` has the groups where a run of `length` zeros starts. */
 #pragma unroll
 	for (int i = 0; i < 7; i++) {
 		__u64 longer = runs & runs >> 1;
@@ -114,7 +117,7 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 {
 	struct {
 		char label[LABEL_SIZE];
-		/* As many as the mask below lets the verifier expect. */
+		/* Eight words, because the verifier takes the length below to be up to 63. */
 		__u64 word[8];
 	} line = {.label = "    \",\"source\":\""};
 	struct text text = {};
@@ -133,7 +136,7 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 SEC("iter/bpf_map_elem")
 int sources(struct bpf_iter__bpf_map_elem *ctx)
 {
-	/* Read once: the verifier does not connect a test of ctx->key with a second read of it. */
+	/* Read once, because the verifier does not apply a test of ctx->key to a second read. */
 	struct source_key *key = ctx->key;
 	struct source_value *values = ctx->value;
 	struct seq_file *seq = ctx->meta->seq;
@@ -153,7 +156,7 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 			last_seen = values[cpu].last_seen;
 	}
 
-	/* Another CPU's packet may have come after this CPU's last look at the clock. */
+	/* Another CPU may have seen a packet after this CPU read the clock. */
 	idle = bpf_jiffies64() - last_seen;
 	if ((__s64)idle < 0)
 		idle = 0;

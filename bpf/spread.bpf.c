@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * For `bpftool prog run ... repeat N`, which gives a program the same frame N times: writes another
- * source address into the frame each time, and calls the program that is measured. What that costs
- * itself drops out, since the empty program is called in the same way.
+ * `bpftool prog run ... repeat N` gives a program the same frame N times. This program writes
+ * another source address into the frame each time, and then calls the program that is measured.
+ * `bench` calls the empty program in the same way, so the cost of this one cancels out.
  *
- * A tail call wants caller and callee alike, so this is compiled with and without XDPWHO_FRAGS.
+ * The kernel allows a tail call only if both programs take fragments or neither does, so this is
+ * compiled with and without XDPWHO_FRAGS.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "parsing.h"
 #include "xdpwho.h"
 
-/* How many sources, from `first_source` on, take turns in no order. 0: each one is new. */
+/* The frames have this many sources from `first_source` on, in random order. 0: each is new. */
 const volatile __u32 source_count = 0;
 const volatile __u32 first_source = 0;
 
@@ -42,7 +43,7 @@ int spread(struct xdp_md *ctx)
 	if ((void *)(header + 1) > end)
 		return XDP_ABORTED;
 
-	/* Takes each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
+	/* Has each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
 	state = state * 1664525 + 1013904223;
 	source = source_count ? (__u64)state * source_count >> 32 : state;
 	header->saddr = bpf_htonl(first_source + source);

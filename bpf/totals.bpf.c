@@ -3,7 +3,7 @@
 #include "iterator.h"
 #include "xdpwho.h"
 
-/* Not inlined: it keeps the record in the object's BTF. */
+/* Not inlined, because the type of the parameter is then in the object's BTF. */
 static __noinline void write_totals(struct seq_file *seq, const struct totals *sum)
 {
 	write_text(seq, "{\"type\":\"totals\",\"interface\":\"");
@@ -20,8 +20,7 @@ static __noinline void write_totals(struct seq_file *seq, const struct totals *s
 SEC("iter/bpf_map_elem")
 int totals(struct bpf_iter__bpf_map_elem *ctx)
 {
-	/* Read once: the verifier does not connect a test of ctx->value with a second read of it.
-	 */
+	/* Read once, because the verifier does not apply a test of ctx->value to a second read. */
 	struct totals *values = ctx->value;
 	struct totals sum = {};
 	__u32 cpus = possible_cpus;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Counts every packet's source address and passes the packet on, whatever it is.
+ * Counts the packets of each source address, and passes every packet on.
  *
- * Compiled four times. With XDPWHO_FRAGS the program also takes packets that span several buffers
- * (jumbo frames, kernel 5.18 and newer); without it, it loads on older kernels. With XDPWHO_LOG
- * each of the two also logs packets; without it, nothing of the log is in the program, not even the
- * load of a constant, which the verifier would leave.
+ * This file is compiled four times. With XDPWHO_FRAGS the program accepts packets in several
+ * buffers (jumbo frames, kernel 5.18 and newer); without it, it loads on older kernels. With
+ * XDPWHO_LOG it also logs packets. A constant in place of XDPWHO_LOG would cost time without a log,
+ * because the verifier removes the code that it switches off but not the load of the constant.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -100,12 +100,12 @@ int xdpwho(struct xdp_md *ctx)
 	__u32 zero = 0;
 	__u64 bytes;
 	__u64 now;
-	/* Before any helper is called: so there is little to keep across the calls. */
+	/* Parse before any helper is called, so that few values must be kept across calls. */
 	enum packet_class class = parse_packet(ctx, &key);
 
 	/*
-	 * The totals come before the source: whoever reads the sources first and the totals second
-	 * never finds more packets in the sources than in the totals.
+	 * Count in the totals before the source. A reader that reads the sources first and the
+	 * totals second then never finds more packets in the sources than in the totals.
 	 */
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)

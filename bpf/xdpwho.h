@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The records that the BPF programs and user space share. src/objects/layout.ts is the TypeScript
- * half; test/layout.test.ts holds one against the other.
+ * The structs that the BPF programs and user space share. src/objects/layout.ts has their sizes and
+ * offsets; test/objects/layout.test.ts compares both.
  */
 #ifndef XDPWHO_H
 #define XDPWHO_H
@@ -30,10 +30,9 @@ struct totals {
 };
 
 /*
- * The log is a ring for each CPU, in one array map. Its value is a segment of records: an element
- * for many packets, so that a pass over the map with nothing to read is short. In the first element
- * of a CPU there is a log_head instead: elements 0 to n-1 are the heads of n CPUs, and then come
- * the segments of CPU 0, those of CPU 1 and so on.
+ * The log has a ring for each CPU, all in one array map. Elements 0 to n-1 are the log_heads of n
+ * CPUs. Then come the segments of CPU 0, those of CPU 1 and so on. A segment holds many records, so
+ * that the map has few elements and a pass over it is short when there is nothing to read.
  */
 #define SEGMENT_RECORDS 128
 
@@ -55,19 +54,19 @@ struct log_segment {
 	struct packet_record records[SEGMENT_RECORDS];
 };
 
-/* Every packet with a source is counted in one of the first three. */
+/* Each packet with a source is counted in one of the first three members. */
 struct log_head {
 	__u64 next; /* the sequence number of the next record */
 	__u64 sampled_out;
 	__u64 filtered_out;
-	__u32 segment;	/* where that record goes */
-	__u32 unlogged; /* packets to leave out before that record, with sampling */
+	__u32 segment;	/* the segment of that record */
+	__u32 unlogged; /* with sampling: how many packets to skip before that record */
 };
 
-/* What an iterator prints of a log_head: as long as a record, and checked like one. */
+/* What the iterator prints of a log_head. It has the length and the check of a record. */
 struct pass_head {
-	__u64 first; /* this pass prints the records from here */
-	__u64 end;   /* to before this one, as far as the ring still holds them */
+	__u64 first; /* the pass prints the records from this sequence number */
+	__u64 end;   /* to this one minus 1, if the ring still holds them */
 	__u64 sampled_out;
 	__u64 filtered_out;
 	__u32 unused;
@@ -76,7 +75,7 @@ struct pass_head {
 	__u32 kind; /* HEAD_KIND */
 };
 
-/* What the sender of the demo and the tests did. */
+/* What the program `sender` did. */
 struct sender_counts {
 	__u64 sent;
 	__u64 failed;

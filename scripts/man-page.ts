@@ -4,7 +4,12 @@
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type CommandDescription, type Example, generalOptions, type OptionDescription } from '../src/cli/parser.js';
+import {
+  type CommandDescription,
+  type Example,
+  generalOptions,
+  type OptionDescription,
+} from '../src/cli/parser.js';
 import { loadCommands } from '../src/commands/verbs.js';
 import { wrapWords } from '../src/text/text.js';
 

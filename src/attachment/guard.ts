@@ -10,12 +10,7 @@
 import { rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announceCommand, isObserved } from '../host/command-log.js';
-import {
-  findTool,
-  requireTool,
-  startTalkingCompanion,
-  type TalkingCompanion,
-} from '../host/exec.js';
+import { type Companion, findTool, requireTool, startCompanion } from '../host/exec.js';
 import { cgroupPlaces } from '../host/kernel.js';
 import { currentPath, NETNS_DIRECTORY, type Netns } from '../host/netns.js';
 import { packageText } from '../host/package-files.js';
@@ -58,7 +53,7 @@ export type DetachOutcome = 'detached' | 'nowhere';
 export class Guard {
   readonly #options: GuardOptions;
   readonly #cgroup: { readonly group: string; readonly home: string } | undefined;
-  #companion: TalkingCompanion;
+  #companion: Companion;
   #programId: number | undefined;
   #released = false;
   #replacements = 0;
@@ -74,7 +69,7 @@ export class Guard {
   }
 
   /** Our end of the pipe. A command that changes something shares it, so that the guard waits for that command's end. */
-  get keepOpen(): TalkingCompanion['stdin'] {
+  get keepOpen(): Companion['stdin'] {
     return this.#companion.stdin;
   }
 
@@ -171,13 +166,13 @@ export class Guard {
     });
   }
 
-  #start(): TalkingCompanion {
+  #start(): Companion {
     const { bpftool, netns, pins, token, scratchPrefix = '' } = this.#options;
     const { group = '', home = '' } = this.#cgroup ?? {};
     const sh = requireTool('sh');
     const nsenter = requireTool('nsenter', 'install util-linux');
     const startedMs = performance.now();
-    const companion = startTalkingCompanion(sh, [
+    const companion = startCompanion(sh, [
       ...['-c', packageText('attachment/guard-start.sh'), 'xdpwho-guard'],
       ...[pathInto(netns), group, findTool('setpriv') ?? '', RIGHTS],
       ...[sh, '-c', guardScript(), 'xdpwho-guard', bpftool, nsenter, NETNS_DIRECTORY],
@@ -213,7 +208,7 @@ export function guardScript(): string {
 }
 
 /** A guard that was started anew says that it is ready first; a verbose one tells what it runs. */
-async function answerOf(companion: TalkingCompanion): Promise<string | undefined> {
+async function answerOf(companion: Companion): Promise<string | undefined> {
   for (;;) {
     const line = await companion.nextLine();
     if (line?.startsWith('+ ')) {

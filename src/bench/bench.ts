@@ -1,7 +1,7 @@
 /**
- * What an XDP program costs per packet, by `bpftool prog run`: no interface, no traffic. It is
- * measured together with an empty program, in turn, many short rounds of both, so that whatever
- * else the machine does meets both: the difference and the ratio hold where times alone would not.
+ * Measures what an XDP program costs per packet, with `bpftool prog run`: no interface and no
+ * traffic is needed. The program and an empty one are run by turns in many short rounds. What else
+ * the machine does slows both, so their difference and their ratio are stable where a time is not.
  */
 
 import type { SessionContext } from '../attachment/context.js';
@@ -11,10 +11,10 @@ import { XdpwhoError } from '../model/errors.js';
 import { type BenchCase, DEFAULT_CASES, readPackets } from './cases.js';
 import { type CaseRatio, type Comparison, compareRatios } from './compare.js';
 import { type Estimate, estimate } from './median.js';
-import { Place, type ProgramChoice, SIDES, type Side, type Turn } from './programs.js';
+import { BenchPrograms, type ProgramChoice, SIDES, type Side, type Turn } from './programs.js';
 
 export interface BenchOptions extends ProgramChoice {
-  /** A directory of frames, each a file of raw bytes from the Ethernet header on. Default: DEFAULT_CASES. */
+  /** A directory of files, each the raw bytes of one frame from the Ethernet header on. Default: DEFAULT_CASES. */
   readonly packetsDirectory?: string | undefined;
 }
 
@@ -24,7 +24,7 @@ export interface Cost extends CaseRatio {
   readonly returned: string;
   readonly program_ns: Estimate;
   readonly empty_ns: Estimate;
-  /** program - empty, in each round. */
+  /** The program's time minus the empty program's, in each round. */
   readonly added_ns: Estimate;
 }
 
@@ -34,83 +34,84 @@ export interface SkippedCase {
 }
 
 export const DEFAULT_ROUNDS = 15;
-/** Fewer give no interval worth the name. */
+/** With fewer rounds the interval is too wide to be of use. */
 export const LEAST_ROUNDS = 5;
 
-/** One run: long beside a timer's tick, short beside another process's turn on the CPU. */
+/** The length of one run: much longer than a timer tick, and shorter than a scheduler's time slice. */
 const RUN_NS = 10e6;
 const LEAST_REPEAT = 1000;
 const MOST_REPEAT = 500_000;
-/** include/uapi/linux/bpf.h: enum xdp_action. */
+/** The names of enum xdp_action, by value (include/uapi/linux/bpf.h). */
 const ACTIONS = ['XDP_ABORTED', 'XDP_DROP', 'XDP_PASS', 'XDP_TX', 'XDP_REDIRECT'];
 
-/** A program and the empty one, in a place of their own. Whoever opens it must close it. */
+/** A program and the empty one, loaded. The caller of `open` must close it. */
 export class Bench {
-  /** Name of the program that is measured. */
+  /** The name of the program that is measured. */
   readonly program: string;
   readonly cases: readonly BenchCase[];
   readonly skipped: readonly SkippedCase[];
-  readonly #place: Place;
+  readonly #programs: BenchPrograms;
 
-  private constructor(place: Place, program: string, cases: readonly BenchCase[]) {
-    this.#place = place;
+  private constructor(programs: BenchPrograms, program: string, cases: readonly BenchCase[]) {
+    this.#programs = programs;
     this.program = program;
-    this.cases = cases.filter((each) => place.canRun(each));
+    this.cases = cases.filter((benchCase) => programs.canRun(benchCase));
     const why = 'the program cannot be called by another one';
     this.skipped = cases
-      .filter((each) => !place.canRun(each))
+      .filter((benchCase) => !programs.canRun(benchCase))
       .map(({ name }) => ({ case: name, why }));
   }
 
   static async open(context: SessionContext, options: BenchOptions = {}): Promise<Bench> {
     const { packetsDirectory } = options;
     const cases = packetsDirectory === undefined ? DEFAULT_CASES : readPackets(packetsDirectory);
-    const place = await Place.open(context);
+    const programs = await BenchPrograms.open(context);
     try {
-      const program = await place.prepare(options, cases);
-      return new Bench(place, program, cases);
+      const program = await programs.prepare(options, cases);
+      return new Bench(programs, program, cases);
     } catch (error) {
-      await place.close();
+      await programs.close();
       throw error;
     }
   }
 
-  /** Measures some of its cases, or all. The order of the two programs changes from round to round. */
+  /** Measures all cases, or those that are named. The order of the two programs alternates between rounds. */
   async measure(
     rounds: number,
     options: { readonly cases?: readonly string[]; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Cost[]> {
     const { cases, signal } = options;
-    const chosen = this.cases.filter((each) => cases?.includes(each.name) ?? true);
-    const series = chosen.map((each) => new Series(each));
-    // The first round tells how often to run each, and counts for nothing else.
+    const chosen = this.cases.filter(({ name }) => cases?.includes(name) ?? true);
+    const measurements = chosen.map((benchCase) => new CaseMeasurement(benchCase));
+    // The first round only finds out how often to run each program; its durations are dropped.
     for (let round = 0; round <= rounds; round++) {
       signal?.throwIfAborted();
       const sides = round % 2 === 0 ? SIDES : [...SIDES].reverse();
-      const turns = series.flatMap((each) => sides.map((side) => each.turn(side)));
-      const runs = await this.#place.run(turns);
-      for (const each of series) each.take(turns, runs, round === 0);
+      const turns = measurements.flatMap((one) => sides.map((side) => one.turn(side)));
+      const runs = await this.#programs.run(turns);
+      for (const one of measurements) one.record(turns, runs, round === 0);
     }
-    return series.map((each) => each.cost());
+    return measurements.map((one) => one.cost());
   }
 
   async close(): Promise<void> {
-    await this.#place.close();
+    await this.#programs.close();
   }
 }
 
 export interface CompareOptions {
   readonly rounds: number;
-  /** 0.15 for 15 %. */
+  /** A share: 0.15 is 15 %. */
   readonly threshold: number;
   readonly signal?: AbortSignal | undefined;
-  /** Told before cases are measured a second time. */
+  /** Called with the names of the cases that will be measured a second time. */
   readonly onAgain?: ((cases: readonly string[]) => void) | undefined;
 }
 
 /**
- * Measures the cases that a saved result has, and compares. What differs is measured a second time,
- * and that counts: a machine that was busy elsewhere for a while is no alarm.
+ * Measures the cases of a saved result and compares them with it. Cases that differ are measured a
+ * second time, and the second result replaces the first, because the machine may have been busy.
+ * @throws XdpwhoError `usage` when no case of the saved result can be measured.
  */
 export async function compareWithSaved(
   bench: Bench,
@@ -125,19 +126,19 @@ export async function compareWithSaved(
   const first = await bench.measure(rounds, { cases, signal });
   const again = compareRatios(saved, first, threshold)
     .filter(({ verdict }) => verdict !== 'same')
-    .map((each) => each.case);
+    .map((comparison) => comparison.case);
   if (again.length > 0) onAgain?.(again);
   const second = again.length > 0 ? await bench.measure(rounds, { cases: again, signal }) : [];
-  const costs = first.map((each) => second.find((other) => other.case === each.case) ?? each);
+  const costs = first.map((cost) => second.find((again) => again.case === cost.case) ?? cost);
   return { costs, comparisons: compareRatios(saved, costs, threshold) };
 }
 
 function hasCase(list: readonly CaseRatio[], name: string): boolean {
-  return list.some((each) => each.case === name);
+  return list.some((ratio) => ratio.case === name);
 }
 
-/** The measurements of one case. */
-class Series {
+/** What has been measured of one case. */
+class CaseMeasurement {
   readonly #case: BenchCase;
   readonly #durations: Record<Side, number[]> = { measured: [], empty: [] };
   readonly #repeats: Record<Side, number> = { measured: LEAST_REPEAT, empty: LEAST_REPEAT };
@@ -151,14 +152,14 @@ class Series {
     return { benchCase: this.#case, side, repeat: this.#repeats[side] };
   }
 
-  /** Takes in what is its own of a round. */
-  take(turns: readonly Turn[], runs: readonly ProgramRun[], isTrial: boolean): void {
+  /** Records this case's runs of a round; `turns` and `runs` hold those of all cases. */
+  record(turns: readonly Turn[], runs: readonly ProgramRun[], isTrial: boolean): void {
     for (const [index, { benchCase, side }] of turns.entries()) {
       const run = runs[index];
       if (benchCase !== this.#case || run === undefined) continue;
       if (side === 'measured') this.#returned = run.returned;
       if (isTrial) this.#repeats[side] = repeatsFor(run.durationNs);
-      // The kernel cuts off what is less than a nanosecond.
+      // The kernel rounds down to whole nanoseconds; on average that is half a nanosecond less.
       else this.#durations[side].push(run.durationNs + 0.5);
     }
   }

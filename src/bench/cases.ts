@@ -1,4 +1,4 @@
-/** The packets that programs are measured on. */
+/** The packets that a program is measured with. */
 import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -8,11 +8,11 @@ import { arpFrame, malformedFrame, udpFrame } from '../model/frames.js';
 export interface BenchCase {
   readonly name: string;
   readonly frame: Uint8Array;
-  /** How many sources take turns, in no order; 0: each packet has a new one. Default: the frame's own. */
+  /** How many source addresses the packets have, in random order; 0: each packet has a new one. Default: the frame's own address. */
   readonly sources?: number | undefined;
 }
 
-/** net/bpf/test_run.c: an Ethernet header at least; at most what is left of a page. */
+/** Limits of `prog run` (net/bpf/test_run.c): an Ethernet header, and what a page has room for. */
 const SHORTEST_FRAME = 14;
 const LONGEST_FRAME = 3400;
 
@@ -27,7 +27,10 @@ export const DEFAULT_CASES: readonly BenchCase[] = [
   { name: 'ipv4-new-sources', frame: udpFrame({ source: '192.0.2.7' }), sources: 0 },
 ];
 
-/** Every file of a directory, by its name. Rejects with `usage` for what is no frame. */
+/**
+ * One case for each file of a directory, with the file's name.
+ * @throws XdpwhoError `usage` for an empty directory or a file that is not a frame.
+ */
 export function readPackets(directory: string): BenchCase[] {
   checkReadable(directory);
   const names = readdirSync(directory).sort();
@@ -48,7 +51,7 @@ function readPacket(file: string): Uint8Array {
   return frame;
 }
 
-/** Rejects with `usage` for a file or directory that is not there or cannot be read. */
+/** @throws XdpwhoError `usage` when a file or directory does not exist or cannot be read. */
 export function checkReadable(path: string): void {
   try {
     accessSync(path, constants.R_OK);

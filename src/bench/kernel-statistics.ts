@@ -1,24 +1,27 @@
 /**
- * The kernel's run-time statistics of BPF programs, which are off until kernel.bpf_stats_enabled is
- * set to 1, for the whole system. While it is on, each run of each program takes the time twice.
+ * Switches on the kernel's run-time statistics of BPF programs. They are off until
+ * kernel.bpf_stats_enabled is 1, for the whole system; while it is 1, the kernel reads the clock
+ * twice for each run of each program.
  *
- * The switch has no owner and no count. What holds here:
- * - It is put back by a shell that waits for our end, so also after SIGKILL.
- * - Runs of ours with the same /run share it: each holds a shared lock, and the one that finds
- *   itself the last puts it back, if one of them had found it off. A run whose shell was killed too
- *   leaves it on and noted; the next run puts it back.
- * - Somebody else who sets it to 1 meanwhile is not noticed, and finds it at 0 afterwards. Whoever
- *   asks by BPF_ENABLE_STATS (bpftop does) is not concerned: the kernel counts those apart.
- * - Somebody who sets it to 0 meanwhile spoils the measurement, and that is noticed.
+ * The sysctl is a plain number without an owner or a count of users. So:
+ * - A shell that waits for our end switches it off again, also after SIGKILL.
+ * - Our runs with the same /run share it. Each holds a shared lock. The last one switches it off,
+ *   if one of them had found it off. If a run's shell is killed too, the sysctl stays on, and the
+ *   file says that it is to be switched off; the next run does that.
+ * - We do not notice that another program sets it to 1 meanwhile; that program finds 0 afterwards.
+ *   A program that uses BPF_ENABLE_STATS (as bpftop does) is not affected: the kernel counts those
+ *   users separately.
+ * - We notice that another program sets it to 0 meanwhile, and then reject the measurement.
  */
 import { readFileSync } from 'node:fs';
-import { requireTool, startTalkingCompanion, type TalkingCompanion } from '../host/exec.js';
+import { AtOurEnd } from '../host/at-our-end.js';
+import { requireTool } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
 export interface StatisticsFiles {
-  /** Reads 0 or 1, and takes it. */
+  /** A file that reads as 0 or 1, and is set by writing either. */
   readonly switch: string;
-  /** Made if it is not there; another one beside it, `.lock`. */
+  /** A file that says whether to switch off, and that users lock. We make it and another one, `.lock`. */
   readonly users: string;
 }
 
@@ -28,12 +31,11 @@ const SYSTEM_FILES: StatisticsFiles = {
 };
 
 /**
- * Lock 8 is held while the switch is looked at and changed, lock 9 while it is used; the file of 9
- * says `ours` when the switch is to be put back. It says so before the switch is set: a shell that
- * is killed in between must not leave it on for ever.
+ * The shell holds lock 8 while it reads and changes the switch, and lock 9 while the statistics are
+ * used. The file of lock 9 says `ours` when we are to switch off. The shell writes that before it
+ * switches on, so that the next run switches off if the shell is killed in between.
  */
-const SCRIPT = `
-trap '' HUP INT QUIT TERM PIPE
+const SWITCH_ON = `
 switch=$1 users=$2
 exec 8>>"$users.lock" 9>>"$users" || exit 1
 flock 8 && flock -s 9 || exit 1
@@ -42,8 +44,9 @@ if [ "$(cat "$switch")" = 0 ]; then
   echo 1 >"$switch" || { : >"$users"; exit 1; }
 fi
 flock -u 8
-echo ready
-while read -r _; do :; done
+`;
+
+const SWITCH_OFF = `
 flock 8
 flock -u 9
 if flock -n 9 && [ "$(cat "$users")" = ours ]; then
@@ -52,31 +55,31 @@ if flock -n 9 && [ "$(cat "$users")" = ours ]; then
 fi
 `;
 
-/** Keeps the statistics on. Whoever opens it must close it. */
+/** Keeps the statistics on. The caller of `open` must close it. */
 export class RunTimeStatistics {
-  /** Whether they were off. */
+  /** Whether they were off before. */
   readonly switchedOn: boolean;
   readonly #files: StatisticsFiles;
-  readonly #companion: TalkingCompanion;
+  readonly #keeper: AtOurEnd;
 
-  private constructor(files: StatisticsFiles, companion: TalkingCompanion, switchedOn: boolean) {
+  private constructor(files: StatisticsFiles, keeper: AtOurEnd, switchedOn: boolean) {
     this.#files = files;
-    this.#companion = companion;
+    this.#keeper = keeper;
     this.switchedOn = switchedOn;
   }
 
-  /** Rejects with `not-permitted` where they cannot be switched on. */
+  /** Rejects with `not-permitted` when they cannot be switched on, `kernel-too-old` when there is no such sysctl. */
   static async open(files: StatisticsFiles = SYSTEM_FILES): Promise<RunTimeStatistics> {
     const wereOn = areOn(files);
     return new RunTimeStatistics(files, await startKeeper(files), !wereOn);
   }
 
-  /** The shell that puts the switch back. */
+  /** The process id of the shell that switches them off. */
   get pid(): number {
-    return this.#companion.pid;
+    return this.#keeper.pid;
   }
 
-  /** Rejects when somebody has switched them off in the meantime. */
+  /** @throws XdpwhoError `failed` when another program has switched them off meanwhile. */
   check(): void {
     if (areOn(this.#files)) return;
     throw new XdpwhoError('failed', 'kernel.bpf_stats_enabled was switched off meanwhile', {
@@ -85,30 +88,30 @@ export class RunTimeStatistics {
   }
 
   async close(): Promise<void> {
-    await end(this.#companion);
-    // What a shell that was killed should have done, another one does. With other users, neither does.
-    if (areOn(this.#files) && areToPutBack(this.#files)) await end(await startKeeper(this.#files));
+    await this.#keeper.finish();
+    // If our shell was killed, another one does its work. While there are other users, neither switches off.
+    if (areOn(this.#files) && isOursToSwitchOff(this.#files)) {
+      const next = await startKeeper(this.#files);
+      await next.finish();
+    }
   }
 }
 
-async function startKeeper(files: StatisticsFiles): Promise<TalkingCompanion> {
+function startKeeper(files: StatisticsFiles): Promise<AtOurEnd> {
   requireTool('flock', 'install util-linux');
-  const args = ['-c', SCRIPT, 'xdpwho-statistics', files.switch, files.users];
-  const companion = startTalkingCompanion(requireTool('sh'), args);
-  const line = await companion.nextLine();
-  if (line === 'ready') return companion;
-  await end(companion);
-  throw new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
-    hint: 'run it as root: sudo xdpwho bench --live ...',
+  return AtOurEnd.start({
+    name: 'xdpwho-statistics',
+    begin: SWITCH_ON,
+    atEnd: SWITCH_OFF,
+    args: [files.switch, files.users],
+    onFailure: (line) =>
+      new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
+        hint: 'run it as root: sudo xdpwho bench --live ...',
+      }),
   });
 }
 
-async function end({ stdin, ended }: TalkingCompanion): Promise<void> {
-  stdin.end();
-  await ended;
-}
-
-function areToPutBack({ users }: StatisticsFiles): boolean {
+function isOursToSwitchOff({ users }: StatisticsFiles): boolean {
   return readFileSync(users, 'utf8').trim() === 'ours';
 }
 

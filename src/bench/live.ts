@@ -1,5 +1,4 @@
-/** What the XDP program of an interface costs on the traffic that comes: read only, whoever's it is. */
-
+/** Measures what the XDP program of an interface costs on real traffic. It only reads, so the program may be anybody's. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveTarget } from '../attachment/target.js';
 import type { Bpftool } from '../host/bpftool.js';
@@ -16,15 +15,15 @@ import { type Estimate, estimate } from './median.js';
 export interface LiveBenchOptions {
   /** A name or alternative name. */
   readonly interface: string;
-  /** A name, path or process id; default: the namespace that we run in. */
+  /** A name, path or process id. Default: the namespace that we run in. */
   readonly netns?: string | undefined;
   readonly durationMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Told before the first measurement: whether the kernel's statistics had to be switched on. */
+  /** Called before the first measurement; says whether we had to switch on the kernel's statistics. */
   readonly onStart?: ((switchedOn: boolean) => void) | undefined;
 }
 
-/** `program_ns` holds what it costs to take the time twice as well. */
+/** `program_ns` includes the time that the kernel takes to read the clock twice. */
 export interface LiveCost {
   readonly interface: string;
   readonly mode: Mode;
@@ -35,7 +34,7 @@ export interface LiveCost {
   readonly packets_per_second: number;
   /** Nanoseconds per packet in each twentieth of the time; null when no packet came. */
   readonly program_ns: Estimate | null;
-  /** Of one CPU's time. */
+  /** The share of one CPU's time. */
   readonly cpu_percent: number;
 }
 
@@ -47,12 +46,12 @@ interface Sample {
   readonly timeNs: bigint;
 }
 
-/** Rejects with `not-attached` when there is no program, or another one comes in its place. */
+/** Rejects with `not-attached` when there is no program, or when it is gone before the end. */
 export async function measureLive(bpftool: Bpftool, options: LiveBenchOptions): Promise<LiveCost> {
   const { device, netns } = await resolveTarget(options);
   const attached = (await bpftool.showNet(netns.path)).find(
-    // An offloaded program runs on the card, where the kernel counts nothing.
-    (each) => each.device === device && each.mode !== 'offload',
+    // An offloaded program runs on the network card, and the kernel does not measure it.
+    (attachment) => attachment.device === device && attachment.mode !== 'offload',
   );
   if (attached === undefined) {
     throw new XdpwhoError('not-attached', `${printable(device)}: no XDP program`, {
@@ -97,10 +96,10 @@ function summarize(attached: XdpAttachment, name: string, samples: readonly Samp
   if (first === undefined || last === undefined) throw new RangeError('no samples');
   const seconds = Number(last.timeNs - first.timeNs) / 1e9;
   const packets = last.runCount - first.runCount;
-  const costs = samples.slice(1).flatMap((each, index) => {
-    const before = samples[index] ?? each;
-    const count = each.runCount - before.runCount;
-    return count > 0 ? [(each.runTimeNs - before.runTimeNs) / count] : [];
+  const costs = samples.slice(1).flatMap((now, index) => {
+    const before = samples[index] ?? now;
+    const count = now.runCount - before.runCount;
+    return count > 0 ? [(now.runTimeNs - before.runTimeNs) / count] : [];
   });
   return {
     interface: attached.device,

@@ -1,40 +1,33 @@
 /**
- * A bpffs that nobody else sees and that nothing can leave behind: it is mounted in a mount
- * namespace that lives as long as a shell which waits for the end of its input. When this process
- * ends in any way, the shell ends, and the kernel takes the namespace away with all that is pinned
- * in it. So it does when the shell itself is killed.
+ * A bpffs that no other process sees and that is never left behind. It is mounted in a mount
+ * namespace of a shell that waits for our end. When the shell ends, also by SIGKILL, the kernel
+ * removes the namespace and everything that is pinned in it.
  *
- * It covers /sys/fs/bpf, where libbpf pins the maps of an object that asks for pinning by name.
+ * It covers /sys/fs/bpf, because libbpf pins the maps of an object there if the object says so.
  */
 import { readdirSync, rmSync } from 'node:fs';
+import { AtOurEnd } from '../host/at-our-end.js';
 import { Bpftool } from '../host/bpftool.js';
-import { requireTool, startTalkingCompanion, type TalkingCompanion } from '../host/exec.js';
+import { requireTool } from '../host/exec.js';
 import { XdpwhoError } from '../model/errors.js';
 
-/** As processes in the namespace name it. */
+/** Its path in that mount namespace. */
 const DIRECTORY = '/sys/fs/bpf';
 
-/** Of one command, which may run a slow program many times. */
+/** For one command, which may run a slow program many times. */
 const TIME_LIMIT_MS = 120_000;
 
-const HOLD = `
-trap '' HUP INT QUIT TERM PIPE
-mount -t bpf bpf ${DIRECTORY} || exit 1
-echo ready
-while read -r _; do :; done
-`;
-
-/** Whoever opens it must close it. */
+/** The caller of `open` must close it. */
 export class PrivateBpffs {
-  /** Where to pin, for `bpftool`. */
+  /** The directory to pin in, as `bpftool` sees it. */
   readonly directory = DIRECTORY;
-  /** Runs in the namespace. */
+  /** A bpftool that runs in the mount namespace. */
   readonly bpftool: Bpftool;
-  readonly #companion: TalkingCompanion;
+  readonly #holder: AtOurEnd;
 
-  private constructor(companion: TalkingCompanion, bpftool: Bpftool) {
-    this.#companion = companion;
-    const mountNamespacePath = `/proc/${companion.pid}/ns/mnt`;
+  private constructor(holder: AtOurEnd, bpftool: Bpftool) {
+    this.#holder = holder;
+    const mountNamespacePath = `/proc/${holder.pid}/ns/mnt`;
     this.bpftool = new Bpftool({
       path: bpftool.path,
       mountNamespacePath,
@@ -42,36 +35,36 @@ export class PrivateBpffs {
     });
   }
 
-  /** Rejects with `not-permitted` where a mount namespace cannot be had. */
+  /** Rejects with `not-permitted` where no mount namespace can be made. */
   static async open(bpftool: Bpftool): Promise<PrivateBpffs> {
-    const unshare = requireTool('unshare', 'install util-linux');
-    const shell = [requireTool('sh'), '-c', HOLD, 'xdpwho-bpffs'];
-    const companion = startTalkingCompanion(unshare, ['--mount', '--', ...shell]);
-    const line = await companion.nextLine();
-    if (line === 'ready') return new PrivateBpffs(companion, bpftool);
-    companion.stdin.end();
-    throw new XdpwhoError('not-permitted', `a private BPF file system: ${line}`, {
-      hint: 'run it as root: sudo xdpwho bench',
+    const holder = await AtOurEnd.start({
+      name: 'xdpwho-bpffs',
+      begin: `mount -t bpf bpf ${DIRECTORY} || exit 1`,
+      under: [requireTool('unshare', 'install util-linux'), '--mount', '--'],
+      onFailure: (line) =>
+        new XdpwhoError('not-permitted', `a private BPF file system: ${line}`, {
+          hint: 'run it as root: sudo xdpwho bench',
+        }),
     });
+    return new PrivateBpffs(holder, bpftool);
   }
 
-  /** Names in a directory of it, given below `directory`. */
+  /** The names in a directory; `name` is relative to `directory`. */
   list(name: string): string[] {
     return readdirSync(this.#outside(name));
   }
 
-  /** Unpins what is in a directory of it, and the directory. It may be absent. */
+  /** Removes a directory with the pins in it, if it exists. */
   remove(name: string): void {
     rmSync(this.#outside(name), { recursive: true, force: true });
   }
 
   async close(): Promise<void> {
-    this.#companion.stdin.end();
-    await this.#companion.ended;
+    await this.#holder.finish();
   }
 
-  /** The path by which another mount namespace reaches it (proc(5)). */
+  /** The path to it from our own mount namespace (proc(5), /proc/PID/root). */
   #outside(name: string): string {
-    return `/proc/${this.#companion.pid}/root${DIRECTORY}/${name}`;
+    return `/proc/${this.#holder.pid}/root${DIRECTORY}/${name}`;
   }
 }

@@ -1,5 +1,4 @@
-/** Where a program and the empty one are loaded and run: a bpffs of their own. */
-
+/** Loads the program that is measured and the empty one in a private bpffs, and runs them. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionContext } from '../attachment/context.js';
@@ -12,18 +11,18 @@ import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { type BenchCase, checkReadable } from './cases.js';
 import { PrivateBpffs } from './private-bpffs.js';
 
-/** Before a measurement: five times as many as there are sources have each in the table, or nearly. */
+/** Runs before a measurement, per source: 5 random draws per source hit about 99 % of the sources. */
 const TURNS_PER_SOURCE = 5;
-/** Before new sources are measured: as many as fill our own table. */
+/** Runs before new sources are measured: these many sources fill our own table. */
 const NEW_SOURCES_BEFORE = 70_000;
-/** Of bpf/spread.bpf.c and bpf/pass.bpf.c: a tail call wants caller and callee alike. */
+/** The variants of bpf/spread.bpf.c and bpf/pass.bpf.c. The kernel allows a tail call only between programs that both take fragments, or both do not. */
 const KINDS = ['.frags', ''] as const;
 type Kind = (typeof KINDS)[number];
 
 export type Side = 'measured' | 'empty';
 export const SIDES: readonly Side[] = ['measured', 'empty'];
 
-/** One of the two programs on one kind of packet. */
+/** One run: which of the two programs, which packet, how often. */
 export interface Turn {
   readonly benchCase: BenchCase;
   readonly side: Side;
@@ -31,25 +30,25 @@ export interface Turn {
 }
 
 export interface ProgramChoice {
-  /** A compiled XDP program, by an absolute path. Default: our own. */
+  /** The absolute path of a compiled object with an XDP program. Default: our own. */
   readonly object?: string | undefined;
-  /** Which of the object's programs; needed where it has several. */
+  /** The name of the program; needed when the object has several. */
   readonly program?: string | undefined;
 }
 
-/** Whoever opens it must close it. */
-export class Place {
+/** The caller of `open` must close it. */
+export class BenchPrograms {
   readonly #bpffs: PrivateBpffs;
   readonly #bpftool: Bpftool;
   readonly #objects: ObjectFiles;
   readonly #scratch: string;
-  /** Files by case. */
+  /** The file that holds the frame of each case, by the name of the case. */
   readonly #frames = new Map<string, string>();
   #object = '';
   #program = '';
-  /** Asked for where the sections of the object are not named as libbpf knows them. */
+  /** Given to bpftool when libbpf does not know the type from the names of the object's sections. */
   #type: 'xdp' | undefined;
-  /** Undefined when nothing can call the program. */
+  /** The variant that can call the program; undefined when neither can. */
   #kind: Kind | undefined = '';
 
   private constructor(context: SessionContext, bpffs: PrivateBpffs) {
@@ -59,26 +58,26 @@ export class Place {
     this.#scratch = makeScratch();
   }
 
-  static async open(context: SessionContext): Promise<Place> {
-    return new Place(context, await PrivateBpffs.open(context.bpftool));
+  static async open(context: SessionContext): Promise<BenchPrograms> {
+    return new BenchPrograms(context, await PrivateBpffs.open(context.bpftool));
   }
 
-  /** Loads everything once, finds out how, and gives the name of the program. */
+  /** Finds out how to load everything, and returns the name of the program. */
   async prepare(options: ProgramChoice, cases: readonly BenchCase[]): Promise<string> {
     for (const { name, frame } of cases) {
       this.#frames.set(name, join(this.#scratch, `frame${this.#frames.size}`));
       writeFileSync(this.#frame(name), frame);
     }
     this.#program = await this.#findProgram(options);
-    const spread = cases.filter((each) => each.sources !== undefined);
-    if (spread.length > 0) this.#kind = await this.#findKind(spread);
+    const withSources = cases.filter(({ sources }) => sources !== undefined);
+    if (withSources.length > 0) this.#kind = await this.#findKind(withSources);
     return this.#program;
   }
 
   /**
-   * Loads both programs and runs the turns. Anew each time: where code and tables come to lie in
-   * memory makes a difference of some nanoseconds. All in one process of bpftool, which takes less
-   * time than many, and leaves less for others to meddle in.
+   * Loads both programs and runs the turns; the result has one run for each turn. The programs are
+   * loaded anew each time, because the addresses of code and tables change a time by some
+   * nanoseconds. One bpftool process does all of it, which is faster and less disturbed than many.
    */
   async run(turns: readonly Turn[]): Promise<ProgramRun[]> {
     const empty = this.#own(`pass${this.#kind ?? ''}`);
@@ -91,8 +90,8 @@ export class Place {
     const { outputs, failure } = await this.#bpftool.batch([...loads, ...commands.flat()]);
     if (failure !== undefined) throw failure;
     let end = loads.length;
-    return commands.map((each) => {
-      end += each.length;
+    return commands.map((ofTurn) => {
+      end += ofTurn.length;
       const run = programRunIn(outputs[end - 1]);
       if (run === undefined) throw new XdpwhoError('bad-output', 'bpftool prog run: no duration');
       return run;
@@ -103,7 +102,7 @@ export class Place {
     return benchCase.sources === undefined || this.#kind !== undefined;
   }
 
-  /** The last one is the run that counts. */
+  /** The last command is the run that is measured. */
   #commandsOf({ benchCase, side, repeat }: Turn): (readonly string[])[] {
     const { name, sources } = benchCase;
     const target = this.#pin(side);
@@ -131,8 +130,7 @@ export class Place {
       await this.#loadNamedOrAsXdp(object);
     }
     const names = this.#bpffs.list('measured').sort();
-    const [only, ...others] = names;
-    const found = program === undefined ? (others.length === 0 ? only : undefined) : program;
+    const found = program ?? (names.length === 1 ? names[0] : undefined);
     if (found !== undefined && names.includes(found)) return found;
     const what = object ?? 'our own object';
     const hint = `--program ${names.join(' or ')}`;
@@ -141,15 +139,15 @@ export class Place {
     throw new XdpwhoError('usage', `${what}: ${names.length} programs: which one?`, { hint });
   }
 
-  /** Loads the first of our objects that the kernel takes. */
-  async #loadFirst([name, ...others]: readonly ObjectName[]): Promise<void> {
+  /** Loads the first of our objects that the kernel accepts. */
+  async #loadFirst([name, ...alternatives]: readonly ObjectName[]): Promise<void> {
     if (name === undefined) return;
     this.#object = this.#own(name);
     try {
       await this.#bpftool.loadPrograms(this.#object, this.#path('measured'));
     } catch (error) {
-      if (others.length === 0) throw error;
-      await this.#loadFirst(others);
+      if (alternatives.length === 0) throw error;
+      await this.#loadFirst(alternatives);
     }
   }
 
@@ -166,6 +164,7 @@ export class Place {
     }
   }
 
+  /** The first variant of `spread` that the kernel lets call the program. */
   async #findKind(cases: readonly BenchCase[]): Promise<Kind | undefined> {
     for (const kind of KINDS) {
       try {
@@ -181,13 +180,13 @@ export class Place {
         }
         return kind;
       } catch {
-        // Not of this kind.
+        // The kernel refuses this variant.
       }
     }
     return undefined;
   }
 
-  /** A copy of one of our own objects. */
+  /** Writes a copy of one of our own objects, and returns its path. */
   #own(name: ObjectName, constants: Readonly<Record<string, number>> = {}): string {
     return this.#objects.writePatched(name, { constants }, this.#scratch);
   }

@@ -1,33 +1,14 @@
-/** What programs cost: for people, and in the Bencher Metric Format. */
+/** Prints what programs cost, as tables and in the Bencher Metric Format. Pure. */
 
 import { formatRate } from '../text/figures.js';
 import { paint, printable, type Style } from '../text/text.js';
+import type { Cost } from './bench.js';
 import type { Comparison, Verdict } from './compare.js';
+import type { LiveCost } from './live.js';
 import type { Estimate } from './median.js';
 
-export interface ShownCost {
-  readonly case: string;
-  readonly returned: string;
-  readonly program_ns: Estimate;
-  readonly empty_ns: Estimate;
-  readonly added_ns: Estimate;
-  readonly ratio: Estimate;
-}
-
-export interface ShownLiveCost {
-  readonly interface: string;
-  readonly mode: string;
-  readonly program: string;
-  readonly program_id: number;
-  readonly seconds: number;
-  readonly packets: number;
-  readonly packets_per_second: number;
-  readonly program_ns: Estimate | null;
-  readonly cpu_percent: number;
-}
-
-/** A header and a line per kind of packet. Nanoseconds per packet. */
-export function renderCosts(costs: readonly ShownCost[], color: boolean): string[] {
+/** A header, and a line for each kind of packet. The times are nanoseconds per packet. */
+export function renderCosts(costs: readonly Cost[], color: boolean): string[] {
   const header = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
   const rows = costs.map((cost) => [
     printable(cost.case),
@@ -48,7 +29,7 @@ const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
   unclear: 'yellow',
 };
 
-/** A header and a line per kind of packet, which says what has become of its ratio to the empty program. */
+/** A header, and a line for each kind of packet with its ratio to the empty program then and now. */
 export function renderComparisons(comparisons: readonly Comparison[], color: boolean): string[] {
   const header = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
   const rows = comparisons.map(({ case: name, saved, now, change, verdict }) => [
@@ -70,7 +51,7 @@ export function renderComparisons(comparisons: readonly Comparison[], color: boo
   ];
 }
 
-export function renderLiveCost(cost: ShownLiveCost): string[] {
+export function renderLiveCost(cost: LiveCost): string[] {
   const { program_ns: programNs, packets, seconds } = cost;
   const what = `${printable(cost.interface)}: program ${cost.program_id} (${printable(cost.program)}), ${cost.mode} mode`;
   const counted = `${packets} packets in ${seconds.toFixed(1)} s`;
@@ -80,7 +61,7 @@ export function renderLiveCost(cost: ShownLiveCost): string[] {
   return [what, `  ${per}`, `  ${counted}, ${rate}, ${cost.cpu_percent.toFixed(2)} % of a CPU`];
 }
 
-/** https://bencher.dev/v0/bmf.json: by benchmark and measure. */
+/** The metrics by benchmark and measure (https://bencher.dev/v0/bmf.json). */
 export type BencherMetrics = Readonly<Record<string, Readonly<Record<string, BencherMetric>>>>;
 
 export interface BencherMetric {
@@ -90,10 +71,10 @@ export interface BencherMetric {
 }
 
 /**
- * `latency` is in nanoseconds and `throughput` in packets per second and CPU, the units that Bencher
- * gives these names. `added-latency` and `empty-program-ratio` hold where the machine is noisy.
+ * `latency` is in nanoseconds and `throughput` in packets per second on one CPU: Bencher has these
+ * units for these names. `added-latency` and `empty-program-ratio` depend less on the machine's load.
  */
-export function bencherMetrics(program: string, costs: readonly ShownCost[]): BencherMetrics {
+export function bencherMetrics(program: string, costs: readonly Cost[]): BencherMetrics {
   return Object.fromEntries(
     costs.map((cost) => [
       `${program}/${cost.case}`,
@@ -106,8 +87,8 @@ export function bencherMetrics(program: string, costs: readonly ShownCost[]): Be
   );
 }
 
-/** None where no packet came: nothing was measured. */
-export function liveBencherMetrics(cost: ShownLiveCost): BencherMetrics {
+/** Empty when no packet came, because nothing was measured then. */
+export function liveBencherMetrics(cost: LiveCost): BencherMetrics {
   if (cost.program_ns === null) return {};
   return { [`${cost.program}/live`]: latencyMetrics(cost.program_ns) };
 }
@@ -141,7 +122,7 @@ function interval({ lower, upper }: Estimate, format: (value: number) => string)
   return `(${format(lower)} to ${format(upper)})`;
 }
 
-/** Columns of one width; `left`: those that are aligned to the left. The first row is the header. */
+/** Pads the cells of each column to one width. The first row is the header; `left` are the columns aligned to the left. */
 function align(rows: readonly (readonly string[])[], left: readonly number[], color: boolean) {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),

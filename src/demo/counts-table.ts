@@ -1,15 +1,9 @@
-/** What was sent beside what was counted, as the demo shows it. */
+/** Prints the result of the demo: what was sent and what was counted. Pure. */
 import { paint } from '../text/text.js';
+import type { DemoCount } from './demo.js';
 
-export interface Count {
-  readonly what: string;
-  readonly note: string;
-  readonly sent: bigint;
-  readonly counted: bigint;
-}
-
-/** A header and a line each, which says in words whether the two agree. */
-export function renderCounts(counts: readonly Count[], color: boolean): string[] {
+/** A header, and a line for each count that says whether both numbers are equal. */
+export function renderCounts(counts: readonly DemoCount[], color: boolean): string[] {
   const rows = counts.map(({ what, note, sent, counted }) => ({
     cells: [what, sent.toString(), counted.toString()],
     verdict: sent === counted ? 'exact' : `off by ${counted - sent}`,

@@ -1,7 +1,6 @@
 /**
- * What this host can do: for `doctor`, for the hints of errors and for the tests that have to skip.
- * A check says `pass` or `fail` only of what it found out; what it could not find out is a `warn`
- * that says why.
+ * Checks what this host can do, for `doctor`. A check is `pass` or `fail` only if it found out; if
+ * it could not, it is a `warn` that says why.
  */
 
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -43,7 +42,7 @@ export interface HostOptions extends FindBpftoolOptions {
   readonly objectsDirectory: string;
 }
 
-/** Everything that does not depend on an interface. Runs bpftool once or twice, and changes nothing. */
+/** All checks that do not need an interface. They run bpftool once or twice, and change nothing. */
 export async function checkHost(options: HostOptions): Promise<Check[]> {
   return [
     checkKernel(release()),
@@ -60,8 +59,9 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
   ].flat();
 }
 
-export type Finding = Omit<Check, 'name' | 'title'>;
+type Finding = Omit<Check, 'name' | 'title'>;
 
+/** A check that becomes a `warn` when `look` throws. */
 function check(name: string, title: string, look: () => Finding): Check {
   try {
     return { name, title, ...look() };
@@ -70,7 +70,7 @@ function check(name: string, title: string, look: () => Finding): Check {
   }
 }
 
-/** bpf_jiffies64 came with 5.6, iterators over maps with 5.8; kernels from 5.10 on have been tried. */
+/** We need bpf_jiffies64 (kernel 5.6). Iterators over maps came with 5.8. We have tried kernels from 5.10 on. */
 export function checkKernel(version: string): Check {
   return check('kernel', 'kernel', () => {
     if (!/^\d+\.\d+/.test(version)) return { status: 'warn', detail: `unknown: ${version}` };
@@ -87,7 +87,7 @@ export function checkKernel(version: string): Check {
   });
 }
 
-export function checkPrivileges(): Check {
+function checkPrivileges(): Check {
   return check('privileges', 'privileges', () => {
     const missing = missingCapabilities();
     if (missing.length === 0) return { status: 'pass', detail: 'may load and attach' };
@@ -95,7 +95,7 @@ export function checkPrivileges(): Check {
   });
 }
 
-/** Nothing from kernel 5.11 on. */
+/** No check on kernel 5.11 and newer, which do not charge maps to the limit. */
 function checkLockedMemory(): Check[] {
   if (!chargesLockedMemory()) return [];
   const look = (): Finding => {
@@ -118,8 +118,8 @@ async function checkBpftool(options: FindBpftoolOptions): Promise<Check> {
       const detail = `${found}; ${wrapper} has none for kernel ${release()}`;
       return { ...about, status: 'warn', detail, fix: installCommand('bpftool') };
     }
-    // Its libbpf cannot read the BTF of a newer kernel, which iterators take, and to it `xdp.frags`
-    // is plain `xdp`.
+    // Its libbpf cannot read the BTF of a newer kernel, which iterators need, and takes `xdp.frags`
+    // for `xdp`.
     if (isOlder(version, [5, 11]) && !isOlder(release(), [5, 11])) {
       const detail =
         `${found}: too old for kernel ${release()} to pin iterators, so it reads by map dump, slower; ` +
@@ -156,7 +156,7 @@ function checkKernelBtf(): Check {
   );
 }
 
-/** Documentation/admin-guide/LSM/lockdown: `confidentiality` keeps BPF from reading kernel memory. */
+/** The lockdown level `confidentiality` forbids BPF to read kernel memory (include/linux/security.h, LOCKDOWN_BPF_READ_KERNEL). */
 function checkLockdown(): Check[] {
   const text = readText('/sys/kernel/security/lockdown');
   const level = /\[(\w+)\]/.exec(text ?? '')?.[1];
@@ -184,7 +184,7 @@ function checkCpus(): Check {
   }));
 }
 
-/** What an attachment needs; see ObjectName in src/objects/files.ts. */
+/** The objects that an attachment needs; see ObjectName in src/objects/files.ts. */
 const NEEDED_OBJECTS: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'sources', 'totals'];
 
 export function checkObjects(directory: string): Check {
@@ -199,7 +199,7 @@ export function checkObjects(directory: string): Check {
   });
 }
 
-/** elf(5): the magic number, and e_machine in the byte order of the file; EM_BPF is 247. */
+/** Whether a file begins with the magic number of ELF and is for the machine EM_BPF, 247 (elf(5)). */
 function isBpfObject(path: string): boolean {
   let bytes: Buffer;
   try {
@@ -224,11 +224,11 @@ export interface InterfaceOptions {
   readonly interface: string;
   readonly netns: string | undefined;
   readonly bpffs: string;
-  /** Undefined where there is none that works: then nobody knows what is attached. */
+  /** Undefined if none works. Then the check of what is attached is a `warn`. */
   readonly bpftool: Bpftool | undefined;
 }
 
-/** Everything about one interface. The first check fails, and is the only one, when it is not there. */
+/** All checks of one interface. If the interface does not exist, there is only one check, which fails. */
 export async function checkInterface(options: InterfaceOptions): Promise<Check[]> {
   const title = `interface ${printable(options.interface)}`;
   try {
@@ -249,12 +249,12 @@ export async function checkInterface(options: InterfaceOptions): Promise<Check[]
   }
 }
 
-/** What iproute2 and sysfs say of a device; undefined: not known. */
+/** A device as iproute2 and sysfs describe it. Undefined members are unknown. */
 export interface LinkDescription {
   readonly mtu: number | undefined;
-  /** IFLA_INFO_KIND of virtual devices: veth, tun, bridge. */
+  /** The kind of a virtual device (IFLA_INFO_KIND): veth, tun, bridge. */
   readonly kind: string | undefined;
-  /** The driver of a device that is on a bus. */
+  /** The driver of a device on a bus. */
   readonly driver: string | undefined;
   readonly isLoopback: boolean;
 }
@@ -266,11 +266,11 @@ async function describeLink(device: string, netns: Netns): Promise<LinkDescripti
   });
   const result = await run(command.file, command.args);
   const link = parseLinkDescription(result.stdout);
-  // sysfs shows the namespace that it was mounted in: of no use for another one.
+  // sysfs shows the devices of the namespace that it was mounted in, so it does not help for another.
   return netns.path === undefined ? { ...link, driver: driverOf(device) } : link;
 }
 
-/** Pure: reads `ip -d -j link show dev NAME`. */
+/** Parses the output of `ip -d -j link show dev NAME`. Pure. */
 export function parseLinkDescription(json: string): LinkDescription {
   let value: unknown;
   try {
@@ -297,7 +297,7 @@ function driverOf(device: string): string | undefined {
   }
 }
 
-/** The kernel's drivers/net: those that set XDP_SETUP_PROG in ndo_bpf, as the driver is called in sysfs. */
+/** Drivers that handle XDP_SETUP_PROG in ndo_bpf (drivers/net of the kernel), by their names in sysfs. */
 const NATIVE_DRIVERS = new Set(
   (
     'atlantic bnxt_en cpsw cpsw-switch dpaa2-eth ena fec fsl_dpa fsl_enetc fun hv_netvsc i40e ice ' +
@@ -305,11 +305,11 @@ const NATIVE_DRIVERS = new Set(
     'nfp nicvf qede rvu_nicpf rvu_nicvf sfc stmmac thunder-nicvf tsnep virtio_net vif vmxnet3 gve'
   ).split(' '),
 );
-/** Virtual devices: with ndo_bpf, and without. */
+/** Kinds of virtual devices with ndo_bpf, and without. */
 const NATIVE_KINDS = new Set(['veth', 'tun', 'bond', 'netdevsim']);
 const GENERIC_KINDS = new Set(['bridge', 'dummy', 'vlan', 'macvlan', 'ifb', 'vxlan', 'wireguard']);
 
-/** Pure: what is known of native mode on this kind of device. */
+/** Whether this kind of device has native mode, as far as we know. Pure. */
 export function checkDriver(link: LinkDescription): Check {
   return check('driver', 'driver', () => {
     const name = link.driver ?? link.kind ?? (link.isLoopback ? 'loopback' : undefined);
@@ -333,10 +333,10 @@ function isGenericOnly({ driver, kind, isLoopback }: LinkDescription): boolean {
   return driver === undefined && (isLoopback || GENERIC_KINDS.has(kind ?? ''));
 }
 
-/** A page of 4096 bytes less XDP_PACKET_HEADROOM (256), skb_shared_info (320) and an Ethernet header with two tags (22). */
+/** A page of 4096 bytes minus XDP_PACKET_HEADROOM (256), skb_shared_info (320) and an Ethernet header with two tags (22). */
 const LARGEST_PLAIN_MTU = 3498;
 
-/** Pure. Drivers differ by some bytes: the limit is a rule of thumb. */
+/** Whether the MTU is small enough for native mode. The limit is approximate, because drivers differ by some bytes. Pure. */
 export function checkMtu(link: LinkDescription, kernel: string): Check {
   return check('mtu', 'MTU', () => {
     const { mtu } = link;
@@ -362,10 +362,12 @@ async function checkAttached(
     return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
   }
   try {
-    const attached = (await bpftool.showNet(netns.path)).filter((each) => each.device === device);
+    const attached = (await bpftool.showNet(netns.path)).filter(
+      (attachment) => attachment.device === device,
+    );
     const [first] = attached;
     if (first === undefined) return { ...about, status: 'pass', detail: 'none attached' };
-    const what = attached.map((each) => `${each.programId} in ${each.mode} mode`).join(', ');
+    const what = attached.map(({ programId, mode }) => `${programId} in ${mode} mode`).join(', ');
     const ours = readState(pinsAt(bpffs, pinName(device, isHostNetns(netns) ? null : netns.inode)));
     if (attached.length === 1 && ours?.programId === first.programId) {
       return { ...about, status: 'pass', detail: `ours is attached: program ${what}` };

@@ -1,4 +1,4 @@
-/** The checks of `doctor` for people. */
+/** Prints the checks of `doctor` as text. Pure. */
 import type { Check, CheckStatus } from '../model/records.js';
 import { paint, printable, type Style, wrapWords } from '../text/text.js';
 
@@ -9,7 +9,7 @@ const LABELS: Readonly<Record<CheckStatus, readonly [label: string, style: Style
 };
 const LABEL_WIDTH = 4;
 
-/** A line or more per check, `fix:` below those that have one, and a last line that counts them. */
+/** One or more lines for each check, with `fix:` below it if there is one, and a last line with the counts. */
 export function renderChecks(
   checks: readonly Check[],
   options: { readonly width: number; readonly color: boolean },
@@ -25,7 +25,7 @@ export function renderChecks(
       return [
         `${head}  ${title.padEnd(titleWidth)}  ${first}`.trimEnd(),
         ...rest.map((line) => `${indent}${line}`),
-        // In one piece, to be copied.
+        // Not wrapped, so that it can be copied.
         ...(fix === undefined || status === 'pass' ? [] : [`${indent}fix: ${printable(fix)}`]),
       ];
     }),

@@ -127,53 +127,72 @@ export function runStreaming(
   return { stdout: subprocess.stdout, ended };
 }
 
-/** A child that is to outlive us: its standard input is the only thing that ties it to us. */
+/** A child that outlives us, and talks to us in lines. Only its standard input ties it to us. */
 export interface Companion {
   readonly pid: number;
   readonly stdin: Writable;
   /** Settles when it has ended; never rejects. */
   readonly ended: Promise<void>;
+  /** The next line that it prints, on either stream; undefined when it has ended. Never rejects. */
+  nextLine(): Promise<string | undefined>;
   /** Ends it by SIGKILL, if it has not ended. */
   kill(): void;
 }
 
-/** Starts a child in a session of its own that our end does not end. It sees our end as the end of its input. */
+/** Starts a child in a session of its own that our end does not end: it sees our end as the end of its input. */
 export function startCompanion(file: string, args: readonly string[]): Companion {
-  const start = () => execa(file, args, { ...tiedByInput(), stdout: 'ignore' });
-  return companionOf(file, begun(file, start));
-}
-
-/** A companion that answers in lines. */
-export interface TalkingCompanion extends Companion {
-  /** The next line that it prints, on either stream; undefined when it has ended. Never rejects. */
-  nextLine(): Promise<string | undefined>;
-}
-
-/** Starts a companion that prints a line now and then. */
-export function startTalkingCompanion(file: string, args: readonly string[]): TalkingCompanion {
   const subprocess = begun(file, () =>
-    execa(file, args, { ...tiedByInput(), stdout: 'pipe', stderr: 'pipe', all: true }),
+    execa(file, args, {
+      ...isolated(undefined),
+      reject: false,
+      cleanup: false,
+      buffer: false,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      all: true,
+    }),
   );
-  const lines = createInterface({ input: subprocess.all });
-  const unread: (string | undefined)[] = [];
+  // The child may end while we write to it. `ended` tells of that.
+  subprocess.stdin.on('error', () => {});
+  if (subprocess.pid === undefined) {
+    throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
+  }
+  const ended = subprocess.then(
+    () => undefined,
+    () => undefined,
+  );
+  return {
+    pid: subprocess.pid,
+    stdin: subprocess.stdin,
+    ended,
+    nextLine: linesOf(subprocess.all),
+    kill: () => {
+      subprocess.kill('SIGKILL');
+    },
+  };
+}
+
+/** Gives the lines of a stream one by one, and undefined after its end. */
+function linesOf(stream: Readable): () => Promise<string | undefined> {
+  const unread: string[] = [];
   const waiting: ((line: string | undefined) => void)[] = [];
   let closed = false;
-  const hand = (line: string | undefined) => {
+  const lines = createInterface({ input: stream });
+  lines.on('line', (line) => {
     const waiter = waiting.shift();
     if (waiter === undefined) unread.push(line);
     else waiter(line);
-  };
-  lines.on('line', hand);
+  });
   lines.once('close', () => {
     closed = true;
     for (const waiter of waiting.splice(0)) waiter(undefined);
   });
-  const nextLine = () =>
-    new Promise<string | undefined>((resolve) => {
+  return () =>
+    new Promise((resolve) => {
       if (unread.length > 0 || closed) resolve(unread.shift());
       else waiting.push(resolve);
     });
-  return { ...companionOf(file, subprocess), nextLine };
 }
 
 /** Out of descriptors, Node gives a child without streams, and execa fails of that. */
@@ -186,45 +205,6 @@ function begun<T>(file: string, start: () => T): T {
       cause,
     });
   }
-}
-
-function tiedByInput() {
-  return {
-    ...isolated(undefined),
-    reject: false,
-    cleanup: false,
-    buffer: false,
-    stdin: 'pipe',
-    stderr: 'ignore',
-  } as const;
-}
-
-function companionOf(
-  file: string,
-  subprocess: {
-    readonly pid?: number | undefined;
-    readonly stdin: Writable;
-    kill(signal: 'SIGKILL'): boolean;
-  } & PromiseLike<unknown>,
-): Companion {
-  // Its end while we write is no news: `ended` tells.
-  subprocess.stdin.on('error', () => {});
-  if (subprocess.pid === undefined) {
-    throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
-  }
-  return {
-    pid: subprocess.pid,
-    stdin: subprocess.stdin,
-    kill: () => {
-      subprocess.kill('SIGKILL');
-    },
-    ended: Promise.resolve(
-      subprocess.then(
-        () => undefined,
-        () => undefined,
-      ),
-    ),
-  };
 }
 
 /** The absolute path of a tool in the fixed directories, or undefined. */

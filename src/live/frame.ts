@@ -1,29 +1,29 @@
-/** The live view of `watch`: a frame in, the lines of a terminal out. Pure. */
+/** Draws the live view of `watch`: makes the lines of a terminal from a frame. Pure. */
 import type { Order } from '../model/ranking.js';
 import type { Mode, TotalsRecord } from '../model/records.js';
 import type { ColorDepth } from '../text/color.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, paintIndexed, printable, type Style } from '../text/text.js';
 
-/** What is to be seen. */
+/** What is shown. */
 export interface LiveFrame {
   readonly interfaces: readonly LiveInterface[];
-  /** In order; those that do not fit are counted as hidden. */
+  /** In order. Rows that do not fit are counted as hidden. */
   readonly rows: readonly LiveRow[];
-  /** Sources, or groups, that are not among `rows`. */
+  /** How many sources or groups are not among `rows`. */
   readonly hidden: number;
   readonly sort: Order;
-  /** Bits of a prefix, "24,64", or undefined: single sources. */
+  /** The prefix lengths of the groups, "24,64"; undefined: the rows are single sources. */
   readonly group: string | undefined;
   readonly filter: string;
   /** Whether the filter is being typed. */
   readonly typing: boolean;
   readonly paused: boolean;
-  readonly names: boolean;
-  readonly help: boolean;
-  /** Something that the user should know. */
+  readonly showsNames: boolean;
+  readonly showsHelp: boolean;
+  /** A note for the user. */
   readonly message: string | undefined;
-  /** Of one CPU, our own processes together, in percent; undefined before it is known. */
+  /** How many percent of one CPU our processes use together; undefined before it is known. */
   readonly cpuPercent: number | undefined;
 }
 
@@ -33,7 +33,7 @@ export interface LiveInterface {
   readonly maxSources: number;
   /** Undefined before the first reading. */
   readonly totals: TotalsRecord | undefined;
-  /** What the program takes for a packet, where the kernel measures it (kernel.bpf_stats_enabled). */
+  /** The program's time for a packet; undefined unless the kernel measures it (kernel.bpf_stats_enabled). */
   readonly nsPerPacket: number | undefined;
 }
 
@@ -44,36 +44,38 @@ export interface LiveRow {
   readonly name: string | undefined;
   readonly packets: bigint;
   readonly bytes: bigint;
-  /** Undefined before there is an interval. */
+  /** Undefined at the first reading. */
   readonly packetsPerSecond: number | undefined;
   readonly bytesPerSecond: number | undefined;
-  /** Of the figure that is sorted by, 0 to 1. */
+  /** The share of all traffic, in the figure that is sorted by: 0 to 1. */
   readonly share: number;
   /** Packets per second in each second of the last minute, oldest first. */
   readonly minute: readonly number[];
   readonly idleMs: number;
 }
 
-/** The terminal. */
+/** What the terminal can show. */
 export interface LiveSize {
   readonly width: number;
   readonly height: number;
   readonly depth: ColorDepth;
-  /** Whether it shows block elements (U+2580 to U+259F). */
+  /** Whether it can show block elements (U+2580 to U+259F). */
   readonly blocks: boolean;
 }
 
-/** A colour: a style, and one of 256 where there are so many. */
+/** A colour: a style, and its number where the terminal has 256 colours. */
 type Ink = Style | { readonly style: Style; readonly index: number };
 type Piece = readonly [text: string, ink?: Ink | undefined];
 
-/** At most `height` lines, none wider than `width`. */
+/** Returns at most `height` lines, none wider than `width`. */
 export function renderLive(frame: LiveFrame, size: LiveSize): string[] {
   const header = renderHeader(frame, size);
   const footer = [renderFooter(frame)];
-  const room = size.height - header.length - footer.length;
-  const body = frame.help ? HELP.map((line): Piece[] => [[line]]) : renderRows(frame, size, room);
-  return [...header, ...body.slice(0, Math.max(room, 0)), ...footer]
+  const bodyHeight = size.height - header.length - footer.length;
+  const body = frame.showsHelp
+    ? HELP.map((line): Piece[] => [[line]])
+    : renderRows(frame, size, bodyHeight);
+  return [...header, ...body.slice(0, Math.max(bodyHeight, 0)), ...footer]
     .slice(0, size.height)
     .map((pieces) => paintPieces(pieces, size));
 }
@@ -95,7 +97,7 @@ const HELP = [
 
 // The header.
 
-/** Interfaces that have a line of their own; beyond them the terminal is for sources. */
+/** The most lines that interfaces may take; the rest of the terminal is for sources. */
 function maxHeaderLines(height: number): number {
   return Math.max(Math.floor(height / 3), 1);
 }
@@ -104,8 +106,8 @@ function renderHeader(frame: LiveFrame, { width, height }: LiveSize): Piece[][] 
   const limit = maxHeaderLines(height);
   const all = frame.interfaces.length;
   const shown = all > limit ? frame.interfaces.slice(0, Math.max(limit - 1, 1)) : frame.interfaces;
-  const lines = shown.map((each, index) =>
-    headerLine(each, index === 0 ? frame : undefined, width),
+  const lines = shown.map((attached, index) =>
+    headerLine(attached, index === 0 ? frame : undefined, width),
   );
   if (shown.length < all && limit > 1)
     lines.push([[`+${all - shown.length} more interfaces`, 'dim']]);
@@ -117,12 +119,12 @@ function renderHeader(frame: LiveFrame, { width, height }: LiveSize): Piece[][] 
   return lines;
 }
 
-/** What does not fit goes from the end. */
-function headerLine(each: LiveInterface, frame: LiveFrame | undefined, width: number): Piece[] {
-  const { totals, mode, maxSources, nsPerPacket } = each;
+/** The line of one interface. The first line also has the state of the view. Items that do not fit are left out at the end. */
+function headerLine(attached: LiveInterface, frame: LiveFrame | undefined, width: number): Piece[] {
+  const { totals, mode, maxSources, nsPerPacket } = attached;
   const pieces: Piece[] = [
     ...(frame?.paused === true ? [['PAUSED', 'inverse'] as const, ['  '] as const] : []),
-    [printable(each.interface), 'bold'],
+    [printable(attached.interface), 'bold'],
     [` ${mode}`],
   ];
   const fill = totals === undefined ? 0 : totals.sources / maxSources;
@@ -164,7 +166,7 @@ function accountOf(totals: TotalsRecord): string {
   return `${totals.packets} packets: ${parts.join(', ')}; ${totals.bytes} bytes${untracked}`;
 }
 
-/** One decimal below 10, and never 0 for something. */
+/** One decimal below 10. Only 0 is printed as 0. */
 function formatPercent(percent: number): string {
   if (percent > 0 && percent < 0.05) return '<0.1%';
   return `${percent < 9.95 ? percent.toFixed(1).replace(/\.0$/, '') : Math.round(percent)}%`;
@@ -186,7 +188,7 @@ function renderFooter(frame: LiveFrame): Piece[] {
     ['p', frame.paused ? 'go on' : 'pause'],
     ['g', `group:${frame.group ?? 'off'}`],
     ['/', frame.filter === '' ? 'filter' : `filter:${printable(frame.filter)}`],
-    ['r', `names:${frame.names ? 'on' : 'off'}`],
+    ['r', `names:${frame.showsNames ? 'on' : 'off'}`],
     ['?', 'help'],
   ];
   return keys.flatMap(([key, text], index): Piece[] => [
@@ -201,26 +203,26 @@ function renderFooter(frame: LiveFrame): Piece[] {
 interface Column {
   readonly title: string;
   readonly left?: boolean;
-  /** The order in which the title is marked. */
+  /** The title is marked when this order is the current one. */
   readonly order?: Order;
   readonly minWidth: number;
-  /** Beyond its cells, where the terminal is wide. */
+  /** The width that the column may grow to on a wide terminal. Default: the width of its cells. */
   readonly maxWidth?: number;
-  /** The column with the highest rank goes first when the terminal is too narrow. */
+  /** On a narrow terminal the column with the highest rank is left out first. */
   readonly rank: number;
   readonly cell: (row: LiveRow, width: number) => Piece;
 }
 
 const GAP = 2;
 
-function renderRows(frame: LiveFrame, size: LiveSize, room: number): Piece[][] {
+function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[][] {
   if (frame.rows.length === 0) {
     if (frame.interfaces.every(({ totals }) => totals === undefined)) return [];
     return [[[frame.filter === '' ? 'no packets yet' : 'nothing matches the filter', 'dim']]];
   }
-  // The titles take a line, and so does what is hidden.
+  // The titles take one line, and the number of hidden rows another.
   const all = frame.rows.length + frame.hidden;
-  const fitting = all <= room - 1 ? frame.rows.length : Math.max(room - 2, 0);
+  const fitting = all <= maxLines - 1 ? frame.rows.length : Math.max(maxLines - 2, 0);
   const rows = frame.rows.slice(0, fitting);
   const columns = layOut(columnsOf(frame, size), rows, size.width);
   const titles = columns.map(({ column, width }): Piece => {
@@ -232,9 +234,9 @@ function renderRows(frame: LiveFrame, size: LiveSize, room: number): Piece[][] {
   const noun = frame.group === undefined ? 'source' : 'prefix';
   const nouns = frame.group === undefined ? 'sources' : 'prefixes';
   return [
-    spaced(titles),
+    joinCells(titles),
     ...rows.map((row) =>
-      spaced(
+      joinCells(
         columns.map(({ column, width }): Piece => {
           const [text, ink] = column.cell(row, width);
           const cut = cutLine(text, width);
@@ -258,7 +260,7 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
       ...{ title: 'INTERFACE', left: true, minWidth: 9, rank: 2 },
       cell: (row) => [printable(row.interface)],
     },
-    frame.names && {
+    frame.showsNames && {
       ...{ title: 'NAME', left: true, minWidth: 12, maxWidth: 40, rank: 1 },
       cell: ({ name }) => (name === undefined ? ['-', 'dim'] : [printable(name)]),
     },
@@ -294,7 +296,7 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
   return columns.filter((column) => column !== false);
 }
 
-/** Leaves columns out until the rest fits, then gives what is left over to those that can use it. */
+/** Leaves columns out until the others fit, then gives the spare width to columns that can grow. */
 function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
   const sized = columns.map((column) => ({
     column,
@@ -303,34 +305,34 @@ function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
       ...(column.maxWidth === undefined ? rows.map((row) => column.cell(row, 0)[0].length) : []),
     ),
   }));
-  const used = () => sized.reduce((sum, each) => sum + each.width, (sized.length - 1) * GAP);
+  const used = () => sized.reduce((sum, { width: own }) => sum + own, (sized.length - 1) * GAP);
   while (used() > width && sized.length > 2) {
     const ranks = sized.map(({ column }) => column.rank);
     sized.splice(ranks.indexOf(Math.max(...ranks)), 1);
   }
   let spare = width - used();
-  for (const each of sized) {
-    const more = Math.min(Math.max((each.column.maxWidth ?? 0) - each.width, 0), spare);
+  for (const entry of sized) {
+    const more = Math.min(Math.max((entry.column.maxWidth ?? 0) - entry.width, 0), spare);
     if (more <= 0) continue;
-    each.width += more;
+    entry.width += more;
     spare -= more;
   }
   return sized;
 }
 
-function spaced(cells: readonly Piece[]): Piece[] {
+function joinCells(cells: readonly Piece[]): Piece[] {
   return cells.flatMap((cell, index) =>
     index === 0 ? [cell] : [[' '.repeat(GAP)] as const, cell],
   );
 }
 
-/** Eighths of a cell, from nothing to all of it. */
+/** Bars of 0 to 8 eighths of a character's width. */
 const LEFT_BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
-/** Without the full block: lines below one another would run together. */
+/** Levels of 0 to 7 eighths of a character's height. The full block is not used, because lines below one another would touch. */
 const LOWER_BLOCKS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const ASCII_LEVELS = [' ', '.', ':', '-', '=', '+', '*', '#'];
 
-/** `25% ██▌`. Something is never nothing. */
+/** `25% ██▌`. Only a share of 0 has no bar and `0%`. */
 function shareCell(share: number, width: number, blocks: boolean): string {
   const part = Math.min(Math.max(share, 0), 1);
   const percent = part > 0 && part < 0.005 ? '<1%' : `${Math.round(100 * part)}%`;
@@ -341,7 +343,7 @@ function shareCell(share: number, width: number, blocks: boolean): string {
   return `${percent.padStart(4)} ${bar}`;
 }
 
-/** Green to red in steps of the palette's 6 x 6 x 6 cube. */
+/** From green to red, in steps of the 6 x 6 x 6 cube of the palette of 256 colours. */
 function shareInk(share: number): Ink {
   const style = share >= 0.5 ? 'red' : share >= 0.2 ? 'yellow' : 'green';
   const steps = [34, 70, 106, 142, 178, 208, 202, 196];
@@ -349,33 +351,33 @@ function shareInk(share: number): Ink {
   return { style, index: steps[step] ?? 34 };
 }
 
-/** The highest figure of each cell's seconds, on a scale of the line's own. */
+/** Each character shows the highest of the figures that it stands for. Its top is the highest figure of the line. */
 function sparkline(figures: readonly number[], width: number, blocks: boolean): string {
-  const most = Math.max(...figures, 0);
+  const highest = Math.max(...figures, 0);
   const levels = blocks ? LOWER_BLOCKS : ASCII_LEVELS;
-  if (most <= 0) return '';
+  if (highest <= 0) return '';
   const cells = Array.from({ length: width }, (_, cell) => {
     const from = Math.floor((cell * figures.length) / width);
     const to = Math.max(Math.floor(((cell + 1) * figures.length) / width), from + 1);
     const peak = Math.max(...figures.slice(from, to), 0);
-    return levels[peak === 0 ? 0 : Math.max(Math.round((peak / most) * 7), 1)] ?? ' ';
+    return levels[peak === 0 ? 0 : Math.max(Math.round((peak / highest) * 7), 1)] ?? ' ';
   });
   return cells.join('');
 }
 
-/** Cut first, then coloured. */
+/** Cuts the pieces to the width before it colours them, because colour codes have no width. */
 function paintPieces(pieces: readonly Piece[], { width, depth }: LiveSize): string {
-  let room = width;
+  let remaining = width;
   let line = '';
   for (const [text, ink] of pieces) {
-    const cut = cutLine(text, room);
-    room -= cut.length;
-    line += inked(cut, ink, depth);
+    const cut = cutLine(text, remaining);
+    remaining -= cut.length;
+    line += paintPiece(cut, ink, depth);
   }
   return depth === 0 ? line.trimEnd() : line;
 }
 
-function inked(text: string, ink: Ink | undefined, depth: ColorDepth): string {
+function paintPiece(text: string, ink: Ink | undefined, depth: ColorDepth): string {
   if (ink === undefined || depth === 0) return text;
   if (typeof ink === 'string') return paint(text, ink, true);
   return depth === 256 ? paintIndexed(text, ink.index) : paint(text, ink.style, true);

@@ -1,20 +1,21 @@
-/** What the live view shows: readings and keys in, frames out. Draws nothing, reads nothing. */
+/** The state of the live view: readings and keys come in, frames go out. It draws nothing and reads nothing. */
 import { XdpwhoError } from '../model/errors.js';
-import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
+import { GroupSums, inGroup, sourceId } from '../model/group-sums.js';
+import { contains, type Grouping, parsePrefix } from '../model/prefix.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { Mode, SourceRecord } from '../model/records.js';
 import type { Reading } from '../verbs/watch.js';
 import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
-import { History, keyOf } from './rate-history.js';
+import { RateHistory } from './rate-history.js';
 
-/** A key by its name or character: `q`, `/`, `return`, `escape`, `backspace`. */
+/** The character or the name of a key: `q`, `/`, `return`, `escape`, `backspace`. */
 export type LiveKey = string;
 
 export interface LiveModelOptions {
   readonly sort: Order;
-  /** Rows at most; 0 for what fits. */
+  /** The most rows to show; 0: as many as fit. */
   readonly top: number;
-  /** Of an address, if it is known; see src/live/reverse-dns.ts. */
+  /** The name of an address, if it is known; see src/live/reverse-dns.ts. */
   readonly nameOf: (address: string) => string | undefined;
 }
 
@@ -27,10 +28,10 @@ const GROUPINGS: readonly (Grouping | null)[] = [
 ];
 const MAX_FILTER_CHARACTERS = 60;
 
-/** What is looked at: the last reading, or the one at which it was paused. */
+/** What was shown at the moment of pausing. */
 interface Snapshot {
   readonly readings: readonly Reading[];
-  readonly history: History;
+  readonly history: RateHistory;
 }
 
 export class LiveModel {
@@ -40,15 +41,15 @@ export class LiveModel {
     Pick<LiveInterface, 'interface' | 'mode' | 'maxSources'>
   >();
   readonly #nsPerPacket = new Map<string, number>();
-  readonly #history = new History();
+  readonly #history = new RateHistory();
   #latest: readonly Reading[] = [];
   #paused: Snapshot | undefined;
   #sort: Order;
   #grouping: Grouping | null = null;
   #filter = '';
   #typing = false;
-  #names = false;
-  #help = false;
+  #showsNames = false;
+  #showsHelp = false;
   #message: string | undefined;
   #cpuPercent: number | undefined;
 
@@ -57,42 +58,40 @@ export class LiveModel {
     this.#sort = options.sort;
   }
 
-  /** Whether names are wanted. */
-  get names(): boolean {
-    return this.#names;
-  }
-
-  attached(device: string, mode: Mode, maxSources: number): void {
+  addInterface(device: string, mode: Mode, maxSources: number): void {
     this.#interfaces.set(device, { interface: device, mode, maxSources });
   }
 
-  /** `sources` of each reading are all that there are. `timeMs` is of a clock that only goes forward. */
-  read(readings: readonly Reading[], timeMs: number): void {
+  /**
+   * Takes the latest readings, with all sources of each. Interfaces without a reading are removed.
+   * `timeMs` is of a clock that never goes back.
+   */
+  setReadings(readings: readonly Reading[], timeMs: number): void {
     this.#latest = readings;
-    const records = readings.flatMap((each) => each.sources);
+    const records = readings.flatMap((reading) => reading.sources);
     this.#history.add(records, Math.floor(timeMs / 1000));
-    const present = new Set(readings.map((each) => each.interface));
+    const present = new Set(readings.map((reading) => reading.interface));
     for (const name of this.#interfaces.keys()) {
       if (!present.has(name)) this.#interfaces.delete(name);
     }
   }
 
-  /** Percent of one CPU that our own processes take; nanoseconds for a packet by interface. */
-  cost(cpuPercent: number | undefined, nsPerPacket: ReadonlyMap<string, number>): void {
+  /** `cpuPercent`: the share of one CPU that our processes use. `nsPerPacket`: by interface. */
+  setCosts(cpuPercent: number | undefined, nsPerPacket: ReadonlyMap<string, number>): void {
     this.#cpuPercent = cpuPercent;
     for (const [name, ns] of nsPerPacket) this.#nsPerPacket.set(name, ns);
   }
 
-  /** Shown until the next key. */
-  tell(message: string): void {
+  /** Shows a message until the next key. */
+  showMessage(message: string): void {
     this.#message = message;
   }
 
-  /** True when it means the end. */
+  /** Returns true when the key means quit. */
   press(key: LiveKey): boolean {
     this.#message = undefined;
     if (this.#typing) this.#type(key);
-    else if (this.#help) this.#help = false;
+    else if (this.#showsHelp) this.#showsHelp = false;
     else return this.#command(key);
     return false;
   }
@@ -102,7 +101,7 @@ export class LiveModel {
       case 'q':
         return true;
       case 's':
-        this.#sort = after(ORDERS, this.#sort);
+        this.#sort = nextOf(ORDERS, this.#sort);
         break;
       case 'p':
         this.#paused =
@@ -111,17 +110,17 @@ export class LiveModel {
             : undefined;
         break;
       case 'g':
-        this.#grouping = after(GROUPINGS, this.#grouping);
+        this.#grouping = nextOf(GROUPINGS, this.#grouping);
         break;
       case '/':
         this.#typing = true;
         break;
       case 'r':
-        this.#names = !this.#names;
+        this.#showsNames = !this.#showsNames;
         break;
       case '?':
       case 'h':
-        this.#help = true;
+        this.#showsHelp = true;
         break;
       case 'escape':
         this.#filter = '';
@@ -141,7 +140,7 @@ export class LiveModel {
     }
   }
 
-  /** `maxRows`: more than fit are not looked for. */
+  /** What to draw now, with at most `maxRows` rows. */
   frame(maxRows: number): LiveFrame {
     const { readings, history } = this.#paused ?? {
       readings: this.#latest,
@@ -150,10 +149,10 @@ export class LiveModel {
     const { rows, hidden } = this.#rows(readings, history, maxRows);
     const grouping = this.#grouping;
     return {
-      interfaces: [...this.#interfaces.values()].map((each) => ({
-        ...each,
-        totals: readings.find((reading) => reading.interface === each.interface)?.totals,
-        nsPerPacket: this.#nsPerPacket.get(each.interface),
+      interfaces: [...this.#interfaces.values()].map((attached) => ({
+        ...attached,
+        totals: readings.find((reading) => reading.interface === attached.interface)?.totals,
+        nsPerPacket: this.#nsPerPacket.get(attached.interface),
       })),
       rows,
       hidden,
@@ -162,35 +161,34 @@ export class LiveModel {
       filter: this.#filter,
       typing: this.#typing,
       paused: this.#paused !== undefined,
-      names: this.#names,
-      help: this.#help,
+      showsNames: this.#showsNames,
+      showsHelp: this.#showsHelp,
       message: this.#message,
       cpuPercent: this.#cpuPercent,
     };
   }
 
-  #rows(readings: readonly Reading[], history: History, maxRows: number) {
+  #rows(readings: readonly Reading[], history: RateHistory, maxRows: number) {
     const limit = this.#options.top > 0 ? Math.min(this.#options.top, maxRows) : maxRows;
     const ranking = new Ranking(this.#sort, Math.max(limit, 1));
     const accepts = this.#acceptor();
-    const groups = new Map<string, SourceRecord>();
+    const groups = this.#grouping === null ? undefined : new GroupSums(this.#grouping);
     let selected = 0;
-    for (const record of readings.flatMap((each) => each.sources)) {
+    for (const record of readings.flatMap((reading) => reading.sources)) {
       if (!accepts(record)) continue;
-      if (this.#grouping === null) {
-        selected++;
-        ranking.add(record);
-      } else addToGroup(groups, record, groupOf(record.source, this.#grouping));
+      selected++;
+      if (groups === undefined) ranking.add(record);
+      else groups.add(record);
     }
-    for (const group of groups.values()) ranking.add(group);
+    for (const group of groups?.records() ?? []) ranking.add(group);
     const shown = ranking.result().slice(0, limit);
     const minutes = this.#minutes(shown, readings, history, accepts);
     const rows = shown.map((record): LiveRow => {
-      const totals = readings.find((each) => each.interface === record.interface)?.totals;
+      const totals = readings.find((reading) => reading.interface === record.interface)?.totals;
       return {
         interface: record.interface,
         source: record.source,
-        name: this.#names ? this.#options.nameOf(record.source) : undefined,
+        name: this.#showsNames ? this.#options.nameOf(record.source) : undefined,
         packets: record.packets,
         bytes: record.bytes,
         packetsPerSecond: record.packets_per_second,
@@ -200,28 +198,27 @@ export class LiveModel {
         idleMs: record.idle_ms,
       };
     });
-    return { rows, hidden: (this.#grouping === null ? selected : groups.size) - rows.length };
+    return { rows, hidden: (groups?.size ?? selected) - rows.length };
   }
 
-  /** What each shown row had in the last minute; of a group, its members' sum. */
+  /** Returns a function that gives the rates of a shown row in the last minute; those of a group are the sums of its members. */
   #minutes(
     shown: readonly SourceRecord[],
     readings: readonly Reading[],
-    history: History,
+    history: RateHistory,
     accepts: (record: SourceRecord) => boolean,
   ): (record: SourceRecord) => readonly number[] {
     const grouping = this.#grouping;
     if (grouping === null) return (record) => history.sum([record]);
-    const members = new Map<string, SourceRecord[]>(shown.map((group) => [keyOf(group), []]));
-    for (const record of readings.flatMap((each) => each.sources)) {
+    const members = new Map<string, SourceRecord[]>(shown.map((group) => [sourceId(group), []]));
+    for (const record of readings.flatMap((reading) => reading.sources)) {
       if (!history.has(record) || !accepts(record)) continue;
-      const group = { ...record, source: groupOf(record.source, grouping) };
-      members.get(keyOf(group))?.push(record);
+      members.get(sourceId(inGroup(record, grouping)))?.push(record);
     }
-    return (group) => history.sum(members.get(keyOf(group)) ?? []);
+    return (group) => history.sum(members.get(sourceId(group)) ?? []);
   }
 
-  /** A prefix takes what lies in it, any other text what has it in its address, its name or its interface. */
+  /** The filter as a function. A prefix accepts the addresses in it; other text must be in the address or the name, or be the interface. */
   #acceptor(): (record: SourceRecord) => boolean {
     const text = this.#filter.toLowerCase();
     if (text === '') return () => true;
@@ -234,42 +231,24 @@ export class LiveModel {
     return ({ source, interface: device }) =>
       source.includes(text) ||
       device.toLowerCase() === text ||
-      (this.#names && this.#options.nameOf(source)?.toLowerCase().includes(text) === true);
+      (this.#showsNames && this.#options.nameOf(source)?.toLowerCase().includes(text) === true);
   }
 }
 
-function addToGroup(groups: Map<string, SourceRecord>, record: SourceRecord, source: string): void {
-  const key = keyOf({ ...record, source });
-  const there = groups.get(key);
-  const { packets_per_second: packetRate, bytes_per_second: byteRate } = record;
-  groups.set(key, {
-    ...record,
-    source,
-    packets: record.packets + (there?.packets ?? 0n),
-    bytes: record.bytes + (there?.bytes ?? 0n),
-    idle_ms: Math.min(record.idle_ms, there?.idle_ms ?? record.idle_ms),
-    ...(packetRate === undefined
-      ? {}
-      : { packets_per_second: packetRate + (there?.packets_per_second ?? 0) }),
-    ...(byteRate === undefined
-      ? {}
-      : { bytes_per_second: byteRate + (there?.bytes_per_second ?? 0) }),
-  });
-}
-
-/** Of everything that the program saw on that interface. */
+/** The record's share of everything that the program saw on that interface, 0 to 1. */
 function shareOf(record: SourceRecord, totals: Reading['totals'] | undefined, sort: Order): number {
   if (totals === undefined) return 0;
-  const [part, whole] =
+  const [part, all] =
     sort === 'rate'
       ? [record.packets_per_second ?? 0, totals.packets_per_second ?? 0]
       : sort === 'bytes'
         ? [Number(record.bytes), Number(totals.bytes)]
         : [Number(record.packets), Number(totals.packets)];
-  return whole > 0 ? Math.min(part / whole, 1) : 0;
+  return all > 0 ? Math.min(part / all, 1) : 0;
 }
 
-function after<T>(all: readonly T[], current: T): T {
-  const [first = current] = all;
-  return all[all.indexOf(current) + 1] ?? first;
+/** The element after `current`; after the last one comes the first. */
+function nextOf<T>(list: readonly T[], current: T): T {
+  const [first = current] = list;
+  return list[list.indexOf(current) + 1] ?? first;
 }

@@ -1,34 +1,35 @@
-/** Rates of the last minute, second by second: what a sparkline is drawn from. Pure. */
+/** The packet rates of the last minute, one for each second; the sparklines are drawn from them. Pure. */
+import { sourceId } from '../model/group-sums.js';
 import { Ranking } from '../model/ranking.js';
 import type { SourceRecord } from '../model/records.js';
 
-/** Seconds that are kept. */
+/** How many seconds are kept. */
 export const HISTORY_SECONDS = 60;
-/** Sources of one reading that are kept, those with the most packets per second: memory stays small in a flood. */
+/** How many sources of one reading are kept, those with the highest rates. This bounds the memory in a flood of sources. */
 const MAX_SOURCES_PER_READING = 1000;
 
 interface Series {
   /** Packets per second; the rate of second `s` is at `s % HISTORY_SECONDS`. */
   readonly rates: Float64Array;
-  /** The last second that is in it. */
+  /** The last second that `rates` has a figure for. */
   last: number;
 }
 
 /** Packets per second of each source in the last minute. */
-export class History {
+export class RateHistory {
   readonly #series = new Map<string, Series>();
   #last: number | undefined;
 
   /**
-   * Adds the sources of one reading that had packets. `second` is that of a clock that only goes
-   * forward; a reading stands for every second since the one before it.
+   * Adds the sources of one reading that had packets. Their rates are those of every second since
+   * the reading before. `second` is of a clock that never goes back.
    */
   add(records: Iterable<SourceRecord>, second: number): void {
     const ranking = new Ranking('rate', MAX_SOURCES_PER_READING);
     for (const record of records) if ((record.packets_per_second ?? 0) > 0) ranking.add(record);
     const first = Math.min((this.#last ?? second - 1) + 1, second);
     for (const record of ranking.result()) {
-      this.#put(keyOf(record), first, second, record.packets_per_second ?? 0);
+      this.#put(sourceId(record), first, second, record.packets_per_second ?? 0);
     }
     this.#last = second;
     for (const [key, { last }] of this.#series) {
@@ -36,36 +37,34 @@ export class History {
     }
   }
 
-  #put(key: string, first: number, second: number, rate: number): void {
+  /** Sets the rate of the seconds `first` to `until`; seconds before `first` without a figure become 0. */
+  #put(key: string, first: number, until: number, rate: number): void {
     const series = this.#series.get(key) ?? {
       rates: new Float64Array(HISTORY_SECONDS),
-      last: second - HISTORY_SECONDS,
+      last: until - HISTORY_SECONDS,
     };
     this.#series.set(key, series);
-    for (
-      let each = Math.max(series.last + 1, second - HISTORY_SECONDS + 1);
-      each <= second;
-      each++
-    ) {
-      series.rates[each % HISTORY_SECONDS] = each < first ? 0 : rate;
+    const start = Math.max(series.last + 1, until - HISTORY_SECONDS + 1);
+    for (let second = start; second <= until; second++) {
+      series.rates[second % HISTORY_SECONDS] = second < first ? 0 : rate;
     }
-    // Two readings within one second: the later one stands.
-    series.rates[second % HISTORY_SECONDS] = rate;
-    series.last = second;
+    // Of two readings within one second the later one counts.
+    series.rates[until % HISTORY_SECONDS] = rate;
+    series.last = until;
   }
 
-  /** Whether the source had packets in the last minute, as far as they are kept. */
+  /** Whether any rates of the source are kept. */
   has(record: Pick<SourceRecord, 'interface' | 'source'>): boolean {
-    return this.#series.has(keyOf(record));
+    return this.#series.has(sourceId(record));
   }
 
-  /** The sum over some sources, oldest second first: HISTORY_SECONDS figures. */
+  /** The sum of the rates of some sources: HISTORY_SECONDS figures, the oldest second first. */
   sum(records: Iterable<Pick<SourceRecord, 'interface' | 'source'>>): number[] {
     const sum = new Array<number>(HISTORY_SECONDS).fill(0);
     const end = this.#last;
     if (end === undefined) return sum;
     for (const record of records) {
-      const series = this.#series.get(keyOf(record));
+      const series = this.#series.get(sourceId(record));
       if (series === undefined) continue;
       for (let index = 0; index < HISTORY_SECONDS; index++) {
         const second = end - HISTORY_SECONDS + 1 + index;
@@ -76,21 +75,13 @@ export class History {
     return sum;
   }
 
-  /** One that stays as this one is now. */
-  copy(): History {
-    const copy = new History();
+  /** A copy, which later readings do not change. */
+  copy(): RateHistory {
+    const copy = new RateHistory();
     for (const [key, { rates, last }] of this.#series) {
       copy.#series.set(key, { rates: rates.slice(), last });
     }
     copy.#last = this.#last;
     return copy;
   }
-}
-
-/** No interface's name and no address has a space. */
-export function keyOf({
-  interface: device,
-  source,
-}: Pick<SourceRecord, 'interface' | 'source'>): string {
-  return `${source} ${device}`;
 }

@@ -1,32 +1,33 @@
-/** Names of addresses by reverse DNS: asked for in the background, remembered, never waited for. */
+/** Looks up the names of addresses by reverse DNS in the background, and remembers them. */
 import { Resolver } from 'node:dns/promises';
 
-/** The names of one address; rejects where there is none. */
+/** Resolves to the names of one address; rejects when it has none. */
 export type Resolve = (address: string) => Promise<readonly string[]>;
 
 export interface ReverseNamesOptions {
   /**
-   * Default: a PTR query to the system's name servers, which takes none of the threads that files are
-   * read by: getnameinfo, which also knows the hosts file, would hold them until it has an answer.
+   * Default: a PTR query to the system's name servers. It does not use getnameinfo, which also reads
+   * the hosts file, because that holds one of the few threads of libuv until the answer comes, and
+   * those threads also read our files.
    */
   readonly resolve?: Resolve;
-  /** Called when a name has come. */
+  /** Called when a name has been found. */
   readonly onName?: () => void;
 }
 
-/** A name server that does not answer is asked for few addresses at a time. */
+/** Queries at a time. A few are enough, and a name server that does not answer gets no more. */
 const MAX_RUNNING = 8;
 const TIMEOUT_MS = 2000;
-/** Addresses that are remembered; the ones asked for first are forgotten first. */
+/** The most addresses that are remembered. The oldest ones are forgotten first. */
 const MAX_REMEMBERED = 10_000;
 
-/** Asks from `lookUp` on; what is not known yet is undefined, and `onName` tells when it is. */
+/** `lookUp` starts queries and `get` returns the names found so far. */
 export class ReverseNames {
   readonly #resolver = new Resolver({ timeout: TIMEOUT_MS, tries: 1 });
   readonly #resolve: Resolve;
   readonly #onName: () => void;
-  /** Null where there is no name. */
-  readonly #known = new Map<string, string | null>();
+  /** By address; null: it has no name. */
+  readonly #names = new Map<string, string | null>();
   #waiting: string[] = [];
   readonly #running = new Set<string>();
 
@@ -35,20 +36,21 @@ export class ReverseNames {
     this.#onName = options.onName ?? (() => {});
   }
 
-  /** The name of an address, if it is known. */
+  /** The name of an address, if it has been found. */
   get(address: string): string | undefined {
-    return this.#known.get(address) ?? undefined;
+    return this.#names.get(address) ?? undefined;
   }
 
-  /** Asks for those that are not known. What an earlier call has asked for and not begun is left out: nobody looks at it any more. */
+  /** Asks for the names of these addresses. Addresses that an earlier call is still waiting to ask for are dropped, because they are no longer shown. */
   lookUp(addresses: readonly string[]): void {
     this.#waiting = addresses.filter(
-      (each) => !this.#known.has(each) && !this.#running.has(each) && !each.includes('/'),
+      (address) =>
+        !this.#names.has(address) && !this.#running.has(address) && !address.includes('/'),
     );
     this.#fill();
   }
 
-  /** Gives up on what is being asked for. */
+  /** Cancels all queries. */
   close(): void {
     this.#waiting = [];
     this.#resolver.cancel();
@@ -68,7 +70,7 @@ export class ReverseNames {
     try {
       name = (await this.#resolve(address))[0] ?? null;
     } catch {
-      // No name, no server, no answer: the address itself is what is shown.
+      // There is no name, no server or no answer: the view shows the address instead.
     }
     this.#running.delete(address);
     this.#remember(address, name);
@@ -77,9 +79,9 @@ export class ReverseNames {
   }
 
   #remember(address: string, name: string | null): void {
-    this.#known.set(address, name);
-    if (this.#known.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.#known.keys();
-    if (oldest !== undefined) this.#known.delete(oldest);
+    this.#names.set(address, name);
+    if (this.#names.size <= MAX_REMEMBERED) return;
+    const [oldest] = this.#names.keys();
+    if (oldest !== undefined) this.#names.delete(oldest);
   }
 }

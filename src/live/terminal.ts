@@ -1,30 +1,30 @@
 /**
- * A terminal taken over for a while: the alternate screen, raw keys, redrawing, and everything put
- * back however it ends, but for SIGKILL. The only module besides cli.ts that handles signals: those
- * that stop the process, and those that would end it with the screen still taken.
+ * Takes over a terminal for a while: the alternate screen, raw keys, drawing. It restores everything
+ * whatever ends the process, except for SIGKILL. So it handles the signals that stop the process and
+ * those that would end it; main.ts handles SIGINT, SIGTERM and SIGHUP, and releases the terminal.
  */
 import { emitKeypressEvents } from 'node:readline';
 import type { Input, Output } from '../cli/context.js';
 
 export interface TerminalHandlers {
-  /** A character as it is, or the name of another key: `return`, `escape`, `up`. */
+  /** Called with the character, or with the name of another key: `return`, `escape`, `up`. */
   readonly onKey: (key: string) => void;
-  /** The size has changed, or what was drawn is lost. */
+  /** Called when the size has changed or what was drawn is lost. */
   readonly onRedraw: () => void;
 }
 
-/** xterm's private modes 1049 (the alternate screen) and 25 (the cursor), which all others have taken over. */
+/** Private modes 1049 (the alternate screen) and 25 (the cursor) of xterm, which other terminals have too. */
 const TAKE = '\x1b[?1049h\x1b[?25l';
 const PUT_BACK = '\x1b[?25h\x1b[?1049l';
-/** ECMA-48: to the first line; erase to the end of the line, to the end of the screen. */
+/** ECMA-48: move to the first line; erase to the end of the line; erase to the end of the screen. */
 const HOME = '\x1b[H';
 const ERASE_LINE = '\x1b[K';
 const ERASE_BELOW = '\x1b[J';
-/** Synchronised output: terminals that know these two show a frame in one step; the others ignore them. */
+/** Synchronised output: terminals that know these two codes show a frame in one step; others ignore them. */
 const BEGIN_FRAME = '\x1b[?2026h';
 const END_FRAME = '\x1b[?2026l';
 
-/** What ends a process by default and is not among those that cli.ts handles. */
+/** Signals that end a process by default and that main.ts does not handle. */
 const DEADLY = ['SIGQUIT', 'SIGALRM', 'SIGUSR2', 'SIGXCPU'] as const;
 
 export class Terminal {
@@ -33,7 +33,7 @@ export class Terminal {
   readonly #handlers: TerminalHandlers;
   #taken = false;
 
-  /** `input` may be something else than a terminal: then there are no keys. */
+  /** `input` need not be a terminal; what comes from a pipe is taken for keys too. */
   constructor(input: Input, output: Output, handlers: TerminalHandlers) {
     this.#input = input;
     this.#output = output;
@@ -65,7 +65,7 @@ export class Terminal {
     this.#show();
   }
 
-  /** The screen and the keyboard are the shell's again. May be called twice. */
+  /** Gives the screen and the keyboard back. May be called twice. */
   release(): void {
     this.#putBack();
     this.#input.off('keypress', this.#onKeypress);
@@ -76,9 +76,9 @@ export class Terminal {
     for (const signal of DEADLY) process.off(signal, this.#die);
   }
 
-  /** Lines without their ends, no more and no wider than the terminal. */
+  /** Draws lines, without line ends. There must be no more of them, and none wider, than the terminal has room for. */
   draw(lines: readonly string[]): void {
-    // A terminal that does not keep up gets the next frame instead.
+    // If the terminal is slow, this frame is dropped; the next one replaces it.
     if (!this.#taken || this.#output.writableNeedDrain) return;
     const body = lines.map((line) => `${line}${ERASE_LINE}`).join('\r\n');
     this.#output.write(`${BEGIN_FRAME}${HOME}${body}${ERASE_BELOW}${END_FRAME}`);
@@ -103,16 +103,16 @@ export class Terminal {
   };
 
   readonly #onKeypress = (text: string | undefined, key: Keypress): void => {
-    // In raw mode the terminal makes no signals of these.
+    // In raw mode the terminal sends these keys as characters, not as signals.
     if (key.ctrl === true && key.name === 'c') process.kill(process.pid, 'SIGINT');
     else if (key.ctrl === true && key.name === 'z') process.kill(0, 'SIGTSTP');
     else if (key.ctrl === true && key.name === 'l') this.#handlers.onRedraw();
-    // readline calls a lone escape a meta key.
+    // node:readline reports the escape key alone as a meta key.
     else if (key.ctrl === true || (key.meta === true && key.name !== 'escape')) return;
     else this.#handlers.onKey(isCharacter(text) ? text : (key.name ?? ''));
   };
 
-  /** Stops as it would have without us: by the signal's default action. */
+  /** Restores the terminal, then stops the process by the default action of the signal. */
   readonly #stop = (): void => {
     this.#putBack();
     process.off('SIGTSTP', this.#stop);
@@ -120,7 +120,7 @@ export class Terminal {
     process.on('SIGTSTP', this.#stop);
   };
 
-  /** Also after SIGSTOP, when the shell has changed the terminal's modes behind our back. */
+  /** Takes the terminal again. The shell has changed its modes, also after a SIGSTOP, which we do not see. */
   readonly #continue = (): void => {
     this.#putBack();
     this.#show();
@@ -135,7 +135,7 @@ export class Terminal {
   readonly #ignore = (): void => {};
 }
 
-/** What node:readline tells of a key. */
+/** A key as node:readline reports it. */
 interface Keypress {
   readonly name?: string | undefined;
   readonly ctrl?: boolean | undefined;

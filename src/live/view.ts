@@ -1,4 +1,4 @@
-/** The live view of `watch` on a terminal: keys and readings to the model, its frames to the screen. */
+/** The live view of `watch`: passes keys and readings to the model, and draws its frames on the terminal. */
 import { readFileSync } from 'node:fs';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
@@ -12,18 +12,18 @@ import { ReverseNames } from './reverse-dns.js';
 import { Terminal } from './terminal.js';
 
 export interface LiveViewOptions {
-  /** How many will be attached. */
+  /** How many interfaces will be attached. */
   readonly interfaces: number;
   readonly sort: Order;
-  /** Rows at most; 0 for what fits. */
+  /** The most rows to show; 0: as many as fit. */
   readonly top: number;
-  /** `q` was pressed. */
+  /** Called when `q` is pressed. */
   readonly onQuit: () => void;
-  /** Shows an event as it would be shown elsewhere: what comes while the screen is taken is kept until then. */
+  /** Prints an event as without a live view. Events that come while the screen is taken are printed at the end. */
   readonly showAfterwards: (event: WatchEvent) => Promise<void>;
 }
 
-/** Sources of the last reading that stay on the shell's screen. */
+/** How many sources of the last reading are printed at the end. */
 const FINAL_TOP = 20;
 
 export class LiveView {
@@ -64,12 +64,12 @@ export class LiveView {
       case 'joined':
         await this.#options.showAfterwards(event);
         this.#attachments.push(event.attachment);
-        this.#model.attached(
+        this.#model.addInterface(
           event.attachment.interface,
           event.attachment.mode,
           event.attachment.state.maxSources,
         );
-        // Before that, what standard error says has the screen.
+        // Messages on standard error need the screen until all are attached.
         if (this.#attachments.length < this.#options.interfaces) return;
         this.#terminal.take();
         break;
@@ -81,13 +81,13 @@ export class LiveView {
           });
           return;
         }
-        // One interface may have been named twice, by another name of its own: then there are fewer.
+        // An interface may have been named twice, by two of its names. Then fewer were attached than expected.
         this.#terminal.take();
-        this.#model.read(event.readings, performance.now());
-        this.#model.cost(this.#cpu.percent(), await this.#costs.read(this.#attachments));
+        this.#model.setReadings(event.readings, performance.now());
+        this.#model.setCosts(this.#cpu.percent(), await this.#costs.read(this.#attachments));
         break;
       case 'note':
-        this.#model.tell(`${event.interface}: ${event.text}`);
+        this.#model.showMessage(`${event.interface}: ${event.text}`);
         this.#afterwards.push(event);
         break;
       case 'detached':
@@ -107,7 +107,7 @@ export class LiveView {
     if (!this.#terminal.taken) return;
     const { width, height } = this.#terminal;
     const frame = this.#model.frame(height);
-    if (frame.names) this.#names.lookUp(frame.rows.map((row) => row.source));
+    if (frame.showsNames) this.#names.lookUp(frame.rows.map((row) => row.source));
     this.#terminal.draw(
       renderLive(frame, {
         width,
@@ -119,6 +119,7 @@ export class LiveView {
   }
 }
 
+/** Returns a function that keeps the first sources of a reading only. */
 function shortened({ sort, top }: LiveViewOptions): (reading: Reading) => Reading {
   return (reading) => {
     const ranking = new Ranking(sort, top || FINAL_TOP);
@@ -127,16 +128,16 @@ function shortened({ sort, top }: LiveViewOptions): (reading: Reading) => Readin
   };
 }
 
-/** Readings that the share of the CPU is taken over. */
+/** The CPU share is the mean over this many readings. */
 const CPU_WINDOW = 10;
-/** USER_HZ, in which /proc/PID/stat counts: 100 on every architecture that Node runs on. */
+/** USER_HZ, the unit of /proc/PID/stat: 100 on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** What we and the tools that we run take of one CPU. */
+/** Measures how much of one CPU this process and its children use. */
 class CpuMeter {
   readonly #moments = [{ timeMs: performance.now(), cpuMs: usedCpuMs() }];
 
-  /** Over the last readings, this one included. */
+  /** The share in percent since the oldest of the last readings; undefined if no time has passed. */
   percent(): number | undefined {
     const now = { timeMs: performance.now(), cpuMs: usedCpuMs() };
     const [oldest = now] = this.#moments;
@@ -150,13 +151,13 @@ class CpuMeter {
 function usedCpuMs(): number {
   const { user, system } = process.cpuUsage();
   const stat = readFileSync('/proc/self/stat', 'utf8');
-  // proc(5): cutime and cstime, of children that have ended, are fields 16 and 17.
+  // proc(5): fields 16 and 17 are the times of children that have ended.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const childTicks = Number(fields[13] ?? 0) + Number(fields[14] ?? 0);
   return (user + system) / 1000 + (1000 * childTicks) / TICKS_PER_SECOND;
 }
 
-/** Nanoseconds for a packet between two readings, where the administrator has the kernel measure them. */
+/** Nanoseconds per packet between two readings, if the administrator has switched on the kernel's statistics. */
 class ProgramCosts {
   readonly #session: SessionContext;
   readonly #measured = areStatsOn();
@@ -170,7 +171,7 @@ class ProgramCosts {
     const costs = new Map<string, number>();
     if (!this.#measured) return costs;
     for (const { interface: name, pins } of attachments) {
-      // Only an ornament: where it cannot be had, it is not shown.
+      // The view can do without this figure, so a failure is ignored.
       const now = await this.#session.bpftool.showProgram(pins.program).catch(() => undefined);
       if (now === undefined) continue;
       const before = this.#before.get(name) ?? { runTimeNs: 0, runCount: 0 };
@@ -182,7 +183,7 @@ class ProgramCosts {
   }
 }
 
-/** The sysctl kernel.bpf_stats_enabled, which costs every BPF program on the host a little: never switched by us. */
+/** Whether kernel.bpf_stats_enabled is on. We never switch it, because it slows every BPF program on the host. */
 function areStatsOn(): boolean {
   try {
     return readFileSync('/proc/sys/kernel/bpf_stats_enabled', 'utf8').trim() === '1';

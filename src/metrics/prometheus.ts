@@ -1,7 +1,8 @@
 /**
- * Metrics of a dump, in the two text formats. Prometheus' own (0.0.4) is what node_exporter's
- * textfile collector takes; OpenMetrics 1.0 names counters without `_total` in its TYPE lines, has
- * units, and ends with a mark. Neither has time stamps: the textfile collector refuses them.
+ * Prints metrics of a dump in two text formats. Pure. The textfile collector of node_exporter reads
+ * the format of Prometheus (0.0.4). In OpenMetrics 1.0 the TYPE line of a counter has no `_total`,
+ * there are units, and the text ends with a mark. We print no time stamps, because the textfile
+ * collector refuses them.
  */
 
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
@@ -9,21 +10,21 @@ import { printable } from '../text/text.js';
 
 export interface Metrics {
   readonly interface: string;
-  /** Null for the namespace that the command runs in. */
+  /** Null: the namespace that the command runs in. */
   readonly netns: string | null;
   readonly mode: string;
   readonly version: string;
   readonly maxSources: number;
   readonly sources: readonly SourceRecord[];
   readonly totals: TotalsRecord;
-  /** Selected sources that `top` cut off. */
+  /** The sums of the selected sources that `top` left out. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
 }
 
 export type MetricsFormat = 'prometheus' | 'openmetrics';
 
 interface Family {
-  /** Without `_total` or `_info`. */
+  /** Without the suffix `_total` or `_info`. */
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'info';
   readonly unit?: 'bytes' | 'packets';
@@ -33,7 +34,7 @@ interface Family {
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: bigint | number];
 
-/** The label value of what `top` cut off; no address looks like it. */
+/** The label of the sources that `top` left out. No address looks like it. */
 const OTHER = 'other';
 
 const FAMILIES: readonly Family[] = [
@@ -43,7 +44,7 @@ const FAMILIES: readonly Family[] = [
     unit: 'packets',
     help: `Packets by source address; "${OTHER}" is the sum of the sources beyond the first ones.`,
     samples: ({ sources, rest }) => [
-      ...sources.map((each): Sample => [{ source: each.source }, each.packets]),
+      ...sources.map(({ source, packets }): Sample => [{ source }, packets]),
       [{ source: OTHER }, rest.packets],
     ],
   },
@@ -53,7 +54,7 @@ const FAMILIES: readonly Family[] = [
     unit: 'bytes',
     help: 'Bytes by source address, from the Ethernet header on.',
     samples: ({ sources, rest }) => [
-      ...sources.map((each): Sample => [{ source: each.source }, each.bytes]),
+      ...sources.map(({ source, bytes }): Sample => [{ source }, bytes]),
       [{ source: OTHER }, rest.bytes],
     ],
   },
@@ -110,13 +111,13 @@ const FAMILIES: readonly Family[] = [
 
 const SUFFIXES = { counter: '_total', gauge: '', info: '_info' } as const;
 
-/** Lines without their ends: every family once, with the samples of all interfaces, as both formats demand. */
+/** Returns lines, without line ends. Each family comes once with the samples of all interfaces, as both formats require. */
 export function renderMetrics(all: readonly Metrics[], format: MetricsFormat): string[] {
   const open = format === 'openmetrics';
   const lines = FAMILIES.flatMap((family) => {
     const sample = `${family.name}${SUFFIXES[family.type]}`;
     const titled = open ? family.name : sample;
-    // 0.0.4 knows no other type for it.
+    // 0.0.4 has no type `info`.
     const type = family.type === 'info' && !open ? 'gauge' : family.type;
     return [
       `# HELP ${titled} ${escapeHelp(family.help, open)}`,
@@ -125,8 +126,8 @@ export function renderMetrics(all: readonly Metrics[], format: MetricsFormat): s
       ...all.flatMap((metrics) =>
         family.samples(metrics).map(([labels, value]) => {
           const netns = metrics.netns === null ? {} : { netns: metrics.netns };
-          const all = { device: metrics.interface, ...netns, ...labels };
-          return `${sample}{${renderLabels(all)}} ${value}`;
+          const allLabels = { device: metrics.interface, ...netns, ...labels };
+          return `${sample}{${renderLabels(allLabels)}} ${value}`;
         }),
       ),
     ];
@@ -140,7 +141,7 @@ function renderLabels(labels: Readonly<Record<string, string>>): string {
     .join(',');
 }
 
-/** The formats have no escape for other control characters, and the text may go to a terminal: they are as in a table. */
+/** The formats escape only a line end, a quote and a backslash. Other control characters are printed as in a table, because the text may go to a terminal. */
 function escapeLabel(value: string): string {
   const escaped = (character: string) => (character === '\n' ? '\\n' : `\\${character}`);
   return value

@@ -1,6 +1,6 @@
 /**
- * The counters over HTTP, for Prometheus. Reads the files and records that are pinned, and nothing
- * else: where they are open to all, that takes no rights and no bpftool.
+ * Serves the counters over HTTP, for Prometheus. It reads only pinned files and records. If all
+ * users may read those, it needs no rights and no bpftool.
  */
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
@@ -19,9 +19,9 @@ import { dump } from '../verbs/dump.js';
 import { metricsOf } from './metrics.js';
 import { type Metrics, renderMetrics } from './prometheus.js';
 
-/** A full table of 4,000,000 sources takes some 10 s. */
+/** Reading a full table of 4,000,000 sources takes some 10 s. */
 const READ_LIMIT_MS = 30_000;
-/** Of a connection, from its beginning: one request and its answer. */
+/** How long a connection may last: one request and its answer. */
 const CONNECTION_LIMIT_MS = 2 * READ_LIMIT_MS;
 const MAX_CONNECTIONS = 32;
 
@@ -32,16 +32,16 @@ const CONTENT_TYPES = {
 } as const;
 
 export interface MetricsRequest {
-  /** By the names that they were attached by. */
+  /** The names that the interfaces had when they were attached. */
   readonly interfaces: readonly string[];
   readonly netns?: string | undefined;
   readonly bpffs?: string | undefined;
-  /** Sources of each interface that become labels. */
+  /** The most sources of each interface that are printed. */
   readonly top: number;
   readonly version: string;
 }
 
-/** One reading of all interfaces. */
+/** Reads all interfaces once. Rejects with `not-attached` if one of them is not attached. */
 export async function readMetrics(
   context: SessionContext,
   { interfaces, netns: netnsName, bpffs, top, version }: MetricsRequest,
@@ -51,27 +51,27 @@ export async function readMetrics(
   const all: Metrics[] = [];
   for (const name of interfaces) {
     const attachment = findPinned(context, name, netns, bpffs);
-    // To look into another namespace takes rights.
+    // Only root can look into another namespace, so this is checked only in ours.
     if (netns.path === undefined && !(await listInterfaces(netns)).includes(name)) {
       throw notAttached(name, 'the interface has gone');
     }
-    const read = await dump(context, attachment, { top, sort: 'packets', signal });
-    all.push(metricsOf(attachment, read, version));
+    const reading = await dump(context, attachment, { top, sort: 'packets', signal });
+    all.push(metricsOf(attachment, reading, version));
   }
   return all;
 }
 
-/** What is pinned for an interface, as its record says. That it is attached still is not asked: that takes rights. */
+/** Finds the pins of an interface by its record. It does not check that the program is still attached, because only root can. */
 function findPinned(
   { bpftool }: SessionContext,
   name: string,
   netns: Netns,
   bpffs: string | undefined,
 ): Attachment {
-  for (const place of findBpffs(bpffs)) {
-    // Which namespace is the host's own, and so left out of the name, is for root to know.
+  for (const directory of findBpffs(bpffs)) {
+    // Names of pins have no inode in the host's own namespace, and only root can tell whether ours is that.
     for (const inode of [netns.inode, null]) {
-      const pins = pinsAt(place, pinName(name, inode));
+      const pins = pinsAt(directory, pinName(name, inode));
       const state = readState(pins);
       if (state?.netnsInode !== netns.inode) continue;
       const { programId, mode, reader } = state;
@@ -102,13 +102,13 @@ export interface ServeOptions {
   readonly read: (signal: AbortSignal) => Promise<readonly Metrics[]>;
   readonly readLimitMs?: number | undefined;
   readonly onListening: () => void;
-  /** Called with one line for each answer that is not to be had. */
+  /** Called with one line for each reading that fails. */
   readonly onFailure: (message: string) => void;
-  /** Ends it. */
+  /** Ends the server when it is aborted. */
   readonly signal: AbortSignal;
 }
 
-/** Answers until `signal` is aborted. Rejects at once where nothing can be read or listened to. */
+/** Answers requests until `signal` is aborted. Rejects at once if the first reading or listening fails. */
 export async function serve(options: ServeOptions): Promise<void> {
   const { signal, onListening } = options;
   const read = oneAtATime(() => readWithin(options));
@@ -152,7 +152,7 @@ function answer(
   response.end(`${text}\n`);
 }
 
-/** Whoever asks while a reading is under way gets that one. */
+/** Returns a function that reads, but never twice at a time: calls during a reading get its result. */
 function oneAtATime<T>(read: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () => {

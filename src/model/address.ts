@@ -1,4 +1,6 @@
-/** A key (16 latin-1 characters) as text: IPv4 dotted where it is v4-mapped, otherwise RFC 5952. */
+/** Addresses as text and as the 16-byte keys of the table, where IPv4 is v4-mapped. Pure. */
+
+/** Prints a key (16 latin-1 characters): IPv4 dotted if it is v4-mapped, otherwise IPv6 as in RFC 5952. */
 export function formatAddress(key: string): string {
   const bytes = Buffer.from(key, 'latin1');
   const mapped =
@@ -21,7 +23,7 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
   return best;
 }
 
-/** The 16 bytes of an address as the table has them: IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). */
+/** The key of an address: 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). `address` must be valid. */
 export function addressKey(address: string): Uint8Array {
   const key = new Uint8Array(16);
   if (!address.includes(':')) {

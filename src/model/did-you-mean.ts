@@ -1,13 +1,13 @@
-/** What a misspelt name may have been meant to be. Pure. */
+/** Finds the names that a misspelt name may stand for. Pure. */
 import leven from 'leven';
 
-/** Names that differ from `name` by little: at most two letters, or one begins with the other. */
+/** Up to three of `names` that differ from `name` by at most two letters (one in short names), or begin with it or it with them. */
 export function nearNames(name: string, names: readonly string[]): string[] {
-  const near = (each: string) =>
-    leven(name, each) <= (name.length > 3 ? 2 : 1) ||
-    (name.length > 2 && (each.startsWith(name) || name.startsWith(each)));
+  const isNear = (candidate: string) =>
+    leven(name, candidate) <= (name.length > 3 ? 2 : 1) ||
+    (name.length > 2 && (candidate.startsWith(name) || name.startsWith(candidate)));
   return names
-    .filter(near)
+    .filter(isNear)
     .sort((a, b) => leven(name, a) - leven(name, b))
     .slice(0, 3);
 }

@@ -1,6 +1,6 @@
 /**
- * The stable words for what can go wrong, and the exit code of each. They are part of the
- * interface: scripts match on them (`-o json` prints them in an `error` record).
+ * The kinds of failure and the exit code of each. The words are stable, because scripts match on
+ * them: `-o json` prints them in an `error` record.
  */
 export const EXIT_CODES = {
   failed: 1,
@@ -30,16 +30,16 @@ export const EXIT_CODES = {
 export type ErrorCode = keyof typeof EXIT_CODES;
 
 export interface XdpwhoErrorOptions {
-  /** The command that mends it, or the next thing to look at. One line. */
+  /** A command that fixes it, or the next thing to check. One line. */
   readonly hint?: string | undefined;
-  /** What a tool said, of several lines; shown below the message. */
+  /** What a tool printed, in several lines. It is shown below the message. */
   readonly detail?: string | undefined;
   readonly cause?: unknown;
 }
 
 /**
- * A failure that a user can reach. `message` is one line, `what: why`, without the program's name.
- * Anything else that is thrown is a bug of ours.
+ * A failure that a user can cause or meet. `message` is one line, `what: why`, without the program's
+ * name. Any other error that is thrown is a bug of ours.
  */
 export class XdpwhoError extends Error {
   readonly code: ErrorCode;
@@ -64,7 +64,7 @@ export function hasErrorCode(error: unknown, code: ErrorCode): error is XdpwhoEr
   return error instanceof XdpwhoError && error.code === code;
 }
 
-/** What a caught value says. */
+/** The message of a caught value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

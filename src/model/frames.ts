@@ -1,4 +1,4 @@
-/** Ethernet frames as bytes, for the demo's and the tests' traffic; pure. */
+/** Makes Ethernet frames, for the traffic of the demo, the bench and the tests. Pure. */
 import { isIPv6 } from 'node:net';
 import { addressKey } from './address.js';
 import { XdpwhoError } from './errors.js';
@@ -6,17 +6,17 @@ import { XdpwhoError } from './errors.js';
 export interface FrameOptions {
   /** IPv4 or IPv6 address. */
   readonly source: string;
-  /** VLAN ids, outermost first: 802.1ad for all but the last, which is 802.1Q. */
+  /** VLAN ids, the outermost first. The last tag is 802.1Q, the others are 802.1ad. */
   readonly vlans?: readonly number[];
-  /** Bytes of the whole frame; default 64, and at least what the headers take. */
+  /** The length of the frame in bytes, at least that of its headers. Default: 64. */
   readonly length?: number;
 }
 
 const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, serviceVlan: 0x88a8 };
-/** Locally administered addresses, which no card has. */
+/** Destination and source: locally administered addresses, which no network card has. */
 const ETHERNET_ADDRESSES = [0x02, 0, 0, 0, 0, 0x02, 0x02, 0, 0, 0, 0, 0x01];
 const UDP = 17;
-/** The discard service: nothing answers. */
+/** The discard service, so nothing answers. */
 const DISCARD_PORT = 9;
 
 /** A UDP datagram from `source` to a documentation address of the same family. */
@@ -36,7 +36,7 @@ export function arpFrame(): Uint8Array {
   return padded([...ethernetHeader(ETHERTYPE.arp, []), 0, 1, 8, 0, 6, 4, 0, 1], 64);
 }
 
-/** A frame that announces IPv4 and then holds no IPv4 header. */
+/** A frame whose type is IPv4 but that has no IPv4 header. */
 export function malformedFrame(): Uint8Array {
   return padded([...ethernetHeader(ETHERTYPE.ipv4, []), 0x0f], 64);
 }

@@ -1,18 +1,22 @@
-/** Looking into values of unknown shape: what another program printed, or what is in a record on bpffs. */
+/** Reads values of unknown shape: the JSON of other programs, or a record on bpffs. Pure. */
 
 /**
- * The JSON of iproute2 and bpftool, whose writer (json_writer.c) leaves control characters as they
- * are and puts a backslash before an apostrophe: JSON allows neither, names of interfaces have both.
+ * Parses the JSON of iproute2 and bpftool. Their writer (json_writer.c) does not escape control
+ * characters, and puts a backslash before an apostrophe. JSON allows neither, and names of
+ * interfaces can have both.
  * @throws SyntaxError
  */
 export function parseToolJson(text: string): unknown {
-  const mended = text
+  const valid = text
     .replace(/\\(.)/gs, (pair, character: string) => (character === "'" ? "'" : pair))
-    .replace(/(?!\s)\p{Cc}/gu, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return JSON.parse(mended);
+    .replace(
+      /(?!\s)\p{Cc}/gu,
+      (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+  return JSON.parse(valid);
 }
 
-/** A property of its own, or undefined where there is none. */
+/** An own property of an object, or undefined. */
 export function propertyOf(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
   return Reflect.get(value, name);

@@ -1,24 +1,27 @@
-/** Address prefixes (CIDR), for filters and for sums; pure. */
+/** Address prefixes (CIDR), for filters and groups. Pure. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { addressKey, formatAddress } from './address.js';
 import { XdpwhoError } from './errors.js';
 
-/** A prefix over the 16-byte keys of the table, where IPv4 is v4-mapped. */
+/** A prefix of the 16-byte keys of the table, where IPv4 is v4-mapped. */
 export interface Prefix {
-  /** 16 bytes, zero beyond `bits`. */
+  /** 16 bytes; the bits after the first `bits` are 0. */
   readonly network: Uint8Array;
-  /** 0 to 128; of an IPv4 prefix, 96 to 128. */
+  /** 0 to 128; for IPv4, 96 to 128. */
   readonly bits: number;
   readonly family: 4 | 6;
 }
 
-/** How many leading bits of an address stand for a group, by family. */
+/** The prefix lengths of groups, by family. */
 export interface Grouping {
   readonly ipv4: number;
   readonly ipv6: number;
 }
 
-/** An address or `ADDRESS/BITS`. Rejects with `usage`. */
+/**
+ * Parses an address or `ADDRESS/BITS`.
+ * @throws XdpwhoError `usage`
+ */
 export function parsePrefix(text: string): Prefix {
   const [address = '', length, ...rest] = text.split('/');
   const family = isIPv4(address) ? 4 : isIPv6(address) && !address.includes('%') ? 6 : undefined;
@@ -33,30 +36,30 @@ export function parsePrefix(text: string): Prefix {
   return { network: masked(addressKey(address), total), bits: total, family };
 }
 
-/** As it is written: "198.51.100.0/24". */
+/** Prints a prefix: "198.51.100.0/24". */
 export function formatPrefix({ network, bits, family }: Prefix): string {
   const address = formatAddress(String.fromCharCode(...network));
   return `${address}/${family === 4 ? bits - 96 : bits}`;
 }
 
-/** 16 bytes: the bits that the prefix has a say about. */
+/** The mask of a prefix: 16 bytes. */
 export function prefixMask(prefix: Prefix): Uint8Array {
   return masked(new Uint8Array(16).fill(0xff), prefix.bits);
 }
 
-/** Whether an address lies in the prefix. An IPv6 prefix does not take in IPv4. */
+/** Whether an address is in the prefix. IPv4 addresses are in no IPv6 prefix. */
 export function contains(prefix: Prefix, address: string): boolean {
   if ((prefix.family === 6) !== address.includes(':')) return false;
   const key = addressKey(address);
-  const whole = prefix.bits >> 3;
-  for (let index = 0; index < whole; index++) {
+  const bytes = prefix.bits >> 3;
+  for (let index = 0; index < bytes; index++) {
     if (key[index] !== prefix.network[index]) return false;
   }
-  const rest = prefix.bits & 7;
-  return rest === 0 || ((key[whole] ?? 0) ^ (prefix.network[whole] ?? 0)) >> (8 - rest) === 0;
+  const bits = prefix.bits & 7;
+  return bits === 0 || ((key[bytes] ?? 0) ^ (prefix.network[bytes] ?? 0)) >> (8 - bits) === 0;
 }
 
-/** The group that an address belongs to: "192.0.2.0/24". */
+/** The group of an address: "192.0.2.0/24". */
 export function groupOf(address: string, grouping: Grouping): string {
   const ipv6 = address.includes(':');
   const bits = ipv6 ? grouping.ipv6 : grouping.ipv4;
@@ -64,7 +67,10 @@ export function groupOf(address: string, grouping: Grouping): string {
   return `${formatAddress(String.fromCharCode(...network))}/${bits}`;
 }
 
-/** `24` or `24,64`: bits of IPv4 and of IPv6 (default 64). Rejects with `usage`. */
+/**
+ * Parses `24` or `24,64`: the prefix lengths of IPv4 and IPv6. The default for IPv6 is 64.
+ * @throws XdpwhoError `usage`
+ */
 export function parseGrouping(text: string): Grouping {
   const match = /^(\d{1,2})(?:,(\d{1,3}))?$/.exec(text);
   const ipv4 = Number(match?.[1] ?? Number.NaN);

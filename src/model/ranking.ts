@@ -1,10 +1,10 @@
-/** Orders of sources, and the first few of many in memory that does not grow with the many. */
+/** Sorts sources, and finds the first few of many without keeping them all. Pure. */
 import type { SourceRecord } from './records.js';
 
-/** `none`: as they come. */
+/** `none`: in the order in which they are added. */
 export type Order = 'packets' | 'bytes' | 'rate' | 'source' | 'none';
 
-/** Negative when `a` comes first: the largest figure, and the lower address where figures are equal. */
+/** Negative if `a` comes first. The larger figure comes first; with equal figures, the lower address. */
 export function compareSources(order: Order, a: SourceRecord, b: SourceRecord): number {
   if (order === 'none') return 0;
   const byFigure =
@@ -18,12 +18,12 @@ export function compareSources(order: Order, a: SourceRecord, b: SourceRecord): 
   return byFigure || compareAddresses(a.source, b.source);
 }
 
-/** IPv4 before IPv6, each by its number. */
+/** Compares addresses by number; all IPv4 addresses come before IPv6. */
 export function compareAddresses(a: string, b: string): number {
   return compare(a.includes(':'), b.includes(':')) || compare(sortKey(a), sortKey(b));
 }
 
-/** Keeps the first `limit` of the records that it is given (0: all of them). */
+/** Keeps the first `limit` of the records that are added; 0: all of them. */
 export class Ranking {
   readonly #order: Order;
   readonly #limit: number;
@@ -36,13 +36,13 @@ export class Ranking {
   }
 
   add(record: SourceRecord): void {
-    // What does not beat the last of a full list can never be in it.
+    // A record after the last one of a full list can never get into the list.
     if (this.#worst !== undefined && compareSources(this.#order, record, this.#worst) > 0) return;
     this.#kept.push(record);
     if (this.#limit > 0 && this.#kept.length >= 2 * this.#limit + 64) this.#prune();
   }
 
-  /** In order, the first one first. */
+  /** The records, sorted. */
   result(): SourceRecord[] {
     this.#prune();
     return this.#kept;
@@ -60,7 +60,7 @@ function compare<T extends bigint | number | boolean | string>(a: T, b: T): numb
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Text that sorts as the address does: every part as wide as the widest. */
+/** A text that sorts as the address does, because all its parts have the same width. */
 function sortKey(address: string): string {
   if (!address.includes(':')) {
     return address

@@ -1,26 +1,26 @@
 /**
- * The public records: what every command prints, one JSON object each in ndjson. The names are
- * snake_case because they are the format itself. Counters are bigint, since the kernel counts in
- * u64; they are printed as JSON numbers with every digit.
+ * The public records, which the commands print: one JSON object for each line in ndjson. The names
+ * are snake_case because they are the names in that JSON. Counters are bigint, because the kernel
+ * counts in u64; they are printed as JSON numbers with all digits.
  */
 
-/** The driver's own hook, the kernel's general one after the driver, or the network card. */
+/** Where the program runs: in the driver, in the kernel after the driver, or on the network card. We attach in the first two. */
 export type Mode = 'native' | 'generic' | 'offload';
 /** A mode that we attach in. A card runs no program of ours: it would be loaded for that card, and its maps offloaded. */
 export type AttachMode = Exclude<Mode, 'offload'>;
 
-/** `iterator`: a file in bpffs that the kernel prints into. `dump`: `bpftool map dump`. */
+/** `iterator`: a file on bpffs that prints the table when it is read. `dump`: `bpftool map dump`. */
 export type Reader = 'iterator' | 'dump';
 
 export interface AttachedRecord {
   readonly type: 'attached';
   readonly interface: string;
-  /** The namespace as the user named it; null for the one that the command runs in. */
+  /** The namespace as the user named it; null: the one that the command runs in. */
   readonly netns: string | null;
   readonly mode: Mode;
   readonly program_id: number;
   readonly reader: Reader;
-  /** The pinned iterator that prints the sources, or null where there is none. */
+  /** The pinned iterator that prints the sources, or null if there is none. */
   readonly file: string | null;
 }
 
@@ -30,11 +30,11 @@ export interface SourceRecord {
   /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
   readonly source: string;
   readonly packets: bigint;
-  /** Frame bytes from the Ethernet header on, as the XDP program sees them. */
+  /** Bytes of the frames from the Ethernet header on, as the XDP program sees them. */
   readonly bytes: bigint;
   /** Milliseconds since the source's last packet. */
   readonly idle_ms: number;
-  /** Over the last interval; only in `watch`. */
+  /** The mean over the last interval. Only in `watch`. */
   readonly packets_per_second?: number;
   readonly bytes_per_second?: number;
 }
@@ -42,7 +42,7 @@ export interface SourceRecord {
 export interface TotalsRecord {
   readonly type: 'totals';
   readonly interface: string;
-  /** Sources in the table. */
+  /** The number of sources in the table. */
   readonly sources: number;
   /** ipv4 + ipv6 + other + malformed. */
   readonly packets: bigint;
@@ -51,25 +51,26 @@ export interface TotalsRecord {
   readonly ipv6: bigint;
   /** Neither IPv4 nor IPv6 (ARP, LLDP, more than two VLAN tags). */
   readonly other: bigint;
-  /** Shorter than the header that it announces, or a header that contradicts itself. */
+  /** Packets that are shorter than the header that they announce, or whose header contradicts itself. */
   readonly malformed: bigint;
   /**
-   * Packets of sources that the full table has evicted: with the sum over the sources, ipv4 + ipv6.
-   * Exactly, once packets have stopped; those that come while the table is read are not in it.
+   * Packets of sources that the full table has evicted. Together with the packets of all sources
+   * they are ipv4 + ipv6, exactly once no more packets come. Packets that come while the table is
+   * read are not among them.
    */
   readonly untracked: bigint;
-  /** When it was read, ISO 8601 in UTC; only in `watch`. */
+  /** When the totals were read: ISO 8601, UTC. Only in `watch`. */
   readonly time?: string;
   /**
-   * Only in `log`, and since this `log` began: packets with a source, which is printed + sampled_out
-   * + filtered_out + lost. With --count, those after the last one that was printed are left out.
+   * Packets with a source since this `log` began: printed + sampled_out + filtered_out + lost. Only
+   * in `log`. With --count, packets after the last printed one are not counted.
    */
   readonly seen?: bigint;
   readonly printed?: bigint;
-  /** Left out by --sample and by --source. */
+  /** Packets left out by --sample, and by --source. */
   readonly sampled_out?: bigint;
   readonly filtered_out?: bigint;
-  /** Overwritten in the ring before they were read. */
+  /** Packets overwritten in the ring before they were read. */
   readonly lost?: bigint;
   readonly packets_per_second?: number;
   readonly bytes_per_second?: number;
@@ -78,17 +79,17 @@ export interface TotalsRecord {
 export interface PacketRecord {
   readonly type: 'packet';
   readonly interface: string;
-  /** When the program saw it: ISO 8601, UTC, microseconds. */
+  /** When the program saw the packet: ISO 8601, UTC, with microseconds. */
   readonly time: string;
   /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
   readonly source: string;
   /** Bytes from the Ethernet header on. */
   readonly length: number;
-  /** The CPU that took it in. */
+  /** The CPU that received it. */
   readonly cpu: number;
 }
 
-/** Packets missing from the log at this place: they came faster than they were read. */
+/** Packets that are missing from the log here, because they came faster than they were read. */
 export interface LostRecord {
   readonly type: 'lost';
   readonly interface: string;
@@ -98,19 +99,22 @@ export interface LostRecord {
 export interface DetachedRecord {
   readonly type: 'detached';
   readonly interface: string;
-  /** Null where an attachment had been begun and not finished. */
+  /** Null if the attachment was never completed. */
   readonly program_id: number | null;
 }
 
 /**
- * `ours`: attached and pinned by us. `foreground`: likewise, and a running xdpwho ends it.
- * `stale`: our pins, but the program is not attached, or its interface, namespace or run is gone.
- * `broken`: a directory among ours that holds something else. `other-version`: attached by another
- * version of xdpwho. `foreign`: somebody else's program.
+ * Whose the program on an interface is.
+ * - `ours`: attached and pinned by us.
+ * - `foreground`: the same, and a running xdpwho will detach it.
+ * - `stale`: our pins, but the program is not attached, or its interface, namespace or run is gone.
+ * - `broken`: a directory among ours with something else in it.
+ * - `other-version`: attached by another version of xdpwho.
+ * - `foreign`: a program that is not ours.
  */
 export type Ownership = 'ours' | 'foreground' | 'stale' | 'broken' | 'other-version' | 'foreign';
 
-/** One interface in `status`. What is not known, or does not apply, is null. */
+/** One interface in `status`. A member that is unknown or does not apply is null. */
 export interface StatusRecord {
   readonly type: 'status';
   readonly interface: string;
@@ -122,15 +126,15 @@ export interface StatusRecord {
   readonly program_name: string | null;
   readonly reader: Reader | null;
   readonly file: string | null;
-  /** Why there is no file, or who cannot read it. */
+  /** Why there is no file, or who may not read it. */
   readonly file_note: string | null;
-  /** What it costs that `auto` did not get native mode. */
+  /** What is worse because `auto` did not get native mode. */
   readonly mode_note: string | null;
   /** ISO 8601, UTC. */
   readonly since: string | null;
-  /** As they were asked for. */
+  /** The options that were asked for. */
   readonly options: AttachmentOptions | null;
-  /** Sources in the table, of `options.max_sources`. */
+  /** The number of sources in the table, which holds `options.max_sources`. */
   readonly sources: number | null;
   readonly packets: bigint | null;
   readonly bytes: bigint | null;
@@ -143,27 +147,27 @@ export interface AttachmentOptions {
   readonly max_sources: number;
   /** Octal. */
   readonly file_mode: string;
-  /** Null where packets are only counted. */
+  /** Null if packets are only counted. */
   readonly log: LogSettings | null;
 }
 
 export interface LogSettings {
-  /** The prefix that sources are to be in, or null for all. */
+  /** Only packets from this prefix are logged; null: all are. */
   readonly source: string | null;
-  /** One packet in so many is logged. */
+  /** One of this many packets is logged. */
   readonly sample: number;
-  /** Of the rings of all CPUs together. */
+  /** The size of the rings of all CPUs together. */
   readonly buffer_bytes: number;
 }
 
-/** What `clean` has found. */
+/** Something that `clean` has found. */
 export interface CleanedRecord {
   readonly type: 'cleaned';
   readonly interface: string;
   readonly netns: string | null;
   readonly directory: string | null;
   readonly why: string | null;
-  /** Null when it has been removed, or else why not. */
+  /** Why it was not removed; null if it was. */
   readonly kept: string | null;
 }
 
@@ -187,15 +191,15 @@ export type AnyRecord =
 
 export type CheckStatus = 'pass' | 'warn' | 'fail';
 
-/** One thing that `doctor` looked at. */
+/** One check of `doctor`. */
 export interface Check {
   /** A stable word. */
   readonly name: string;
   readonly title: string;
-  /** `warn` also where it could not be found out. */
+  /** `warn` also if the check could not find out. */
   readonly status: CheckStatus;
-  /** What was found, or why nothing was. */
+  /** What the check found, or why it found nothing. */
   readonly detail: string;
-  /** The command or the step that mends it, where there is one. */
+  /** The command or the step that fixes it, if there is one. */
   readonly fix?: string | undefined;
 }

@@ -1,4 +1,4 @@
-/** Compiles the BPF objects: the only speaker of clang. */
+/** Compiles the BPF objects. Only this module runs clang. */
 
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -6,12 +6,12 @@ import { findTool, type RunResult, run } from '../host/exec.js';
 import { packageFile } from '../host/package-files.js';
 import { XdpwhoError } from '../model/errors.js';
 
-/** el: little endian, eb: big endian, as in clang's targets and readelf's words. */
+/** `el`: little endian, `eb`: big endian, as in the names of clang's targets. */
 export type ByteOrder = 'el' | 'eb';
 
 export const BYTE_ORDERS = ['el', 'eb'] as const satisfies readonly ByteOrder[];
 
-/** One object and what it is compiled from. */
+/** One object: its name, its source file and its variant. */
 export interface ObjectSource {
   readonly name: string;
   readonly source: string;
@@ -19,7 +19,7 @@ export interface ObjectSource {
   readonly log?: boolean;
 }
 
-/** Which source becomes which object: OUT/el/NAME.o and OUT/eb/NAME.o. */
+/** All objects. Each is compiled to OUT/el/NAME.o and OUT/eb/NAME.o. */
 export const OBJECTS: readonly ObjectSource[] = [
   { name: 'xdpwho.frags', source: 'xdpwho.bpf.c', frags: true },
   { name: 'xdpwho', source: 'xdpwho.bpf.c', frags: false },
@@ -40,49 +40,49 @@ export interface CompileArguments {
   readonly source: string;
   readonly output: string;
   readonly byteOrder: ByteOrder;
-  /** Also packets that span several buffers (kernel 5.18 and newer). */
+  /** Accept packets in several buffers (kernel 5.18 and newer). */
   readonly frags?: boolean | undefined;
-  /** Also a record of each packet. */
+  /** Log each packet. */
   readonly log?: boolean | undefined;
-  /** Searched after clang's own. */
+  /** Searched after clang's own directories. */
   readonly includeDirectories: readonly string[];
 }
 
 export interface CompileOptions {
-  /** Default: the one in the fixed directories of src/host/exec.ts. */
+  /** The path of clang. Default: that in the fixed directories of src/host/exec.ts. */
   readonly clang?: string | undefined;
   /** Default: bpf/ of this package. */
   readonly sourceDirectory?: string | undefined;
-  /** Gets `el/` and `eb/`. Made if it is not there. */
+  /** `el/` and `eb/` are made in it. It is made if it does not exist. */
   readonly outputDirectory: string;
 }
 
 const HINT = 'install clang and the headers of libbpf (Debian: apt install clang llvm libbpf-dev)';
 
-/** clang's argument vector for one object. */
+/** The arguments of clang for one object. */
 export function compileArguments(options: CompileArguments): readonly string[] {
   const { source, output, byteOrder, includeDirectories } = options;
   const { frags = false, log = false } = options;
   return [
-    // By name: plain `bpf` is the byte order of the machine that compiles.
+    // Plain `bpf` would be the byte order of the machine that compiles.
     ...['-target', byteOrder === 'el' ? 'bpfel' : 'bpfeb'],
-    // 32-bit registers and jumps, which every kernel since 5.1 has. The default is newer by clang 20.
+    // v3 has 32-bit registers and jumps, which all kernels since 5.1 accept. Since clang 20 the default is v4.
     '-mcpu=v3',
-    // The verifier and the inlining that it depends on want optimised code.
+    // The verifier accepts only optimised code, with all functions inlined that are to be.
     '-O2',
-    // BTF comes with debug information only, and libbpf reads the maps from BTF.
+    // Without debug information clang writes no BTF, and libbpf reads the maps from BTF.
     '-g',
     ...['-Wall', '-Wextra', '-Werror'],
-    // A BPF program takes a context, whether it reads it or not.
+    // A BPF program has a context parameter even if it does not use it.
     '-Wno-unused-parameter',
-    // The object must not depend on who compiled it, or where.
+    // The object must not depend on the machine and the folder where it is compiled.
     '-fno-ident',
     '-fdebug-compilation-dir',
     '.',
     `-fdebug-prefix-map=${dirname(source)}=.`,
     ...(frags ? ['-DXDPWHO_FRAGS'] : []),
     ...(log ? ['-DXDPWHO_LOG'] : []),
-    // After: they are to supply only what the other directories lack.
+    // -idirafter: these directories supply only headers that the others do not have.
     ...includeDirectories.flatMap((directory) => ['-idirafter', directory]),
     ...['-c', source, '-o', output],
   ];
@@ -98,10 +98,10 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
   const clang = options.clang ?? findTool('clang');
   if (clang === undefined)
     throw new XdpwhoError('tool-missing', 'clang: not found', { hint: HINT });
-  // Commands run in `/`.
+  // Commands run in `/`, so the paths must be absolute.
   const sourceDirectory = resolve(options.sourceDirectory ?? packagedSources());
   const includeDirectories = findHeaderDirectories('/usr/include');
-  // Debug information is most of the object. libbpf needs none of it, but does without llvm-strip.
+  // Most of the object is debug information, which libbpf does not need. Without llvm-strip it stays.
   const strip = findTool('llvm-strip');
   const outputs: string[] = [];
   for (const byteOrder of BYTE_ORDERS) {
@@ -123,8 +123,9 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
 }
 
 /**
- * Debian keeps asm/types.h in a directory of the machine's name, where clang looks only when it
- * compiles for that machine. The types are the same in all of them.
+ * Finds the directory below `root` with asm/types.h. Debian has it in a directory with the name of
+ * the machine, which clang searches only when it compiles for that machine. The types are the same
+ * on all machines.
  */
 export function findHeaderDirectories(root: string): readonly string[] {
   if (existsSync(join(root, 'asm/types.h')) || !existsSync(root)) return [];

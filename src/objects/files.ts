@@ -1,4 +1,4 @@
-/** The compiled objects: where they are, and copies of them with an attachment's constants written in. */
+/** Finds the compiled objects, and writes copies of them with the constants of an attachment. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { endianness } from 'node:os';
@@ -6,7 +6,7 @@ import { packageFile } from '../host/package-files.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { type ObjectPatch, patchObject } from './patch.js';
 
-/** Objects by name; see bpf/. */
+/** The names of the objects; see bpf/. */
 export type ObjectName =
   | ProgramName
   | 'sources'
@@ -19,22 +19,22 @@ export type ObjectName =
   | 'spread.frags'
   | 'spread';
 
-/** The variants of the program: with jumbo frames, with the log. */
+/** The variants of the program: `frags` takes jumbo frames, `log` logs packets. */
 export type ProgramName = 'xdpwho.frags' | 'xdpwho' | 'xdpwho.log.frags' | 'xdpwho.log';
 
-/** In the command that is one file, packaging/package.mjs writes the objects in: by path, in base64. */
+/** The objects by path, in base64. packaging/package.mjs defines it in the command that is one file. */
 declare const XDPWHO_OBJECTS: Readonly<Record<string, string>>;
 
-/** Stands for the folder of objects where they are inside the program's own file. */
+/** The name of the folder when the objects are inside the program's own file. */
 const EMBEDDED = 'embedded';
 
-/** The folder of the objects that come with the program. */
+/** The folder of the objects that are part of this package. */
 export function ownObjectsDirectory(): string {
   if (typeof XDPWHO_OBJECTS === 'object') return EMBEDDED;
   return packageFile('dist/bpf');
 }
 
-/** The folder of compiled objects, `el/` and `eb/`, one file per object. */
+/** A folder of compiled objects: `el/NAME.o` and `eb/NAME.o`. */
 export class ObjectFiles {
   readonly #directory: string;
   /** Whether the objects are inside the program's own file. */
@@ -45,19 +45,23 @@ export class ObjectFiles {
     this.isEmbedded = directory === EMBEDDED && typeof XDPWHO_OBJECTS === 'object';
   }
 
-  /** The object for this host's byte order. */
+  /** The path of the object for this host's byte order. */
   path(name: ObjectName): string {
     return `${this.#directory}/${endianness() === 'LE' ? 'el' : 'eb'}/${name}.o`;
   }
 
-  /** The object as it was compiled, for either byte order; rejects likewise. */
+  /**
+   * The bytes of an object.
+   * @throws XdpwhoError `bad-object` when there is no such file.
+   */
   read(name: ObjectName, byteOrder: 'el' | 'eb'): Uint8Array {
     return this.#read(`${this.#directory}/${byteOrder}/${name}.o`);
   }
 
   /**
-   * Writes a copy with constants and table sizes into `scratch`, and returns its path. Rejects with
-   * `bad-object` when the file is absent, cut short, or not one of our objects.
+   * Writes a copy of an object with other constants and table sizes into the folder `scratch`, and
+   * returns its path.
+   * @throws XdpwhoError `bad-object` when the file is absent, cut short, or not one of our objects.
    */
   writePatched(name: ObjectName, patch: ObjectPatch, scratch: string): string {
     const copy = `${scratch}/${name}.o`;

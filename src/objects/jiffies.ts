@@ -1,6 +1,6 @@
 /**
- * The kernel's jiffies, as the program `clock` returns them: for hosts that do not publish
- * CONFIG_HZ, and for readings without an iterator, which knows the time itself.
+ * Reads the kernel's jiffies with the BPF program `clock`. Readings by `map dump` need them, because
+ * only an iterator can read the time in the kernel; so do hosts that do not publish CONFIG_HZ.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,19 +8,19 @@ import type { Bpftool } from '../host/bpftool.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { ObjectFiles } from './files.js';
 
-/** The values that a kernel can be configured with (kernel/Kconfig.hz; 1024 and others on a few machines). */
+/** The usual values of CONFIG_HZ (kernel/Kconfig.hz). A few machines have others, such as 1024. */
 export const USUAL_HZ: readonly number[] = [100, 250, 300, 1000];
 const MEASURING_MS = 200;
-/** net/bpf/test_run.c takes no frame shorter than an Ethernet header. */
+/** `prog run` requires a frame of at least an Ethernet header (net/bpf/test_run.c). */
 const FRAME = new Uint8Array(64);
 
-/** A moment in jiffies (their low 32 bits) and on this process's monotonic clock. */
+/** One moment, as the low 32 bits of the jiffies and as `process.hrtime` in nanoseconds. */
 export interface JiffiesMoment {
   readonly jiffies: number;
   readonly timeNs: bigint;
 }
 
-/** Reads the jiffies `times` times, `pauseMs` apart. Loads the program, pins it at `pin` for the while, and removes it. */
+/** Reads the jiffies `times` times, `pauseMs` apart. It pins the program at `pin` meanwhile, and then removes it. */
 export async function readJiffies(
   bpftool: Bpftool,
   objects: ObjectFiles,
@@ -47,7 +47,7 @@ export async function readJiffies(
   }
 }
 
-/** Jiffies per second, measured over 200 ms and rounded to a value that kernels are built with. */
+/** Measures the jiffies per second over 200 ms, and returns the nearest usual value. */
 export async function measureHz(
   bpftool: Bpftool,
   objects: ObjectFiles,
@@ -64,7 +64,7 @@ export async function measureHz(
   return nearestHz(measured);
 }
 
-/** Pure: the usual value that is nearest to a measured one. */
+/** The usual value that is nearest to a measured one. Pure. */
 export function nearestHz(measured: number): number {
   const distance = (hz: number) => Math.abs(Math.log(hz / measured));
   return USUAL_HZ.reduce((best, hz) => (distance(hz) < distance(best) ? hz : best));

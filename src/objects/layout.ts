@@ -1,6 +1,6 @@
 /**
- * The TypeScript half of bpf/xdpwho.h: sizes and offsets in bytes. In a per-CPU map the kernel
- * rounds each value up to 8 bytes; these already are.
+ * The structs of bpf/xdpwho.h: sizes and offsets in bytes. test/objects/layout.test.ts compares both.
+ * In a per-CPU map the kernel rounds each value up to 8 bytes; these sizes already are multiples.
  */
 
 /** struct source_key: an IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. */

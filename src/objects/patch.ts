@@ -1,6 +1,6 @@
 /**
- * Writes values into a compiled BPF object before it is loaded: constants, so that the verifier
- * removes what is off, and table sizes. The object may be of either byte order.
+ * Writes values into a compiled BPF object before it is loaded: constants and table sizes. The
+ * verifier then removes the code that a constant switches off. Both byte orders are supported.
  *
  * Layouts: ELF64 from elf(5), BTF from the kernel's Documentation/bpf/btf.rst.
  */
@@ -8,16 +8,16 @@ import { XdpwhoError } from '../model/errors.js';
 
 export interface ObjectPatch {
   /**
-   * By the C variable's name. Integers must fit its size; text goes into a char array, with a NUL;
-   * bytes are the whole variable as it is in memory.
+   * By the name of the C variable. An integer must fit its size. Text is for a char array, and is
+   * written with a NUL. Bytes replace the whole variable, in the order that it has in memory.
    */
   readonly constants?: Readonly<Record<string, number | bigint | string | Uint8Array>>;
-  /** By the map's name. Entries, at least 1. */
+  /** The number of entries of a map, at least 1, by the name of the map. */
   readonly maxEntries?: Readonly<Record<string, number>>;
 }
 
-/** Where a value is in the file of an object. */
-export interface Place {
+/** The bytes of a value in the file of an object. */
+export interface FileRange {
   readonly offset: number;
   /** In bytes. */
   readonly size: number;
@@ -30,7 +30,7 @@ interface Section {
   readonly link: number;
 }
 
-/** The object's bytes, and the byte order that its header names. */
+/** An object and the byte order that its header names. */
 interface Elf {
   readonly view: DataView;
   readonly littleEndian: boolean;
@@ -40,11 +40,11 @@ interface Elf {
 interface BtfType {
   readonly kind: number;
   readonly name: string;
-  /** Where the entry is in the file. */
+  /** The offset of the entry in the file. */
   readonly offset: number;
-  /** The type that it refers to, or its size: by kind. */
+  /** The id of the type that it refers to, or its size, depending on `kind`. */
   readonly type: number;
-  /** Every type that it refers to. */
+  /** The ids of all types that it refers to. */
   readonly references: readonly number[];
   readonly memberNames: readonly string[];
 }
@@ -61,39 +61,43 @@ const BTF_STRUCT = 4;
 const BTF_VAR = 14;
 
 /**
- * What follows the 12 bytes that all BTF kinds share: bytes per type, bytes per member, and where
- * in them other types are named. `refers`: the third shared word is a type too.
+ * What follows the 12 bytes that all kinds of BTF types begin with: `fixed` bytes, and `perMember`
+ * bytes for each member. `typesAt` are the offsets of type ids in them. `refers`: the third of the
+ * common words is a type id too.
  */
 const BTF_KINDS: Readonly<
-  Record<number, { fixed?: number; each?: number; types?: readonly number[]; refers?: boolean }>
+  Record<
+    number,
+    { fixed?: number; perMember?: number; typesAt?: readonly number[]; refers?: boolean }
+  >
 > = {
   1: { fixed: 4 }, // INT
   [BTF_PTR]: { refers: true },
-  [BTF_ARRAY]: { fixed: 12, types: [0, 4] },
-  [BTF_STRUCT]: { each: 12, types: [4] },
-  5: { each: 12, types: [4] }, // UNION
-  6: { each: 8 }, // ENUM
+  [BTF_ARRAY]: { fixed: 12, typesAt: [0, 4] },
+  [BTF_STRUCT]: { perMember: 12, typesAt: [4] },
+  5: { perMember: 12, typesAt: [4] }, // UNION
+  6: { perMember: 8 }, // ENUM
   7: {}, // FWD
   8: { refers: true }, // TYPEDEF
   9: { refers: true }, // VOLATILE
   10: { refers: true }, // CONST
   11: { refers: true }, // RESTRICT
   12: { refers: true }, // FUNC
-  13: { each: 8, types: [4], refers: true }, // FUNC_PROTO
+  13: { perMember: 8, typesAt: [4], refers: true }, // FUNC_PROTO
   [BTF_VAR]: { fixed: 4, refers: true },
-  15: { each: 12, types: [0] }, // DATASEC
+  15: { perMember: 12, typesAt: [0] }, // DATASEC
   16: {}, // FLOAT
   17: { fixed: 4, refers: true }, // DECL_TAG
   18: { refers: true }, // TYPE_TAG
-  19: { each: 12 }, // ENUM64
+  19: { perMember: 12 }, // ENUM64
 };
 
 /**
  * Returns a copy of the object with the values written into it.
- * @throws XdpwhoError `bad-object` if the image is no intact BPF object, or has no such place.
+ * @throws XdpwhoError `bad-object` if the image is not an intact BPF object, or has no such constant or map.
  */
 export function patchObject(image: Uint8Array, patch: ObjectPatch): Uint8Array {
-  // Not slice(): a Buffer's shares its memory.
+  // slice() of a Buffer would share its memory.
   const copy = Uint8Array.from(image);
   inElf(copy, (elf) => {
     for (const [name, value] of Object.entries(patch.constants ?? {})) {
@@ -107,23 +111,24 @@ export function patchObject(image: Uint8Array, patch: ObjectPatch): Uint8Array {
 }
 
 /**
- * Where patchObject writes a constant, for whoever writes it without us.
+ * The range of a constant in the file. `script` uses it, because its shell patches objects with dd.
  * @throws XdpwhoError `bad-object`, as patchObject does.
  */
-export function placeOfConstant(image: Uint8Array, name: string): Place {
+export function constantRange(image: Uint8Array, name: string): FileRange {
   return inElf(Uint8Array.from(image), (elf) => findConstant(elf, name));
 }
 
-/** Likewise, the number of entries of a map: an integer. */
-export function placeOfMaxEntries(image: Uint8Array, name: string): Place {
+/** The range of a map's number of entries in the file: an integer. */
+export function maxEntriesRange(image: Uint8Array, name: string): FileRange {
   return inElf(Uint8Array.from(image), (elf) => findMaxEntries(elf, name));
 }
 
+/** Calls `work` with the opened object. Offsets outside of the file become a `bad-object` error. */
 function inElf<T>(image: Uint8Array, work: (elf: Elf) => T): T {
   try {
     return work(openElf(image));
   } catch (error) {
-    // DataView and the arrays on its buffer check every offset that the file names.
+    // DataView and typed arrays throw a RangeError for an offset outside of the buffer.
     if (error instanceof RangeError)
       throw bad('it is cut short, or an offset in it is wrong', error);
     throw error;
@@ -170,8 +175,7 @@ function writeConstant(elf: Elf, name: string, value: number | bigint | string |
     const bytes = new TextEncoder().encode(value);
     if (bytes.length >= size)
       throw bad(`${name} holds ${size - 1} bytes of text, not ${bytes.length}`);
-    const place = new Uint8Array(elf.view.buffer, offset, size);
-    place.fill(0).set(bytes);
+    new Uint8Array(elf.view.buffer, offset, size).fill(0).set(bytes);
     return;
   }
   if (![1, 2, 4, 8].includes(size)) throw bad(`${name} is ${size} bytes long: no integer`);
@@ -197,8 +201,8 @@ function writeInteger(
   }
 }
 
-/** A variable in .rodata, and where in the file it is. */
-function findConstant(elf: Elf, name: string): Place {
+/** Finds a variable in .rodata. */
+function findConstant(elf: Elf, name: string): FileRange {
   const { view, littleEndian, sections } = elf;
   const symbols = findSection(elf, '.symtab');
   const names = sections[symbols.link];
@@ -224,8 +228,8 @@ function writeMaxEntries(elf: Elf, name: string, entries: number): void {
   writeInteger(elf, offset, size, BigInt(entries));
 }
 
-/** libbpf takes max_entries from BTF: a member `int (*max_entries)[N]` of the map's own struct. */
-function findMaxEntries(elf: Elf, name: string): Place {
+/** libbpf reads max_entries from BTF: it is N of the member `int (*max_entries)[N]` in the struct of the map. */
+function findMaxEntries(elf: Elf, name: string): FileRange {
   const types = readBtf(elf);
   const variable = types.find((type) => type?.kind === BTF_VAR && type.name === name);
   const definition = types[variable?.type ?? 0];
@@ -243,12 +247,12 @@ function findMaxEntries(elf: Elf, name: string): Place {
       throw bad(`the size of map ${name} shares its BTF type with something else`);
   }
   // struct btf_array: type, index_type, nelems.
-  const place = { offset: array.offset + 12 + 8, size: 4 };
-  if (place.offset + place.size > elf.view.byteLength) throw new RangeError('array');
-  return place;
+  const range = { offset: array.offset + 12 + 8, size: 4 };
+  if (range.offset + range.size > elf.view.byteLength) throw new RangeError('array');
+  return range;
 }
 
-/** By type id; the first, void, is undefined. */
+/** All BTF types by id. Type 0, void, is undefined. */
 function readBtf(elf: Elf): readonly (BtfType | undefined)[] {
   const { view, littleEndian } = elf;
   const section = findSection(elf, '.BTF');
@@ -265,25 +269,25 @@ function readBtf(elf: Elf): readonly (BtfType | undefined)[] {
     const kind = (info >>> 24) & 31;
     const layout = BTF_KINDS[kind];
     if (layout === undefined) throw bad(`its BTF has a type of unknown kind ${kind}`);
-    const { fixed = 0, each = 0, types: places = [], refers = false } = layout;
+    const { fixed = 0, perMember = 0, typesAt = [], refers = false } = layout;
     const members = Array.from(
-      { length: each > 0 ? info & 0xffff : 0 },
-      (_, index) => at + 12 + index * each,
+      { length: perMember > 0 ? info & 0xffff : 0 },
+      (_, index) => at + 12 + index * perMember,
     );
-    const bodies = each > 0 ? members : [at + 12];
+    const bodies = perMember > 0 ? members : [at + 12];
     types.push({
       kind,
       name: textAt(view, strings, word(at)),
       offset: at,
       type: word(at + 8),
       references: [
-        ...bodies.flatMap((body) => places.map((place) => word(body + place))),
+        ...bodies.flatMap((body) => typesAt.map((offset) => word(body + offset))),
         ...(refers ? [word(at + 8)] : []),
       ],
       memberNames:
         kind === BTF_STRUCT ? members.map((body) => textAt(view, strings, word(body))) : [],
     });
-    at += 12 + fixed + each * members.length;
+    at += 12 + fixed + perMember * members.length;
   }
   return types;
 }
@@ -294,12 +298,12 @@ function findSection({ sections }: Elf, name: string): Section {
   return found;
 }
 
-/** A NUL-terminated string of a string table. */
+/** Reads a NUL-terminated string of a string table. */
 function textAt(view: DataView, table: { offset: number; size: number }, start: number): string {
-  const rest = new Uint8Array(view.buffer, table.offset, table.size).subarray(start);
-  const length = rest.indexOf(0);
+  const bytes = new Uint8Array(view.buffer, table.offset, table.size).subarray(start);
+  const length = bytes.indexOf(0);
   if (length < 0) throw new RangeError('string');
-  return Buffer.from(rest.subarray(0, length)).toString('latin1');
+  return Buffer.from(bytes.subarray(0, length)).toString('latin1');
 }
 
 function toNumber(value: bigint): number {

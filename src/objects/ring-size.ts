@@ -1,7 +1,11 @@
+/** Sizes of the log's map, which holds a ring for each CPU: see bpf/xdpwho.h. Pure. */
 import { XdpwhoError } from '../model/errors.js';
 import { LOG_SEGMENT } from './layout.js';
 
-/** Segments of each CPU's ring in a budget for all of them. Rejects with `usage` where there is no room for one each. */
+/**
+ * The segments of each CPU's ring, if all rings together may take `bufferBytes`.
+ * @throws XdpwhoError `usage` when that is too little for one segment each.
+ */
 export function ringSegments(bufferBytes: number, cpus: number): number {
   const segments = Math.floor(bufferBytes / (LOG_SEGMENT.size * cpus)) - 1;
   if (segments >= 1) return segments;
@@ -9,12 +13,12 @@ export function ringSegments(bufferBytes: number, cpus: number): number {
   throw new XdpwhoError('usage', `--buffer: must be at least ${least}K for ${cpus} CPUs`);
 }
 
-/** Bytes that the rings of all CPUs take, the element for each one's head included. */
+/** The bytes of all rings together, with the element for each head. */
 export function ringBytes(segments: number, cpus: number): number {
   return ringElements(segments, cpus) * LOG_SEGMENT.size;
 }
 
-/** Elements of the log's map. */
+/** The number of elements of the map. */
 export function ringElements(segments: number, cpus: number): number {
   return cpus * (1 + segments);
 }

@@ -1,3 +1,5 @@
+/** Prints the packets of a log as text. It makes no string for each packet, which would be some ten times slower. Pure. */
+import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
 import { printable } from '../text/text.js';
 import { PACKET_WORDS, type PacketBatch } from './ring.js';
@@ -8,18 +10,18 @@ const CHUNK_BYTES = 256 * 1024;
 const ADDRESS_BYTES = 39;
 /** `2026-11-22T10:00:00.` */
 const SECOND_BYTES = 20;
-/** Time, address, two numbers of ten digits: what is in a line besides its fixed parts. */
+/** The most that a line has besides its fixed parts: time, address, two numbers of ten digits. */
 const VARIABLE_BYTES = SECOND_BYTES + 6 + ADDRESS_BYTES + 20;
 
-/** IPv6 addresses that were written lately, in as many places; two that share one take turns. */
+/** Texts of recent IPv6 addresses are cached. Each slot holds one; two addresses with the same slot replace each other. */
 const CACHE_SLOTS = 4096;
 const CACHE_SHIFT = 32 - Math.log2(CACHE_SLOTS);
 
-const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-/** ::ffff:0:0/96, as a word of memory. */
+const LITTLE_ENDIAN = endianness() === 'LE';
+/** The third word of ::ffff:0:0/96, as it is in memory. */
 const V4_MAPPED = new Uint32Array(Uint8Array.of(0, 0, 0xff, 0xff).buffer)[0];
 
-/** "0" to "255" with their lengths, four bytes each. */
+/** "0" to "255", four bytes each: the length, then the digits. */
 const OCTETS = new Uint8Array(256 * 4);
 for (let octet = 0; octet < 256; octet++) {
   const text = Buffer.from(String(octet), 'latin1');
@@ -29,15 +31,15 @@ for (let octet = 0; octet < 256; octet++) {
 const ZERO = 0x30;
 const DOT = 0x2e;
 
-/** Renders the packets of one interface. */
+/** Prints the packets of one interface. */
 export class PacketLines {
   readonly #before: Uint8Array;
   readonly #afterTime: Uint8Array;
   readonly #afterSource: Uint8Array;
-  /** Empty where the CPU is left out. */
+  /** Empty in the plain format, which has no CPU. */
   readonly #afterLength: Uint8Array;
   readonly #end: Uint8Array;
-  /** What a line begins with, to the point before the microseconds; made anew each second. */
+  /** The beginning of a line, up to the point before the microseconds. It changes each second. */
   readonly #head: Uint8Array;
   #second = -1;
   readonly #cacheKeys = new Uint32Array(CACHE_SLOTS * 4);
@@ -55,10 +57,10 @@ export class PacketLines {
     this.#head = new Uint8Array(this.#before.length + SECOND_BYTES);
   }
 
-  /** Whole lines, in pieces of some 256 KiB. */
+  /** Yields pieces of up to 256 KiB, each of whole lines. */
   *render(batch: PacketBatch): Generator<Uint8Array> {
     for (let start = 0; start < batch.length; ) {
-      // New memory each time: whoever got the last piece may not be done with it.
+      // Each piece is new memory, because the caller may still hold the piece before.
       const bytes = new Uint8Array(CHUNK_BYTES);
       const filled = this.#fill(bytes, batch, start);
       start = filled.next;
@@ -66,7 +68,7 @@ export class PacketLines {
     }
   }
 
-  /** Lines from the packet `start` on until there is no room for another; one function, for its speed. */
+  /** Writes lines from the packet `start` on, as many as fit. This is one function because that is faster. */
   #fill(bytes: Uint8Array, batch: PacketBatch, start: number): { next: number; length: number } {
     const { words, order } = batch;
     const [afterTime, afterSource] = [this.#afterTime, this.#afterSource];
@@ -120,37 +122,37 @@ export class PacketLines {
       Math.imul(d, 0x27d4eb2f);
     const slot = Math.imul(sum ^ (sum >>> 15), 0x2c1b3c6d) >>> CACHE_SHIFT;
     const keys = this.#cacheKeys;
-    const place = slot * 4;
+    const keyStart = slot * 4;
     const cached = this.#cacheTexts[slot];
     if (
       cached !== undefined &&
-      keys[place] === a &&
-      keys[place + 1] === b &&
-      keys[place + 2] === c &&
-      keys[place + 3] === d
+      keys[keyStart] === a &&
+      keys[keyStart + 1] === b &&
+      keys[keyStart + 2] === c &&
+      keys[keyStart + 3] === d
     ) {
       return cached;
     }
     const text = new Uint8Array(Buffer.from(formatAddress(batch.sourceKey(at)), 'latin1'));
-    keys.set([a, b, c, d], place);
+    keys.set([a, b, c, d], keyStart);
     this.#cacheTexts[slot] = text;
     return text;
   }
 }
 
-/** These write at `length` and return where they stopped. */
+/** This function and those below write at `length` and return the new length. */
 function put(bytes: Uint8Array, length: number, part: Uint8Array): number {
   for (let index = 0; index < part.length; index++) bytes[length + index] = part[index] ?? 0;
   return length + part.length;
 }
 
-/** Six digits. */
+/** Writes six digits. */
 function putMicroseconds(bytes: Uint8Array, length: number, microseconds: number): number {
-  let rest = microseconds | 0;
-  for (let place = length + 5; place >= length; place--) {
-    const tenth = (rest / 10) | 0;
-    bytes[place] = ZERO + rest - tenth * 10;
-    rest = tenth;
+  let number = microseconds | 0;
+  for (let index = length + 5; index >= length; index--) {
+    const tenth = (number / 10) | 0;
+    bytes[index] = ZERO + number - tenth * 10;
+    number = tenth;
   }
   return length + 6;
 }
@@ -158,19 +160,19 @@ function putMicroseconds(bytes: Uint8Array, length: number, microseconds: number
 function putNumber(bytes: Uint8Array, length: number, number: number): number {
   let digits = 1;
   for (let bound = 10; number >= bound; bound *= 10) digits++;
-  let rest = number;
-  for (let place = length + digits - 1; place >= length; place--) {
-    const tenth = Math.floor(rest / 10);
-    bytes[place] = ZERO + rest - tenth * 10;
-    rest = tenth;
+  let remaining = number;
+  for (let index = length + digits - 1; index >= length; index--) {
+    const tenth = Math.floor(remaining / 10);
+    bytes[index] = ZERO + remaining - tenth * 10;
+    remaining = tenth;
   }
   return length + digits;
 }
 
-/** `address` as the word is in memory. */
+/** `address` is the word as it is in memory, in network byte order. */
 function putIpv4(bytes: Uint8Array, length: number, address: number): number {
   for (let byte = 0; byte < 4; byte++) {
-    const octet = (address >>> (IS_LITTLE_ENDIAN ? byte * 8 : 24 - byte * 8)) & 0xff;
+    const octet = (address >>> (LITTLE_ENDIAN ? byte * 8 : 24 - byte * 8)) & 0xff;
     const entry = octet * 4;
     const digits = OCTETS[entry] ?? 0;
     if (byte > 0) bytes[length++] = DOT;

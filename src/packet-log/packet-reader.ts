@@ -1,7 +1,6 @@
 /**
- * Reading the packet log of one attachment: by an iterator of our own over the rings, with a cursor
- * of its own, or by `bpftool map dump`. Any number of readers at a time; none of them takes anything
- * away from the others.
+ * Reads the packet log of one attachment, with an iterator over the rings or with `bpftool map dump`.
+ * Each reader has an iterator and cursors of its own, so several readers do not affect one another.
  */
 
 import { closeSync, openSync, read, readSync, rmSync } from 'node:fs';
@@ -11,9 +10,9 @@ import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPlace } from '../attachment/reader-pins.js';
 import type { LogState } from '../attachment/record.js';
 import { makeScratch } from '../attachment/scratch.js';
+import { AtOurEnd } from '../host/at-our-end.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 
-import { type Companion, requireTool, startCompanion } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from '../objects/layout.js';
@@ -29,19 +28,19 @@ import {
   parsePass,
   selectFromDump,
 } from './ring.js';
-import { WallClock } from './utc-offset.js';
+import { UtcOffset } from './utc-offset.js';
 
-/** The kernel hands out at most 32 KiB of an iterator at a time (kernel/bpf/bpf_iter.c). */
+/** A read of an iterator returns at most 32 KiB (kernel/bpf/bpf_iter.c). */
 const READ_BYTES = 32 * 1024;
 
 const readAsync = promisify(read);
 
-/** `history` for a reader that is to have everything since the attachment was made. */
+/** The `history` of a reader that gets all packets since the attachment was made. */
 export const WHOLE_HISTORY = 0xffff_ffff;
 
-/** What became of the packets since a reader began: recorded + sampledOut + filteredOut were seen. */
+/** Counts of packets since a reader began. The program saw recorded + sampledOut + filteredOut. */
 export interface LogAccount {
-  /** Written into the ring: read, or lost. */
+  /** Written into the ring. They were then read or lost. */
   readonly recorded: number;
   readonly sampledOut: number;
   readonly filteredOut: number;
@@ -49,26 +48,26 @@ export interface LogAccount {
 }
 
 export interface ReadPass extends Pass {
-  /** All passes of this reader up to this one. */
+  /** The counts of all passes of this reader up to this one. */
   readonly account: LogAccount;
 }
 
-/** Whoever opens one must close it; if this process dies, the iterator's pin goes all the same. */
+/** The caller of `open` must close it. If this process dies, the iterator's pin is removed all the same. */
 export class PacketReader {
   readonly #context: SessionContext;
   readonly #attachment: Attachment;
   readonly #log: LogState;
   readonly #history: number;
-  readonly #wallClock = new WallClock();
+  readonly #utcOffset = new UtcOffset();
   readonly #buffer = new PassBuffer();
-  /** Of a reader by dump. */
+  /** Used when reading by dump. */
   readonly #cursors: Cursors = new Map();
   #pin: string | undefined;
-  #remover: Companion | undefined;
-  /** What had been counted when this reader began. */
+  #remover: AtOurEnd | undefined;
+  /** The counts at the moment when this reader began. */
   #base: LogAccount | undefined;
   #lost = 0;
-  /** Why there is no iterator. */
+  /** Why there is no iterator; undefined if there is one. */
   note: string | undefined;
 
   private constructor(
@@ -83,7 +82,7 @@ export class PacketReader {
     this.#history = history;
   }
 
-  /** `history`: how many packets of each CPU, from before now, the first pass is to have. */
+  /** `history`: how many older packets of each CPU the first pass gets. */
   static async open(
     context: SessionContext,
     attachment: Attachment,
@@ -97,7 +96,7 @@ export class PacketReader {
     try {
       if (attachment.reader === 'iterator') await reader.#pinIterator();
       else reader.note = attachment.state.readerNote ?? undefined;
-      // The cursors stand where the first pass ends: what comes from here on is for the next one.
+      // This pass moves the cursors to now, so that the next pass gets the packets after now.
       if (history === 0) await reader.read();
     } catch (error) {
       await reader.close();
@@ -106,29 +105,28 @@ export class PacketReader {
     return reader;
   }
 
-  /** Whether every pass runs a `map dump`, and so takes long. */
+  /** Whether each pass runs a `map dump`, which takes long. */
   get isSlow(): boolean {
     return this.#pin === undefined;
   }
 
-  /** Packets that the ring of one CPU holds. */
+  /** How many packets the ring of one CPU holds. */
   get capacity(): number {
     return this.#log.segments * SEGMENT_RECORDS;
   }
 
-  /** What came since the last pass. The packets are valid until the next call. */
+  /** Reads the packets since the last pass. They are valid until the next call. */
   async read(): Promise<ReadPass> {
     const words =
       this.#pin === undefined ? await this.#readDump() : await this.#readFile(this.#pin);
-    const pass = parsePass(words, this.#wallClock.offsetUs());
+    const pass = parsePass(words, this.#utcOffset.currentUs());
     this.#lost += pass.lost;
     return { ...pass, account: this.#accountOf(pass) };
   }
 
   async close(): Promise<void> {
     if (this.#pin !== undefined) rmSync(this.#pin, { force: true });
-    this.#remover?.stdin.end();
-    await this.#remover?.ended;
+    await this.#remover?.finish();
   }
 
   #accountOf({ heads }: Pass): LogAccount {
@@ -139,8 +137,8 @@ export class PacketReader {
       sampledOut += head.sampledOut;
       filteredOut += head.filteredOut;
     }
-    const isWhole = this.#history === WHOLE_HISTORY;
-    this.#base ??= isWhole
+    const countsFromStart = this.#history === WHOLE_HISTORY;
+    this.#base ??= countsFromStart
       ? { recorded: 0, sampledOut: 0, filteredOut: 0, lost: 0 }
       : { recorded: firsts, sampledOut, filteredOut, lost: 0 };
     return {
@@ -166,8 +164,12 @@ export class PacketReader {
         scratch,
       );
       const pin = makeReaderPlace(pins);
-      this.#remover = startCompanion(requireTool('sh'), ['-c', REMOVER, 'xdpwho-reader', pin]);
-      const { stdin: keepOpen } = this.#remover;
+      this.#remover = await AtOurEnd.start({
+        name: 'xdpwho-reader',
+        atEnd: 'rm -f "$1"',
+        args: [pin],
+      });
+      const { keepOpen } = this.#remover;
       await bpftool.pinIterator(object, pin, pins.packetsMap, { keepOpen });
       this.#pin = pin;
     } catch (error) {
@@ -179,8 +181,9 @@ export class PacketReader {
   }
 
   /**
-   * The kernel ends a read when it has as many bytes as were asked for (kernel/bpf/bpf_iter.c,
-   * bpf_seq_read). The heads come first: when they announce nothing, the segments are not visited.
+   * Reads the heads first, which come first in a pass: the kernel ends a read when it has as many
+   * bytes as were asked for (kernel/bpf/bpf_iter.c, bpf_seq_read). If the heads announce no
+   * records, the kernel need not visit the segments.
    */
   async #readFile(path: string): Promise<Uint32Array> {
     const buffer = this.#buffer;
@@ -190,7 +193,7 @@ export class PacketReader {
     try {
       file = openSync(path, 'r');
       buffer.filled(readSync(file, buffer.room(headBytes), 0, headBytes, null));
-      // The first pass goes to its end, which is where the iterator keeps its cursors.
+      // The first pass must reach its end, because the iterator stores its cursors there.
       if (this.#base !== undefined && announcesNothing(buffer.words(), this.#log.cpus)) {
         return buffer.words();
       }
@@ -232,10 +235,3 @@ export class PacketReader {
     });
   }
 }
-
-/** Removes a reader's pin when the reader dies: see src/attachment/guard.ts. */
-const REMOVER = `
-trap '' HUP INT QUIT TERM PIPE TSTP TTIN TTOU
-while read -r _; do :; done
-rm -f "$1"
-`;

@@ -1,3 +1,5 @@
+/** Parses what the iterator `packets` prints of the rings of all CPUs. Pure. */
+import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
 import type { PacketRecord } from '../model/records.js';
 import {
@@ -9,7 +11,7 @@ import {
   SEGMENT_RECORDS,
 } from '../objects/layout.js';
 
-/** Words of 32 bits in a record, and where in it they are. */
+/** The 32-bit words of a record: how many, and the index of each member. */
 const ENTRY_WORDS = PACKET_RECORD.size / 4;
 const SEQUENCE = PACKET_RECORD.sequence / 4;
 const TIME = PACKET_RECORD.time / 4;
@@ -19,11 +21,11 @@ const CPU = PACKET_RECORD.cpu / 4;
 const CHECK = PACKET_RECORD.check / 4;
 const KIND = PACKET_RECORD.kind / 4;
 
-/** Records are as the machine has them in memory: which word of a u64 is the lower one. */
-const LOW = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 0 : 1;
+/** Records are in the byte order of the machine: the index of the lower word of a u64. */
+const LOW = endianness() === 'LE' ? 0 : 1;
 const HIGH = 1 - LOW;
 
-/** record_check in bpf/check.h. */
+/** The checksum of a record or head: record_check() of bpf/check.h. */
 export function recordCheck(words: Uint32Array, at: number): number {
   return (
     (Math.imul(words[at] ?? 0, 0x243f6a89) +
@@ -41,11 +43,10 @@ export function recordCheck(words: Uint32Array, at: number): number {
   );
 }
 
-/** What one CPU's ring had when a pass began. */
+/** The state of one CPU's ring when a pass began. */
 export interface PassHead {
-  /** The pass has the records from here, by their sequence numbers, */
+  /** The pass has the records with the sequence numbers from `first` to `end` - 1. */
   readonly first: number;
-  /** to before this one. */
   readonly end: number;
   /** Counted since the program was attached. */
   readonly sampledOut: number;
@@ -56,20 +57,20 @@ export interface Pass {
   readonly packets: PacketBatch;
   /** Records that were overwritten before they were read. */
   readonly lost: number;
-  /** By CPU. */
+  /** By CPU number. */
   readonly heads: ReadonlyMap<number, PassHead>;
 }
 
 /**
- * Packets in the order of their time, as they are in the ring. Valid until the reader that gave it
- * reads again: it keeps the reader's own bytes.
+ * Packets of one pass, sorted by time. They are not copied from the reader's buffer, so they are
+ * valid only until the reader reads again.
  */
 export class PacketBatch {
-  /** Words of the records, in the order of the ring. */
+  /** The words of the records, in the order in which the kernel printed them. */
   readonly words: Uint32Array;
-  /** Where in `words` each packet begins, in the order of time. */
+  /** The index in `words` of each packet, sorted by time. */
   readonly order: Uint32Array;
-  /** UTC minus the records' clock, in microseconds. */
+  /** UTC minus the clock of the records, in microseconds. */
   readonly offsetUs: number;
 
   constructor(words: Uint32Array, order: Uint32Array, offsetUs: number) {
@@ -93,18 +94,18 @@ export class PacketBatch {
     return new PacketBatch(this.words, this.order.subarray(start), this.offsetUs);
   }
 
-  /** Whole microseconds since 1970, UTC. */
+  /** The time of the packet at an index of `words`: whole microseconds since 1970, UTC. */
   timeUs(at: number): number {
     return Math.floor(nanoseconds(this.words, at) / 1000 + this.offsetUs);
   }
 
-  /** The 16 bytes of a source address, as latin-1 characters. */
+  /** The 16 bytes of its source address, as latin-1 characters. */
   sourceKey(at: number): string {
     const start = this.words.byteOffset + (at + SOURCE) * 4;
     return String.fromCharCode(...new Uint8Array(this.words.buffer, start, 16));
   }
 
-  /** The packets as public records: convenient, and some ten times slower than render/packets.ts. */
+  /** The packets as public records. Some ten times slower than lines.ts. */
   *records(interfaceName: string): Generator<PacketRecord> {
     for (const at of this.order) {
       const timeUs = this.timeUs(at);
@@ -122,15 +123,15 @@ export class PacketBatch {
   }
 }
 
-/** Where render/packets.ts finds what it prints, in words from a packet's beginning. */
+/** The index of these members in the words of a packet, for lines.ts. */
 export const PACKET_WORDS = { source: SOURCE, length: LENGTH, cpu: CPU } as const;
 
-/** Grows with what a pass prints, however it comes cut, and keeps its memory for the next one. */
+/** Collects the bytes of a pass, in pieces of any size. It keeps its memory for the next pass. */
 export class PassBuffer {
   #bytes = new Uint8Array(64 * 1024);
   #length = 0;
 
-  /** Room for at least `size` bytes more; `filled` says how many came. */
+  /** Free memory for at least `size` bytes. After writing there, call `filled` with their number. */
   room(size: number): Uint8Array {
     if (this.#bytes.length - this.#length < size) {
       const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + size));
@@ -153,7 +154,7 @@ export class PassBuffer {
     this.#length = 0;
   }
 
-  /** Of whole entries; what is left over is none. */
+  /** The words of all complete entries. */
   words(): Uint32Array {
     const entries = Math.floor(this.#length / PACKET_RECORD.size);
     return new Uint32Array(this.#bytes.buffer, 0, entries * ENTRY_WORDS);
@@ -161,9 +162,9 @@ export class PassBuffer {
 }
 
 /**
- * Takes a pass apart. An entry whose check does not fit is no packet: it was read while it was
- * overwritten, or it is nothing of ours; neither is one that the pass should not have. What the
- * heads announce and is not there has been lost.
+ * Parses a pass. An entry with a wrong checksum is skipped, because the kernel wrote it while it
+ * was read; so is one whose sequence number the heads do not announce. `lost` is the number of
+ * records that the heads announce minus those that were found.
  */
 export function parsePass(words: Uint32Array, offsetUs: number): Pass {
   const heads = new Map<number, PassHead>();
@@ -198,15 +199,15 @@ export function parsePass(words: Uint32Array, offsetUs: number): Pass {
   return { packets: new PacketBatch(words, order, offsetUs), lost: announced - count, heads };
 }
 
-/** Whether these are the heads of all CPUs, and none has a record to come. */
+/** Whether these are the heads of all CPUs and they announce no records. */
 export function announcesNothing(words: Uint32Array, cpus: number): boolean {
   const { heads } = parsePass(words, 0);
   return heads.size === cpus && [...heads.values()].every(({ first, end }) => first === end);
 }
 
 /**
- * Sorts both by `times`, equal ones as they came. A pass is a few rising runs (two for each CPU at
- * most, where its ring begins again), which are merged pair by pair.
+ * Sorts both arrays by `times`; equal times keep their order. A pass consists of a few sorted runs
+ * (at most two per CPU, because a ring wraps around), which are merged in pairs.
  */
 export function sortByTime(offsets: Uint32Array, times: Float64Array): void {
   let runs = risingRuns(times);
@@ -234,7 +235,7 @@ interface Timed {
   readonly times: Float64Array;
 }
 
-/** Where runs begin, and the end of the last one. */
+/** The start of each run, and the end of the last one. */
 function risingRuns(times: Float64Array): number[] {
   const runs = [0];
   let before = 0;
@@ -250,22 +251,22 @@ function risingRuns(times: Float64Array): number[] {
 /** Merges from[start..middle) with from[middle..end) into `to`. */
 function merge(from: Timed, to: Timed, start: number, middle: number, end: number): void {
   const { offsets, times } = from;
-  let left = start;
-  let right = middle;
-  for (let place = start; place < end; place++) {
-    const isLeft = right >= end || (left < middle && (times[left] ?? 0) <= (times[right] ?? 0));
-    const index = isLeft ? left++ : right++;
-    to.offsets[place] = offsets[index] ?? 0;
-    to.times[place] = times[index] ?? 0;
+  let one = start;
+  let two = middle;
+  for (let target = start; target < end; target++) {
+    const takesOne = two >= end || (one < middle && (times[one] ?? 0) <= (times[two] ?? 0));
+    const index = takesOne ? one++ : two++;
+    to.offsets[target] = offsets[index] ?? 0;
+    to.times[target] = times[index] ?? 0;
   }
 }
 
-/** What a pass is to have of one CPU, where no iterator keeps a cursor. */
+/** The sequence number of each CPU where the next pass starts, for reading by dump. */
 export type Cursors = Map<number, number>;
 
 /**
- * Reckons from a dump of the map what an iterator would print, and moves the cursors. `elements` are
- * the values in the map's order; a CPU without a cursor begins `history` records before now.
+ * Makes from a dump of the map what the iterator would print, and moves the cursors. `elements` are
+ * the values of the map in its order. A CPU without a cursor starts `history` records before now.
  */
 export function selectFromDump(
   elements: readonly Uint8Array[],
@@ -316,12 +317,12 @@ function wordsOf(bytes: Uint8Array | undefined, size: number): Uint32Array {
   return new Uint32Array(Uint8Array.from(bytes?.subarray(0, size) ?? []).buffer);
 }
 
-/** A u64 as a number: exact up to 2^53, which is 285 years of a million packets a second. */
+/** A u64 as a number. It is exact up to 2^53: a million packets per second reach that in 285 years. */
 function number64(words: Uint32Array, at: number): number {
   return (words[at + HIGH] ?? 0) * 4_294_967_296 + (words[at + LOW] ?? 0);
 }
 
-/** The time since the machine started: exact for 104 days, then to 2 ns and so on. */
+/** The time of a record since the machine started. It is exact for 104 days, then to 2 ns, and so on. */
 function nanoseconds(words: Uint32Array, at: number): number {
   return number64(words, at + TIME);
 }

@@ -1,14 +1,14 @@
-/** UTC from the kernel's monotonic clock, which the packets' times are taken by; pure but for looking at the clocks. */
+/** Measures the difference between UTC and CLOCK_MONOTONIC, which the times of packets are in. */
 
-/** The system's time may be set at any moment; it is looked at again after so long, */
+/** The system time can be set at any moment, so the difference is measured again after this time, */
 const REMEASURE_MS = 10_000;
-/** or as soon as the two clocks are seen to be so far apart. */
+/** or as soon as the clocks differ from it by this much. */
 const SUSPICIOUS_US = 2000;
-/** A measurement during which we did not run for longer than this is taken again. */
+/** A measurement is repeated if the two readings of a clock around it are further apart than this. */
 const PRECISE_NS = 20_000n;
 const ATTEMPTS = 5;
 
-/** Where the time comes from; the tests have clocks of their own. */
+/** The two clocks. The tests have their own. */
 export interface Clocks {
   /** Whole milliseconds since 1970, UTC. */
   readonly utcMs: () => number;
@@ -22,7 +22,7 @@ const SYSTEM_CLOCKS: Clocks = {
   monotonicNs: () => process.hrtime.bigint(),
 };
 
-export class WallClock {
+export class UtcOffset {
   readonly #clocks: Clocks;
   #offsetUs: number;
   #measuredMs: number;
@@ -33,12 +33,12 @@ export class WallClock {
     this.#measuredMs = clocks.utcMs();
   }
 
-  /** UTC minus the monotonic clock, in microseconds. */
-  offsetUs(): number {
+  /** UTC minus CLOCK_MONOTONIC now, in microseconds. */
+  currentUs(): number {
     const nowMs = this.#clocks.utcMs();
     const expectedUs = Number(this.#clocks.monotonicNs()) / 1000 + this.#offsetUs;
-    const isStrange = Math.abs(nowMs * 1000 + 500 - expectedUs) > SUSPICIOUS_US;
-    if (isStrange || Math.abs(nowMs - this.#measuredMs) >= REMEASURE_MS) {
+    const wasTimeSet = Math.abs(nowMs * 1000 + 500 - expectedUs) > SUSPICIOUS_US;
+    if (wasTimeSet || Math.abs(nowMs - this.#measuredMs) >= REMEASURE_MS) {
       this.#offsetUs = measureOffsetUs(this.#clocks);
       this.#measuredMs = nowMs;
     }
@@ -47,8 +47,8 @@ export class WallClock {
 }
 
 /**
- * UTC comes in whole milliseconds: the moment at which it changes tells it to the microsecond.
- * Waits for that moment, a millisecond at most, by looking on.
+ * Measures UTC minus CLOCK_MONOTONIC in microseconds. Node gives UTC in whole milliseconds, so this
+ * reads it in a loop until it changes, for up to a millisecond: at that moment it is exact.
  */
 export function measureOffsetUs({ utcMs, monotonicNs }: Clocks): number {
   let best = { gapNs: 0n, offsetUs: Number.NaN };

@@ -1,17 +1,17 @@
 /**
- * A report as one HTML page that needs nothing else: styles within, drawings as SVG, no script. Its
- * Content-Security-Policy has a browser refuse to load anything from anywhere. Pure.
+ * Makes an HTML page of a report. The page needs no other file: it has its styles in it, its charts
+ * are SVG, and it has no script. Its Content-Security-Policy forbids the browser to load anything. Pure.
  */
 
 import { formatCount, formatRate } from '../text/figures.js';
 import { printable } from '../text/text.js';
 import type { InterfaceReport, Point, Report } from './recording.js';
 
-/** Sources that have a colour of their own in the first chart; the others are one. */
+/** How many sources have a colour of their own in the first chart. The others share one. */
 const CHARTED_SOURCES = 6;
 const BARS = 15;
 const TABLE_ROWS = 500;
-/** Okabe and Ito's palette, which people who see colours differently can tell apart. */
+/** The palette of Okabe and Ito, whose colours colour-blind people can distinguish. */
 const COLORS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00'] as const;
 const OTHERS_COLOR = '#9a9a9a';
 
@@ -39,12 +39,12 @@ th { color: var(--soft); font-weight: 600; } th:nth-child(2), td:nth-child(2) { 
 td:nth-child(2) { font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 `;
 
-/** The whole page. `made`: what the page says of where it comes from. */
+/** Returns the page. `made`: the file and the version of xdpwho that the page names. */
 export function renderReport(
   report: Report,
   made: { readonly file: string; readonly version: string },
 ): string {
-  const names = report.interfaces.map((each) => printable(each.interface)).join(', ');
+  const names = report.interfaces.map((one) => printable(one.interface)).join(', ');
   const title = `${names}: who sent packets`;
   return `<!doctype html>
 <html lang="en">
@@ -58,14 +58,14 @@ export function renderReport(
 <body>
 <h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(`From ${printable(made.file)}, by xdpwho ${made.version}. Times are UTC; k, M and G are powers of 1000; bytes count from the Ethernet header on.`)}</p>
-${report.interfaces.map((each) => renderInterface(each, report.interfaces.length > 1)).join('\n')}
+${report.interfaces.map((one) => renderInterface(one, report.interfaces.length > 1)).join('\n')}
 </body>
 </html>
 `;
 }
 
 function renderInterface(report: InterfaceReport, named: boolean): string {
-  const charted = report.sources.slice(0, CHARTED_SOURCES).map((each) => each.source);
+  const charted = report.sources.slice(0, CHARTED_SOURCES).map(({ source }) => source);
   const shown = report.sources.slice(0, TABLE_ROWS);
   const more = report.sources.length - shown.length;
   return `<section>
@@ -120,7 +120,7 @@ function renderFigures({ totals, sources, points }: InterfaceReport): string {
 interface Band {
   readonly name: string;
   readonly color: string;
-  /** One for each point. */
+  /** One value for each point. */
   readonly values: readonly number[];
 }
 
@@ -131,8 +131,8 @@ function renderStack(points: readonly Point[], charted: readonly string[]): stri
     values: points.map((point) => 8 * (point.sources.get(source) ?? 0)),
   }));
   const others = points.map((point, index) => {
-    const known = bands.reduce((sum, band) => sum + (band.values[index] ?? 0), 0);
-    return Math.max(8 * point.bytesPerSecond - known, 0);
+    const chartedBits = bands.reduce((sum, band) => sum + (band.values[index] ?? 0), 0);
+    return Math.max(8 * point.bytesPerSecond - chartedBits, 0);
   });
   if (others.some((value) => value > 0)) {
     bands.push({ name: 'everything else', color: OTHERS_COLOR, values: others });
@@ -149,7 +149,7 @@ function renderArea(points: readonly Point[]): string {
   return renderChart(points, [{ name: 'packets', color: COLORS[0], values }], 'packets/s');
 }
 
-/** Bands on top of each other, in steps, since a reading is a mean over its interval. */
+/** Draws bands on top of each other. They have steps, because a point is the mean over its interval. */
 function renderChart(points: readonly Point[], bands: readonly Band[], unit: string): string {
   const [first] = points;
   const last = points.at(-1);
@@ -200,20 +200,20 @@ ${times.join('')}
 </svg>`;
 }
 
-/** From 0 in steps of 1, 2 or 5 times a power of ten, the last one not below `most`. */
-function valueTicks(most: number): number[] {
-  if (!(most > 0)) return [0, 1];
-  const rough = most / 4;
+/** Ticks from 0 to at least `highest`, in steps of 1, 2 or 5 times a power of ten. */
+function valueTicks(highest: number): number[] {
+  if (!(highest > 0)) return [0, 1];
+  const rough = highest / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
-  return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, index) => index * step);
+  return Array.from({ length: Math.ceil(highest / step - 1e-9) + 1 }, (_, index) => index * step);
 }
 
 const TIME_STEPS_S = [
   1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400,
 ];
 
-/** Round moments, at most seven, none so near to an end that its label would be cut. */
+/** At most seven round times. None is so near to an end that its label would be cut off. */
 function timeTicks(startMs: number, endMs: number): number[] {
   const spanMs = endMs - startMs;
   const stepMs =
@@ -225,7 +225,7 @@ function timeTicks(startMs: number, endMs: number): number[] {
   return ticks;
 }
 
-/** Moments before 1971 are no moments, but milliseconds since the beginning. */
+/** Whether the recording has times. Times before 1971 are milliseconds since the first reading. */
 function hasTimes(points: readonly Point[]): boolean {
   return (points[0]?.endMs ?? 0) > 365 * 86_400_000;
 }
@@ -243,12 +243,12 @@ function isoTime(timeMs: number): string {
 
 function renderBars({ sources, totals }: InterfaceReport): string {
   const shown = sources.slice(0, BARS);
-  const most = Math.max(...shown.map((each) => each.bytes), 1);
+  const highest = Math.max(...shown.map(({ bytes }) => bytes), 1);
   const rowHeight = 22;
   const left = 300;
   const bars = shown.map(({ source, bytes }, index) => {
     const y = index * rowHeight;
-    const width = Math.max(((WIDTH - left - 150) * bytes) / most, 1);
+    const width = Math.max(((WIDTH - left - 150) * bytes) / highest, 1);
     const share = totals.bytes > 0 ? `, ${percent(bytes / totals.bytes)}` : '';
     const color = index < CHARTED_SOURCES ? COLORS[index] : OTHERS_COLOR;
     return (
@@ -264,17 +264,17 @@ ${bars.join('\n')}
 
 function renderTable(report: InterfaceReport, shown: InterfaceReport['sources']): string {
   const timed = hasTimes(report.points);
-  const rows = shown.map((each, index) => {
+  const rows = shown.map((row, index) => {
     const cells = [
       `${index + 1}`,
-      escapeHtml(printable(each.source)),
-      each.packets.toString(),
-      each.bytes.toString(),
-      report.totals.bytes > 0 ? percent(each.bytes / report.totals.bytes) : '',
-      formatRate(each.peakPacketsPerSecond),
+      escapeHtml(printable(row.source)),
+      row.packets.toString(),
+      row.bytes.toString(),
+      report.totals.bytes > 0 ? percent(row.bytes / report.totals.bytes) : '',
+      formatRate(row.peakPacketsPerSecond),
       timed
-        ? isoTime(each.lastSeenMs).slice(11)
-        : `${Math.max(Math.round(each.lastSeenMs / 1000), 0)} s`,
+        ? isoTime(row.lastSeenMs).slice(11)
+        : `${Math.max(Math.round(row.lastSeenMs / 1000), 0)} s`,
     ];
     return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
   });

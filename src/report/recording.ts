@@ -1,6 +1,6 @@
 /**
- * A recording of `watch -o ndjson`, read as a stream and summed up for a page: what is kept grows
- * with the number of sources, and not with the length of the recording.
+ * Reads a recording of `watch -o ndjson` as a stream, and sums it up for the page. The memory grows
+ * with the number of sources, not with the length of the recording.
  */
 import type { Readable } from 'node:stream';
 import { addAbortSignal, pipeline } from 'node:stream';
@@ -9,31 +9,31 @@ import { messageOf, XdpwhoError } from '../model/errors.js';
 import { propertyOf, stringIn } from '../model/json-values.js';
 
 export interface Report {
-  /** In the order in which they appear. */
+  /** In the order of the recording. */
   readonly interfaces: readonly InterfaceReport[];
 }
 
 export interface InterfaceReport {
   readonly interface: string;
-  /** Of the last `attached` record, or null where the recording has none. */
+  /** The mode of the last `attached` record; null if there is none. */
   readonly mode: string | null;
   readonly readings: number;
-  /** Oldest first, at most MAX_POINTS: longer recordings have longer ones. */
+  /** The oldest first, at most MAX_POINTS. The longer the recording, the longer is each point. */
   readonly points: readonly Point[];
-  /** By bytes, the most first. */
+  /** Sorted by bytes, the most first. */
   readonly sources: readonly SourceSum[];
   /** The figures of the last `totals` record. */
   readonly totals: Readonly<Record<TotalsFigure, number>>;
 }
 
-/** A stretch of time, and the mean rates in it. */
+/** An interval of time and the mean rates in it. */
 export interface Point {
-  /** Its end: milliseconds since 1970, or since the first reading where the recording has no times. */
+  /** The end of the interval: milliseconds since 1970, or since the first reading if the recording has no times. */
   readonly endMs: number;
   readonly durationMs: number;
   readonly packetsPerSecond: number;
   readonly bytesPerSecond: number;
-  /** Bytes per second of the sources that had the most. */
+  /** Bytes per second of the sources with the highest rates. */
   readonly sources: ReadonlyMap<string, number>;
 }
 
@@ -43,7 +43,7 @@ export interface SourceSum {
   readonly bytes: number;
   /** The highest rate of any reading. */
   readonly peakPacketsPerSecond: number;
-  /** As `endMs`. */
+  /** In the unit of `endMs`. */
   readonly lastSeenMs: number;
 }
 
@@ -60,15 +60,15 @@ const TOTALS_FIGURES = [
 export type TotalsFigure = (typeof TOTALS_FIGURES)[number];
 
 export const MAX_POINTS = 600;
-/** Of each point. */
+/** How many sources a point keeps. */
 const MAX_SOURCES = 12;
-/** No record is longer; text without line ends would otherwise be kept whole. */
+/** No record is longer. Without a limit, text without line ends would all be kept in memory. */
 const MAX_LINE_CHARACTERS = 1024 * 1024;
 const ASSUMED_INTERVAL_MS = 1000;
 
 /**
- * Rejects with `bad-output` where it is no such recording, and with the reason of `signal` once that
- * is aborted; `name` is what the message calls it.
+ * Reads a recording; `name` is its name in messages. Rejects with `bad-output` if it is no recording
+ * of `watch`, and with the reason of `signal` once that is aborted.
  */
 export async function readReport(
   recording: Readable,
@@ -83,7 +83,7 @@ export async function readReport(
   };
   let line = 0;
   const parser = ndjson.parse({ strict: true, ...{ maxLength: MAX_LINE_CHARACTERS } });
-  // A failure of either ends both; the loop below is told of it.
+  // If one of the two fails, pipeline ends both, and the loop below throws the error.
   pipeline(addAbortSignal(signal, recording), parser, () => {});
   try {
     for await (const record of parser) {
@@ -126,12 +126,12 @@ interface OpenSource {
   bytes: number;
   peakPacketsPerSecond: number;
   lastSeenMs: number;
-  /** What it had before it was evicted and began anew. */
+  /** Its counts before it was evicted from the table; it then started at 0 again. */
   packetsBefore: number;
   bytesBefore: number;
 }
 
-/** One interface while it is read. */
+/** The sums of one interface while the recording is read. */
 class InterfaceSum {
   readonly #name: string;
   #mode: string | null = null;
@@ -139,7 +139,7 @@ class InterfaceSum {
   readonly #sources = new Map<string, OpenSource>();
   #points: Point[] = [];
   #totals: Record<TotalsFigure, number> = figuresOf({});
-  /** Of the reading whose `totals` have not come yet. */
+  /** These two are of the current reading, whose `totals` record comes last. */
   #idle: { readonly source: OpenSource; readonly idleMs: number }[] = [];
   #rates: (readonly [source: string, bytesPerSecond: number])[] = [];
   #timeMs: number | undefined;
@@ -157,12 +157,12 @@ class InterfaceSum {
     if (address === undefined) return;
     const packets = figureIn(record, 'packets') ?? 0;
     const bytes = figureIn(record, 'bytes') ?? 0;
-    const there = this.#sources.get(address);
-    const source = there ?? {
+    const existing = this.#sources.get(address);
+    const source = existing ?? {
       ...{ packets: 0, bytes: 0, packetsBefore: 0, bytesBefore: 0 },
       ...{ peakPacketsPerSecond: 0, lastSeenMs: 0 },
     };
-    if (there === undefined) this.#sources.set(address, source);
+    if (existing === undefined) this.#sources.set(address, source);
     if (packets < source.packets) {
       source.packetsBefore += source.packets;
       source.bytesBefore += source.bytes;
@@ -177,7 +177,7 @@ class InterfaceSum {
     if (this.#rates.length > 50 * MAX_SOURCES) this.#rates = largest(this.#rates);
   }
 
-  /** Ends a reading. */
+  /** The `totals` record ends a reading. */
   totals(record: unknown): void {
     this.#readings++;
     this.#totals = figuresOf(record);
@@ -187,7 +187,7 @@ class InterfaceSum {
     this.#timeMs = timeMs;
     for (const { source, idleMs } of this.#idle) source.lastSeenMs = Math.max(timeMs - idleMs, 0);
     const packetsPerSecond = figureIn(record, 'packets_per_second');
-    // The first reading of what had been attached before has no rates.
+    // The first reading of an interface that was attached before has no rates.
     if (packetsPerSecond !== undefined) {
       this.#add({
         endMs: timeMs,
@@ -201,7 +201,7 @@ class InterfaceSum {
     this.#rates = [];
   }
 
-  /** The last reading follows upon the end, soon after the one before: no point of its own. */
+  /** Adds a point. The last reading comes soon after the one before, so it is merged into that. With too many points, each two become one. */
   #add(point: Point): void {
     const last = this.#points.at(-1);
     if (last !== undefined && point.durationMs < last.durationMs / 2) {
@@ -237,7 +237,7 @@ class InterfaceSum {
   }
 }
 
-/** Two stretches, one after the other, as one. */
+/** Two successive intervals as one. */
 function merged(a: Point, b: Point): Point {
   const durationMs = a.durationMs + b.durationMs;
   const mean = (first: number, second: number) =>
@@ -259,7 +259,7 @@ function largest(rates: readonly (readonly [string, number])[]): (readonly [stri
   return [...rates].sort(([, a], [, b]) => b - a).slice(0, MAX_SOURCES);
 }
 
-/** Undefined where there is none. Throws a RangeError where it is none that a record could have. */
+/** A number of a record; undefined if it is absent. Throws a RangeError for a value that no record can have. */
 function figureIn(record: unknown, name: string): number | undefined {
   const value = propertyOf(record, name);
   if (value === undefined) return undefined;

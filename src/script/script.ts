@@ -30,7 +30,7 @@ import type { AttachMode } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
 import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
-import { placeOfConstant } from '../objects/patch.js';
+import { constantRange } from '../objects/patch.js';
 import { quoteWord, renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
@@ -309,7 +309,7 @@ function objects(directory: string): string {
 const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
 
 function placesIn(name: ObjectName, image: Uint8Array) {
-  const constant = (each: string) => [each, placeOfConstant(image, each)] as const;
+  const constant = (each: string) => [each, constantRange(image, each)] as const;
   switch (name) {
     case 'sources':
       return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);

@@ -1,4 +1,4 @@
-/** Bytes and lines of the kernel to values; pure. Text that does not fit is an error, never a guess. */
+/** Parses the bytes and lines that the kernel gives us. Pure. Unexpected text is an error (`bad-output`); nothing is guessed. */
 
 import { XdpwhoError } from '../model/errors.js';
 import { propertyOf } from '../model/json-values.js';
@@ -14,13 +14,13 @@ export interface KernelTotals {
   readonly malformed: bigint;
 }
 
-/** One element of the table, its CPUs summed. */
+/** One element of the table, with the sums over all CPUs. */
 export interface TableEntry {
-  /** The 16 bytes of the key as 16 latin-1 characters: the cheapest thing to compare. */
+  /** The 16 bytes of the key as 16 latin-1 characters, which are cheap to compare. */
   readonly key: string;
   readonly packets: bigint;
   readonly bytes: bigint;
-  /** jiffies64 of the last packet on any CPU. */
+  /** The time of the last packet on any CPU, in jiffies64. */
   readonly lastSeen: bigint;
 }
 
@@ -28,8 +28,8 @@ const SOURCE_LINE =
   /\{"type":"source","interface":"((?:[^"\\]|\\.)*)","source":"([0-9a-f.:]+)","packets":(\d{1,20}),"bytes":(\d{1,20}),"idle_ms":(\d{1,20})\}\n/y;
 
 /**
- * The records in whole lines of the sources file; `text` ends with a newline or is empty. The
- * kernel wrote the interface's name when it was attached; the records get the present one.
+ * Parses whole lines of the sources file; `text` ends with a newline or is empty. The lines have the
+ * name that the interface had when it was attached; the records get `interfaceName`.
  */
 export function parseSourceLines(text: string, interfaceName: string): SourceRecord[] {
   const records: SourceRecord[] = [];
@@ -56,7 +56,7 @@ export function parseSourceLines(text: string, interfaceName: string): SourceRec
 const TOTALS_LINE =
   /^\{"type":"totals","interface":"(?:[^"\\]|\\.)*","packets":\d{1,20},"bytes":(\d{1,20}),"ipv4":(\d{1,20}),"ipv6":(\d{1,20}),"other":(\d{1,20}),"malformed":(\d{1,20})\}\n$/;
 
-/** The line of the totals file. */
+/** Parses the line of the totals file. */
 export function parseTotalsLine(text: string): KernelTotals {
   const match = TOTALS_LINE.exec(text);
   if (match === null) throw unexpected('the line of the totals file', text);
@@ -65,8 +65,8 @@ export function parseTotalsLine(text: string): KernelTotals {
 }
 
 /**
- * One entry of `map dump -j` of the table. Undefined for the entry that bpftool prints in the place
- * of an element that went while it was dumping: `{"key":[...],"value":{"error":...}}`.
+ * Parses one entry of `map dump -j` of the table. Returns undefined for the entry that bpftool
+ * prints for an element that was removed during the dump: `{"key":[...],"value":{"error":...}}`.
  */
 export function decodeSourceEntry(entry: unknown, littleEndian: boolean): TableEntry | undefined {
   const key = bytesOf(propertyOf(entry, 'key'), SOURCE_KEY.size);
@@ -86,7 +86,7 @@ export function decodeSourceEntry(entry: unknown, littleEndian: boolean): TableE
   return { key: String.fromCharCode(...key), packets, bytes, lastSeen };
 }
 
-/** The one entry of `map dump -j` of the totals. */
+/** Parses the one entry of `map dump -j` of the totals. */
 export function decodeTotals(entries: readonly unknown[], littleEndian: boolean): KernelTotals {
   const values = perCpuValues(entries[0], TOTALS.size);
   if (values === undefined) throw unexpected('the totals', entries);
@@ -101,17 +101,17 @@ export function decodeTotals(entries: readonly unknown[], littleEndian: boolean)
   };
 }
 
-/** The value of an entry of `map dump -j` of the log's map. */
+/** Parses the value of an entry of `map dump -j` of the log's map: `size` bytes. */
 export function decodeLogElement(entry: unknown, size: number): Uint8Array {
   const bytes = bytesOf(propertyOf(entry, 'value'), size);
   if (bytes === undefined) throw unexpected('an entry of the log', entry);
   return bytes;
 }
 
-/** Milliseconds between two jiffies of which only the low 32 bits are known; right up to 2^32 ticks. */
+/** Milliseconds since `lastSeen`, from the low 32 bits of both jiffies. Correct for times below 2^32 ticks. */
 export function idleMs(lastSeen: bigint, nowJiffies: number, hz: number): number {
   const ticks = (nowJiffies - Number(lastSeen & 0xffff_ffffn)) >>> 0;
-  // A packet that came after `now` was taken is not 2^32 ticks old.
+  // A packet that came after `now` was read gives a huge difference; its idle time is 0.
   return ticks > 0xffff_ffff - 60 * hz ? 0 : Math.floor((ticks * 1000) / hz);
 }
 
@@ -119,8 +119,8 @@ function perCpuValues(entry: unknown, size: number): DataView[] | undefined {
   const values = propertyOf(entry, 'values');
   if (!Array.isArray(values) || values.length === 0) return undefined;
   const views: DataView[] = [];
-  for (const each of values) {
-    const bytes = bytesOf(propertyOf(each, 'value'), size);
+  for (const ofCpu of values) {
+    const bytes = bytesOf(propertyOf(ofCpu, 'value'), size);
     if (bytes === undefined) return undefined;
     views.push(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
@@ -131,7 +131,7 @@ const BYTE_VALUES: ReadonlyMap<unknown, number> = new Map(
   Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
 );
 
-/** `["0xc0","0x00",...]`, as bpftool prints bytes, of exactly `size` members. */
+/** Parses bytes as bpftool prints them, `["0xc0","0x00",...]`; undefined unless there are exactly `size`. */
 function bytesOf(value: unknown, size: number): Uint8Array | undefined {
   if (!Array.isArray(value) || value.length !== size) return undefined;
   const bytes = new Uint8Array(size);

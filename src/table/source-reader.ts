@@ -1,8 +1,8 @@
 /**
- * Reading the table of sources, by the iterator or by `bpftool map dump`. The program counts a packet
- * in the totals first and in its source second; the totals are read before the sources, to know what
- * the sources must hold at least, and after them, so that no reading finds more packets in the
- * sources than in the totals.
+ * Reads the table of sources, with the iterator or with `bpftool map dump`. The program counts a
+ * packet in the totals first and in its source second. So callers read the totals twice: before the
+ * sources, to know what the sources must hold at least, and after them, so that a reading never has
+ * more packets in the sources than in the totals.
  */
 import { createReadStream, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -33,27 +33,28 @@ import {
 import { SourceSet } from './source-set.js';
 
 const LITTLE_ENDIAN = endianness() === 'LE';
-/** The kernel hands out at most 32 KiB of an iterator at a time (kernel/bpf/bpf_iter.c). */
+/** A read of an iterator returns at most 32 KiB (kernel/bpf/bpf_iter.c). */
 const READ_BYTES = 64 * 1024;
-/** An entry of `map dump -j` takes some 200 bytes for each possible CPU; 8,192 of them fit. */
+/** An entry of `map dump -j` takes some 200 bytes for each possible CPU; this is enough for 8,192 CPUs. */
 const MAX_ENTRY_BYTES = 4 * 1024 * 1024;
-/** `maxLength` is split2's own option, which ndjson hands on. */
+/** `maxLength` is an option of split2, to which ndjson passes it. */
 const PARSING = { strict: true, maxLength: MAX_ENTRY_BYTES };
-/** A table that changes fast can make `map dump` start over without end (see decodeSourceEntry). */
+/** A table that changes fast can make `map dump` start again and again, without an end (see #dumpedSources). */
 const DUMP_TIMEOUT_MS = 120_000;
 
-/** Reads one attachment's table, as often as wanted. */
+/** Reads the table of one attachment, any number of times. */
 export class SourceReader {
   readonly #attachment: Attachment;
   readonly #context: SessionContext;
-  #clock: { readonly hz: number; readonly moment: JiffiesMoment } | undefined;
+  /** Read once; later readings compute the jiffies from it. */
+  #jiffies: { readonly hz: number; readonly moment: JiffiesMoment } | undefined;
 
   constructor(context: SessionContext, attachment: Attachment) {
     this.#context = context;
     this.#attachment = attachment;
   }
 
-  /** Every source once, in the table's order, in batches, in memory that does not grow with the table. */
+  /** Yields each source once, in batches, in the order of the table. With the iterator the memory is 8 bytes per source. */
   async *sources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
     if (this.#attachment.reader === 'dump') {
       yield* this.#dumpedSources(signal);
@@ -66,7 +67,7 @@ export class SourceReader {
     }
   }
 
-  /** The kernel's own lines, whole ones, as latin-1 text in chunks; only with the iterator. A source may come twice: see source-set.ts. */
+  /** Yields the lines that the kernel prints, as latin-1 text in chunks of whole lines. Only with the iterator. A source may come twice: see source-set.ts. */
   async *lines(signal?: AbortSignal): AsyncGenerator<string> {
     const path = this.#attachment.pins.sourcesFile;
     const stream = createReadStream(path, {
@@ -74,21 +75,21 @@ export class SourceReader {
       highWaterMark: READ_BYTES,
       ...(signal === undefined ? {} : { signal }),
     });
-    let rest = '';
+    let unfinished = '';
     try {
       for await (const chunk of stream) {
-        const text = rest + String(chunk);
+        const text = unfinished + String(chunk);
         const end = text.lastIndexOf('\n') + 1;
-        rest = text.slice(end);
+        unfinished = text.slice(end);
         if (end > 0) yield text.slice(0, end);
       }
     } catch (error) {
       throw this.#unreadable(path, error);
     }
-    if (rest !== '') yield `${rest}\n`;
+    if (unfinished !== '') yield `${unfinished}\n`;
   }
 
-  /** What the kernel counted of every packet. To be read before the sources and after them. */
+  /** The kernel's counts of all packets. Read them before the sources and after them. */
   async totals(): Promise<KernelTotals> {
     const { pins, reader } = this.#attachment;
     if (reader === 'dump') {
@@ -104,10 +105,10 @@ export class SourceReader {
   }
 
   async *#dumpedSources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
-    const clock = await this.#jiffiesClock();
+    const { hz, moment } = await this.#readJiffies();
     const seen = new Set<string>();
-    const elapsedTicks = (Number(process.hrtime.bigint() - clock.moment.timeNs) * clock.hz) / 1e9;
-    const now = (clock.moment.jiffies + Math.round(elapsedTicks)) >>> 0;
+    const elapsedTicks = (Number(process.hrtime.bigint() - moment.timeNs) * hz) / 1e9;
+    const now = (moment.jiffies + Math.round(elapsedTicks)) >>> 0;
     for await (const entries of dumpEntries(
       this.#context.bpftool,
       this.#attachment.pins.sourcesMap,
@@ -116,7 +117,7 @@ export class SourceReader {
       const batch: SourceRecord[] = [];
       for (const entry of entries) {
         const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN);
-        // When an element goes while bpftool stands on it, the kernel starts again with the first.
+        // If the element that bpftool is at is removed, the kernel continues with the first element.
         if (decoded === undefined || seen.has(decoded.key)) continue;
         seen.add(decoded.key);
         batch.push({
@@ -125,18 +126,18 @@ export class SourceReader {
           source: formatAddress(decoded.key),
           packets: decoded.packets,
           bytes: decoded.bytes,
-          idle_ms: idleMs(decoded.lastSeen, now, clock.hz),
+          idle_ms: idleMs(decoded.lastSeen, now, hz),
         });
       }
       yield batch;
     }
   }
 
-  async #jiffiesClock(): Promise<{ hz: number; moment: JiffiesMoment }> {
-    if (this.#clock !== undefined) return this.#clock;
+  async #readJiffies(): Promise<{ hz: number; moment: JiffiesMoment }> {
+    if (this.#jiffies !== undefined) return this.#jiffies;
     const { bpftool, objectsDirectory } = this.#context;
     const objects = new ObjectFiles(objectsDirectory);
-    // Others may be reading too.
+    // A pin of our own, because other processes may do the same at the same time.
     const pin = makeReaderPlace(this.#attachment.pins);
     const scratch = makeScratch();
     try {
@@ -144,8 +145,8 @@ export class SourceReader {
       const moments = await readJiffies(bpftool, objects, pin, scratch, 1, 0);
       const moment = moments[0];
       if (moment === undefined) throw new XdpwhoError('bad-output', 'no reading of the clock');
-      this.#clock = { hz, moment };
-      return this.#clock;
+      this.#jiffies = { hz, moment };
+      return this.#jiffies;
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }
@@ -170,7 +171,7 @@ export class SourceReader {
   }
 }
 
-/** The entries of `map dump -j` in batches, in memory that does not grow with the map. */
+/** Yields the entries of `map dump -j` in batches, in memory that does not grow with the map. */
 export async function* dumpEntries(
   bpftool: Bpftool,
   pin: string,
@@ -190,7 +191,7 @@ export async function* dumpEntries(
       yield batch;
       batch = [];
     }
-    // A failure is the last thing in the text, an object like the entries: bpftool's status first.
+    // bpftool prints a failure as one more object after the entries, so its exit status comes before the last batch.
     await finish();
     if (batch.length > 0) yield batch;
   } catch (error) {
@@ -207,9 +208,9 @@ export async function* dumpEntries(
 }
 
 /**
- * Adds what the sum over the table tells: how many sources, and how many packets it does not hold
- * any more. While packets come, those of the time of reading are in the totals and perhaps not in
- * the sources; they are no loss, and so only what had been counted `before` can be untracked.
+ * Adds to the totals the number of sources and of untracked packets, from the sums over the table.
+ * Packets that arrive during the read may be in the totals but not in the sources, so the table is
+ * compared with `before`, the totals that were read before it.
  */
 export function completeTotals(
   interfaceName: string,
@@ -234,29 +235,29 @@ export function completeTotals(
 }
 
 /**
- * Turns the one array of `map dump -j` into lines of one entry each, which ndjson can read. Only
- * `},{"key":` stands between entries; within one, every other object begins otherwise.
+ * Turns the array of `map dump -j` into one line per entry, which ndjson can read. It splits at
+ * `},{"key":`, which bpftool prints between two entries and nowhere in an entry.
  */
 export class EntrySplitter extends Transform {
-  #rest = '';
-  #begun = false;
+  #held = '';
+  #hasStarted = false;
 
   override _transform(chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
-    let text = this.#rest + String(chunk);
-    if (!this.#begun && text.length > 0) {
+    let text = this.#held + String(chunk);
+    if (!this.#hasStarted && text.length > 0) {
       text = text.replace(/^\[/, '');
-      this.#begun = true;
+      this.#hasStarted = true;
     }
     const split = text.replaceAll(BOUNDARY, NEW_LINE);
-    // The beginning of a boundary may be at the end, and so is what follows the last entry.
+    // The end of the text may be the start of a boundary, or the end of the array.
     const keep = Math.max(split.length - BOUNDARY.length, 0);
-    this.#rest = split.slice(keep);
+    this.#held = split.slice(keep);
     this.push(split.slice(0, keep));
     done();
   }
 
   override _flush(done: () => void): void {
-    this.push(this.#rest.replace(/\]\s*$/, ''));
+    this.push(this.#held.replace(/\]\s*$/, ''));
     done();
   }
 }

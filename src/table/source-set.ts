@@ -1,67 +1,69 @@
 /**
- * Sources that have been seen, in 8 bytes each and without their text; pure. A walk over a table that
- * lets go of sources may come past one twice: the kernel uses an element again at once, in another
- * place, and whoever stands on it goes on from there (kernel/bpf/hashtab.c, LRU maps).
+ * Remembers which sources have been seen, in 8 bytes each. Pure. A walk over a full LRU map may meet
+ * a source twice: the kernel reuses an evicted element at once in another bucket, and a walk that
+ * stands on the element continues from there (kernel/bpf/hashtab.c).
  */
 
-/** A table this full is slow to search. */
+/** A fuller table would be slow to search. */
 const MAX_LOAD = 0.75;
-/** MurmurHash3's and xxHash's multipliers. */
+/** The multipliers of MurmurHash3 and xxHash. */
 const MULTIPLIERS = [0xcc9e2d51, 0x9e3779b1] as const;
 const FINISHERS = [0x85ebca6b, 0xc2b2ae3d] as const;
 
 /**
- * A set of texts by 64 bits of each: that two among a million are taken for one has a chance of one
- * in thirty million. Beyond its room it forgets, and takes what it does not know for new.
+ * A set of texts that keeps a 64-bit hash of each. The chance that two of a million texts have the
+ * same hash is one in thirty million. When it is full it adds no more texts.
  */
 export class SourceSet {
   readonly #mask: number;
-  readonly #first: Uint32Array;
-  readonly #second: Uint32Array;
-  readonly #room: number;
+  /** The two halves of the hash of each slot. The second half is 0 in a free slot. */
+  readonly #firstHalf: Uint32Array;
+  readonly #secondHalf: Uint32Array;
+  readonly #capacity: number;
   #size = 0;
 
-  constructor(room: number) {
-    const slots = 2 ** Math.ceil(Math.log2(Math.max(room, 64) / MAX_LOAD));
+  /** `capacity`: how many texts it must have room for. */
+  constructor(capacity: number) {
+    const slots = 2 ** Math.ceil(Math.log2(Math.max(capacity, 64) / MAX_LOAD));
     this.#mask = slots - 1;
-    this.#first = new Uint32Array(slots);
-    this.#second = new Uint32Array(slots);
-    this.#room = Math.floor(slots * MAX_LOAD);
+    this.#firstHalf = new Uint32Array(slots);
+    this.#secondHalf = new Uint32Array(slots);
+    this.#capacity = Math.floor(slots * MAX_LOAD);
   }
 
-  /** The numbers that `add` and `find` give are below this. */
+  /** The slots that `add` and `find` return are below this number. */
   get slots(): number {
     return this.#mask + 1;
   }
 
-  /** Adds `text.slice(start, end)`. Its slot; the complement of it (`~slot`) when it was there already; undefined when there is no room. */
+  /** Adds `text.slice(start, end)` and returns its slot. Returns `~slot` (negative) if the set has it already, and undefined if the set is full. */
   add(text: string, start = 0, end = text.length): number | undefined {
     const slot = this.#search(text, start, end);
     if (slot < 0) return slot;
-    if (this.#size >= this.#room) return undefined;
-    this.#first[slot] = this.#firstBits;
-    this.#second[slot] = this.#secondBits;
+    if (this.#size >= this.#capacity) return undefined;
+    this.#firstHalf[slot] = this.#firstBits;
+    this.#secondHalf[slot] = this.#secondBits;
     this.#size++;
     return slot;
   }
 
-  /** The slot of a text, or undefined. */
+  /** The slot of a text, or undefined if the set does not have it. */
   find(text: string): number | undefined {
     const slot = this.#search(text, 0, text.length);
     return slot < 0 ? ~slot : undefined;
   }
 
   clear(): void {
-    this.#first.fill(0);
-    this.#second.fill(0);
+    this.#firstHalf.fill(0);
+    this.#secondHalf.fill(0);
     this.#size = 0;
   }
 
-  /** Of the text that was searched for last. */
+  /** The hash of the text that was searched for last. */
   #firstBits = 0;
   #secondBits = 0;
 
-  /** The free slot where it belongs, or the complement of the slot where it is. */
+  /** Returns the free slot for the text, or `~slot` if the set has it. */
   #search(text: string, start: number, end: number): number {
     let one = end - start;
     let two = ~one;
@@ -75,13 +77,13 @@ export class SourceSet {
     one = Math.imul(one ^ (one >>> 16), FINISHERS[0]);
     two = Math.imul(two ^ (two >>> 16), FINISHERS[1]);
     one = (one ^ (one >>> 13)) >>> 0;
-    // Never 0, which marks a free slot.
+    // 0 marks a free slot, so it is replaced by 1.
     two = (two ^ (two >>> 16)) >>> 0 || 1;
     this.#firstBits = one;
     this.#secondBits = two;
     let slot = (one ^ (two >>> 7)) & this.#mask;
-    while (this.#second[slot] !== 0) {
-      if (this.#first[slot] === one && this.#second[slot] === two) return ~slot;
+    while (this.#secondHalf[slot] !== 0) {
+      if (this.#firstHalf[slot] === one && this.#secondHalf[slot] === two) return ~slot;
       slot = (slot + 1) & this.#mask;
     }
     return slot;

@@ -5,7 +5,7 @@ import { propertyOf } from '../../src/model/json-values.js';
 const LONGEST_BENCHMARK = 1024;
 const LONGEST_MEASURE = 64;
 
-/** What in a document is not as the schema has it, or undefined. */
+/** The first thing in a document that the schema does not allow, or undefined. */
 export function bencherFault(document: unknown): string | undefined {
   if (!isObject(document)) return 'no object';
   for (const [benchmark, measures] of Object.entries(document)) {

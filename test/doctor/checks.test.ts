@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equal, is, match, ok, unreachable } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import {
   checkBpffs,
   checkDriver,
@@ -38,17 +38,17 @@ function writeScript(path: string, body: string): string {
 const versions = suite('isOlder');
 
 versions('compares numbers, not text', () => {
-  is(isOlder('5.9.16', [5, 10]), true);
-  is(isOlder('5.10', [5, 10]), false);
-  is(isOlder('5.10.0-46-amd64', [5, 10]), false);
-  is(isOlder('4.19', [5, 10]), true);
-  is(isOlder('10.0', [5, 10]), false);
-  is(isOlder('5', [5, 10]), true);
+  assert.is(isOlder('5.9.16', [5, 10]), true);
+  assert.is(isOlder('5.10', [5, 10]), false);
+  assert.is(isOlder('5.10.0-46-amd64', [5, 10]), false);
+  assert.is(isOlder('4.19', [5, 10]), true);
+  assert.is(isOlder('10.0', [5, 10]), false);
+  assert.is(isOlder('5', [5, 10]), true);
 });
 
 versions('does not call older what it cannot read', () => {
-  is(isOlder('unknown', [5, 10]), false);
-  is(isOlder('5.x', [5, 10]), false);
+  assert.is(isOlder('unknown', [5, 10]), false);
+  assert.is(isOlder('5.x', [5, 10]), false);
 });
 
 versions.run();
@@ -56,25 +56,25 @@ versions.run();
 const installers = suite('installCommand');
 
 installers('follows ID and ID_LIKE of os-release(5)', () => {
-  is(installCommand('bpftool', 'ID=debian\n'), 'apt install bpftool');
-  is(
+  assert.is(installCommand('bpftool', 'ID=debian\n'), 'apt install bpftool');
+  assert.is(
     installCommand('clang', 'NAME="x"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'),
     'dnf install clang llvm libbpf-devel',
   );
-  is(
+  assert.is(
     installCommand('bpftool', 'ID=linuxmint\nID_LIKE="ubuntu debian"\n'),
     'apt install linux-tools-common linux-tools-$(uname -r)',
   );
-  is(
+  assert.is(
     installCommand('iproute2', 'ID=opensuse-leap\nID_LIKE="suse opensuse"'),
     'zypper install iproute2',
   );
-  is(installCommand('bpftool', 'ID=alpine'), 'apk add bpftool');
+  assert.is(installCommand('bpftool', 'ID=alpine'), 'apk add bpftool');
 });
 
 installers('names what to install where it does not know how', () => {
-  is(installCommand('bpftool', 'ID=gentoo'), 'install bpftool');
-  is(installCommand('clang', ''), 'install clang');
+  assert.is(installCommand('bpftool', 'ID=gentoo'), 'install bpftool');
+  assert.is(installCommand('clang', ''), 'install clang');
 });
 
 installers.run();
@@ -90,9 +90,9 @@ async function refused(path: string, code: ErrorCode, message: RegExp): Promise<
   try {
     await findBpftool({ path });
   } catch (error) {
-    ok(error instanceof XdpwhoError, String(error));
-    is(error.code, code);
-    match(error.message, message);
+    assert.ok(error instanceof XdpwhoError, String(error));
+    assert.is(error.code, code);
+    assert.match(error.message, message);
     return error;
   }
   throw new Error(`${path}: taken`);
@@ -102,9 +102,9 @@ tools('takes the one that is named when it works', async ({ directory }) => {
   const path = writeScript(join(directory, 'tool'), GOOD);
   const commands: string[] = [];
   const stop = observeCommands((file, args) => commands.push([file, ...args].join(' ')));
-  is((await findBpftool({ path })).path, path);
+  assert.is((await findBpftool({ path })).path, path);
   stop();
-  equal(commands, [`${path} -j version`]);
+  assert.equal(commands, [`${path} -j version`]);
 });
 
 tools('refuses one that is absent, too old, failing or speaks nonsense', async ({ directory }) => {
@@ -116,7 +116,7 @@ tools('refuses one that is absent, too old, failing or speaks nonsense', async (
     'tool-failed',
     /not a bpftool that works: .*oops/,
   );
-  ok(failed.hint !== undefined);
+  assert.ok(failed.hint !== undefined);
   await refused(tool('echo nonsense'), 'bad-output', /not JSON/);
   await refused(tool('echo "{}"'), 'bad-output', /unexpected output/);
   await refused(tool(`echo '{"error":"no luck"}'`), 'tool-failed', /no luck/);
@@ -135,11 +135,11 @@ tools("replaces a wrapper that fails by the newest kernel's", async ({ directory
   const places = { path: wrapper, kernelToolsDirectory };
   try {
     await findBpftool({}, places);
-    unreachable('taken');
+    assert.unreachable('taken');
   } catch (error) {
-    ok(error instanceof XdpwhoError, String(error));
-    is(error.code, 'tool-missing');
-    match(error.message, /is a wrapper, and there is no bpftool for kernel/);
+    assert.ok(error instanceof XdpwhoError, String(error));
+    assert.is(error.code, 'tool-missing');
+    assert.match(error.message, /is a wrapper, and there is no bpftool for kernel/);
   }
   for (const kernel of ['6.8.0-9-generic', '6.8.0-31-generic', '6.10.0-2-empty']) {
     mkdirSync(join(kernelToolsDirectory, kernel), { recursive: true });
@@ -147,7 +147,7 @@ tools("replaces a wrapper that fails by the newest kernel's", async ({ directory
       writeScript(join(kernelToolsDirectory, kernel, 'bpftool'), GOOD);
   }
   const newest = join(kernelToolsDirectory, '6.8.0-31-generic', 'bpftool');
-  is((await findBpftool({}, places)).path, newest);
+  assert.is((await findBpftool({}, places)).path, newest);
   // Named by the user, it is not replaced behind their back.
   await refused(wrapper, 'tool-failed', /wrapper: not a bpftool that works/);
 });
@@ -155,7 +155,10 @@ tools("replaces a wrapper that fails by the newest kernel's", async ({ directory
 tools("takes a kernel's where there is no other", async ({ directory }) => {
   mkdirSync(join(directory, '6.8'));
   const path = writeScript(join(directory, '6.8', 'bpftool'), GOOD);
-  is((await findBpftool({}, { path: undefined, kernelToolsDirectory: directory })).path, path);
+  assert.is(
+    (await findBpftool({}, { path: undefined, kernelToolsDirectory: directory })).path,
+    path,
+  );
 });
 
 tools.run();
@@ -174,7 +177,7 @@ kernels('fails only where it is known not to work', () => {
     '6.18.44',
     'odd',
   ];
-  equal(
+  assert.equal(
     statuses.map((version) => checkKernel(version).status),
     ['fail', 'fail', 'warn', 'warn', 'pass', 'pass', 'pass', 'pass', 'warn'],
   );
@@ -198,12 +201,12 @@ function elfHeader(machine: number): Buffer {
 
 objects('passes only when every object is a BPF object', ({ directory }) => {
   const inner = join(directory, endianness() === 'LE' ? 'el' : 'eb');
-  is(checkObjects(directory).status, 'fail');
+  assert.is(checkObjects(directory).status, 'fail');
   mkdirSync(inner);
   for (const name of ['xdpwho.frags', 'xdpwho', 'sources', 'totals']) {
     writeFileSync(join(inner, `${name}.o`), elfHeader(247));
   }
-  equal(checkObjects(directory), {
+  assert.equal(checkObjects(directory), {
     name: 'objects',
     title: 'compiled objects',
     status: 'pass',
@@ -211,12 +214,12 @@ objects('passes only when every object is a BPF object', ({ directory }) => {
   });
   truncateSync(join(inner, 'sources.o'), 40);
   const cut = checkObjects(directory);
-  equal(
+  assert.equal(
     [cut.status, cut.detail, cut.fix],
     ['fail', `${inner}/sources.o: absent, or not a BPF object`, `xdpwho build ${directory}`],
   );
   writeFileSync(join(inner, 'sources.o'), elfHeader(62));
-  is(checkObjects(directory).status, 'fail');
+  assert.is(checkObjects(directory).status, 'fail');
 });
 
 objects.run();
@@ -228,8 +231,8 @@ filesystems.after.each(removeScratch);
 
 filesystems('names the command that mounts it where there is none', ({ directory }) => {
   const { status, fix } = checkBpffs(directory);
-  equal([status, fix], ['warn', `mount -t bpf bpf ${directory}`]);
-  is(checkBpffs("/it's not there").fix, "mount -t bpf bpf '/it'\\''s not there'");
+  assert.equal([status, fix], ['warn', `mount -t bpf bpf ${directory}`]);
+  assert.is(checkBpffs("/it's not there").fix, "mount -t bpf bpf '/it'\\''s not there'");
 });
 
 filesystems.run();
@@ -241,18 +244,18 @@ function link(figures: Partial<LinkDescription>): LinkDescription {
 }
 
 links('reads what iproute2 prints', () => {
-  equal(
+  assert.equal(
     parseLinkDescription(
       '[{"ifindex":2,"ifname":"v0","mtu":9000,"link_type":"ether","linkinfo":{"info_kind":"veth"}}]',
     ),
     link({ mtu: 9000, kind: 'veth' }),
   );
-  equal(
+  assert.equal(
     parseLinkDescription('[{"ifname":"lo","mtu":65536,"link_type":"loopback"}]'),
     link({ mtu: 65_536, isLoopback: true }),
   );
   for (const text of ['', 'nonsense', '{}', '[]', '[{}]', '[null]', '[{"linkinfo":7,"mtu":"x"}]']) {
-    equal(parseLinkDescription(text), link({ mtu: undefined }), text);
+    assert.equal(parseLinkDescription(text), link({ mtu: undefined }), text);
   }
 });
 
@@ -261,23 +264,29 @@ links('says native only of drivers that are known to have it', () => {
     const { status, detail } = checkDriver(link(figures));
     return `${status}: ${detail}`;
   };
-  is(said({ kind: 'veth' }), 'pass: veth, which has native mode');
-  is(said({ driver: 'virtio_net' }), 'pass: virtio_net, which has native mode');
-  is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only, slower');
-  is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only, slower');
-  is(said({ driver: 'e1000' }), 'warn: e1000; whether it has native mode is unknown until tried');
-  is(said({ driver: 'veth' }), 'warn: veth; whether it has native mode is unknown until tried');
-  is(said({}), 'warn: unknown: neither sysfs nor ip names it');
+  assert.is(said({ kind: 'veth' }), 'pass: veth, which has native mode');
+  assert.is(said({ driver: 'virtio_net' }), 'pass: virtio_net, which has native mode');
+  assert.is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only, slower');
+  assert.is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only, slower');
+  assert.is(
+    said({ driver: 'e1000' }),
+    'warn: e1000; whether it has native mode is unknown until tried',
+  );
+  assert.is(
+    said({ driver: 'veth' }),
+    'warn: veth; whether it has native mode is unknown until tried',
+  );
+  assert.is(said({}), 'warn: unknown: neither sysfs nor ip names it');
 });
 
 links('warns of an MTU that takes more than a page before kernel 5.18', () => {
   const status = (mtu: number | undefined, kernel: string) =>
     checkMtu(link({ mtu, kind: 'veth' }), kernel).status;
-  is(status(1500, '5.10.0'), 'pass');
-  is(status(9000, '5.10.0'), 'warn');
-  is(status(9000, '6.1.0'), 'pass');
-  is(status(undefined, '6.1.0'), 'warn');
-  is(checkMtu(link({ mtu: 65_536, isLoopback: true }), '5.10.0').detail, '65536');
+  assert.is(status(1500, '5.10.0'), 'pass');
+  assert.is(status(9000, '5.10.0'), 'warn');
+  assert.is(status(9000, '6.1.0'), 'pass');
+  assert.is(status(undefined, '6.1.0'), 'warn');
+  assert.is(checkMtu(link({ mtu: 65_536, isLoopback: true }), '5.10.0').detail, '65536');
 });
 
 links.run();
@@ -294,16 +303,16 @@ whole('report a bad tool and absent objects, each with what mends it', async ({ 
     objectsDirectory: directory,
   });
   const failed = checks.filter((check) => check.status === 'fail').map((check) => check.name);
-  equal(
+  assert.equal(
     failed.filter((name) => name !== 'privileges'),
     ['bpftool', 'objects'],
   );
   for (const { name, status, detail, fix } of checks) {
-    ok(detail !== '', name);
-    if (status === 'fail') ok(fix !== undefined && fix !== '', name);
+    assert.ok(detail !== '', name);
+    if (status === 'fail') assert.ok(fix !== undefined && fix !== '', name);
   }
   const names = checks.map((check) => check.name);
-  is(new Set(names).size, names.length, 'every name once');
+  assert.is(new Set(names).size, names.length, 'every name once');
 });
 
 whole('an interface that is not there is one failed check', async ({ directory }) => {
@@ -313,7 +322,7 @@ whole('an interface that is not there is one failed check', async ({ directory }
     bpffs: directory,
     bpftool: undefined,
   });
-  equal(
+  assert.equal(
     checks.map(({ name, title, status, detail }) => [name, title, status, detail]),
     [['interface', 'interface no such\\x1b', 'fail', 'no such\\x1b: not a name of an interface']],
   );
@@ -328,7 +337,7 @@ whole(
       bpffs: directory,
       bpftool: undefined,
     });
-    equal(
+    assert.equal(
       checks.map(({ name, status, detail }) => `${name} ${status} ${detail}`),
       [
         'interface pass lo',

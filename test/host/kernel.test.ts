@@ -9,7 +9,6 @@ import {
   missingCapabilities,
 } from '../../src/host/kernel.js';
 import { processStartTicks } from '../../src/host/processes.js';
-import { nearestHz } from '../../src/objects/jiffies.js';
 import { suite } from '../suite.js';
 
 const memory = suite('chargesLockedMemory');
@@ -46,21 +45,9 @@ list('counts the possible CPUs of this machine, of which the present ones are a 
 
 list.run();
 
-const hz = suite('nearestHz');
+const hz = suite('configuredHz');
 
-hz('rounds to a value that kernels are built with', () => {
-  for (const [measured, expected] of [
-    [252.6, 250],
-    [99.2, 100],
-    [287, 300],
-    [1024, 1000],
-    [940, 1000],
-  ] as const) {
-    assert.is(nearestHz(measured), expected);
-  }
-});
-
-hz('configuredHz knows a usual value or says that it is unknown', () => {
+hz('knows a usual value or says that it is unknown', () => {
   assert.ok([100, 250, 300, 1000, undefined].includes(configuredHz()));
 });
 

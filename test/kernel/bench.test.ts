@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { requireTool, startCompanion } from '../../src/host/exec.js';
+import { AtOurEnd } from '../../src/host/at-our-end.js';
+import { requireTool } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { arpFrame, udpFrame } from '../../src/model/frames.js';
 import { numberIn, propertyOf, stringIn } from '../../src/model/json-values.js';
@@ -22,14 +23,14 @@ async function bench(...args: string[]) {
   return lab.run(['bench', ...args], { bare: true });
 }
 
-/** What it prints with -o json; it must succeed. */
+/** Runs `bench` with -o json, which must succeed, and returns the document. */
 async function measure(...args: string[]) {
   const { exitCode, stdout, stderr } = await bench('--rounds', '5', '-o', 'json', ...args);
   assert.is(exitCode, 0, stderr);
   return documentIn(stdout);
 }
 
-/** Options for one kind of packet, which takes less time than all. */
+/** Options to measure one kind of packet only, which is faster. */
 function onePacket(): string[] {
   const directory = `${lab.scratch}/one`;
   mkdirSync(directory, { recursive: true });
@@ -37,7 +38,7 @@ function onePacket(): string[] {
   return ['--packets', directory];
 }
 
-/** Ids of the loaded programs of these names. */
+/** The ids of the loaded programs with these names. */
 async function programIds(...names: string[]): Promise<number[]> {
   const { stdout } = await execa('bpftool', ['-j', 'prog', 'show'], { maxBuffer: 1e8 });
   const programs: unknown = JSON.parse(stdout);
@@ -47,7 +48,7 @@ async function programIds(...names: string[]): Promise<number[]> {
     .map((each) => numberIn(each, 'id') ?? 0);
 }
 
-/** Starts a measurement that takes long, and gives the ids of its programs once they are loaded. */
+/** Starts a long measurement, and returns the ids of its programs once they are loaded. */
 async function startLong() {
   const before = new Set(await programIds('drop_all'));
   const started = lab.start(
@@ -196,7 +197,7 @@ programs(
     const file = `${lab.scratch}/saved.json`;
     const saved = await measure(...onePacket());
     const cases = listIn(saved, 'cases');
-    // A third of the ratio: beyond all noise.
+    // A third of the ratio differs from it by more than any noise.
     const third = cases.map((each) => {
       const { median = 0, lower = 0, upper = 0 } = boundsIn(each, 'ratio');
       return { ...each, ratio: { median: median / 3, lower: lower / 3, upper: upper / 3 } };
@@ -247,20 +248,16 @@ programs('leaves nothing when the shell that holds its place is killed', async (
 programs.run();
 
 const live = suite('bench --live', WHY_NOT);
-/** Held while a test expects the switch to be on or off: other copies of this file may run. */
-let turn: ReturnType<typeof startCompanion>;
+/** A lock that is held while a test depends on the switch, because other runs of this file use it too. */
+let turn: AtOurEnd;
 
 live.before(async () => {
   lab = await Lab.create();
-  const marker = `${lab.scratch}/turn`;
-  const wait = `: >"$1"; while read -r _; do :; done`;
-  const shell = [requireTool('sh'), '-c', wait, 'xdpwho-test', marker];
-  turn = startCompanion(requireTool('flock'), ['/run/xdpwho-test-statistics', ...shell]);
-  await lab.until(() => existsSync(marker), 'our turn', 120_000);
+  const under = [requireTool('flock'), '/run/xdpwho-test-statistics'];
+  turn = await AtOurEnd.start({ name: 'xdpwho-test', under });
 });
 live.after(async () => {
-  turn.stdin.end();
-  await turn.ended;
+  await turn.finish();
   await lab.close();
 });
 
@@ -269,7 +266,7 @@ const liveArguments = (duration: string) => [
   ...['bench', '--live', 'eth0', '--netns', lab.netns, '--duration', duration, '-o', 'json'],
 ];
 
-/** Measures while 1000 frames come, and gives what it printed. */
+/** Measures while `sent` frames come, and returns what the command printed. */
 async function measureLive(sent: number) {
   const started = lab.start(liveArguments('4s'), { bare: true });
   await started.says(/bpf_stats_enabled/);

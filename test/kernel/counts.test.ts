@@ -1,4 +1,4 @@
-/** Traffic at full speed on two CPUs, tables that overflow, and counters at their ends. */
+/** Traffic at full speed on two CPUs, tables that overflow, and counters at their limits. */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { execa } from 'execa';
@@ -23,11 +23,11 @@ const PACKETS = 2_000_000;
 const SENDERS = Math.min(2, cpus().length);
 const EACH = PACKETS / SENDERS;
 const LENGTH = 64;
-/** Up to the low 32 bits of the source, in an IPv4 and in an IPv6 header. */
+/** The offset of the low 32 bits of the source in an IPv4 and in an IPv6 header. */
 const SOURCE_OFFSET = { ipv4: 26, ipv6: 34 } as const;
 /** Addresses in 198.18.0.0/15 (RFC 2544); more sources than that are IPv6. */
 const MOST_IPV4_SOURCES = 131_072;
-/** A veth drops what its ring has no room for, and says so; then the test knows nothing, and sends again. */
+/** A veth counts the packets that it drops because its ring is full. Then the test is not valid, and sends again. */
 const TRIES = 5;
 
 let lab: Lab;
@@ -73,7 +73,7 @@ async function flood(sources: number, ifindex: number, each = EACH): Promise<voi
   for (const { stdout } of await Promise.all(senders)) assert.is(stdout, String(each));
 }
 
-/** What the veth itself has dropped. */
+/** The packets that the veth has dropped. */
 async function dropped(): Promise<number> {
   const text = await lab.ip(lab.netns, ['-s', '-s', '-j', 'link', 'show', 'dev', 'wide1']);
   const [link]: { stats64?: { rx?: { dropped?: number; over_errors?: number } } }[] =
@@ -122,7 +122,7 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
           } else {
             assert.ok(result.totals.untracked > 0n && result.sources.length <= 65_536);
           }
-          // Nothing flows: both readers see the same table.
+          // No packets come now, so both readers see the same table.
           const other = await dump(lab.context, readBy(attachment, 'dump'), all);
           assert.equal(other.totals, result.totals);
           assert.equal(countsOf(other), countsOf(result));
@@ -143,7 +143,7 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
   );
 }
 
-/** The same attachment, read in another way. */
+/** The same attachment with the other reader. */
 function readBy(attachment: Attachment, reader: Reader): Attachment {
   const { pins, netns, state, programId, mode } = attachment;
   return new Attachment(lab, { pins, netns, state: { ...state, programId, mode, reader } });
@@ -238,7 +238,7 @@ counts(
           `${directory}/maps/sources`,
           ...words,
         ]);
-        // bpftool gives every CPU the same value, and 64 bits hold their sum or its rest.
+        // bpftool sets the same value on each CPU, and the sum wraps at 64 bits.
         expected[`192.0.2.${index}`] = String(
           reader === 'dump' ? value * possible : BigInt.asUintN(64, value * possible),
         );

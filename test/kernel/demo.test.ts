@@ -8,7 +8,7 @@ import { documentIn, Lab, lastReading, listIn, recordsIn, type Started, WHY_NOT 
 const BPFFS = '/sys/fs/bpf';
 const demo = suite<{ lab: Lab }>('demo', WHY_NOT);
 
-// It makes namespaces of its own: the lab only starts it, and ends it when a test fails.
+// The demo makes its own namespaces. The lab only starts it, and ends it when a test fails.
 demo.before(async (context) => {
   context.lab = await Lab.create();
 });
@@ -40,7 +40,7 @@ async function traces(run: Started): Promise<string[]> {
   return [...namespaces, ...pins, ...folders, ...processes, ...attachments];
 }
 
-/** Of the namespaces whose pins we look for, while they are there. */
+/** The inode of each demo's receiving namespace, by process id: its pins have it in their names. */
 const inodes = new Map<number, string>();
 
 async function attached(run: Started): Promise<void> {

@@ -16,7 +16,7 @@ import {
   WHY_NOT,
 } from './lab.js';
 
-/** What is sent, and so what every reading must say: packets, and bytes of one. */
+/** What is sent, and what each reading must report: packets, and the bytes of one packet. */
 const TRAFFIC = [
   { source: '192.0.2.1', count: 300, length: 64 },
   { source: '192.0.2.2', count: 20, length: 1400 },

@@ -80,7 +80,7 @@ reading(
   async () => {
     const place = ['--netns', lab.netns];
     const mounts = await MountNamespace.create();
-    // As /run is: others can pass it.
+    // Other users can pass through it, as through /run.
     const own = mkdtempSync('/tmp/xdpwho-own-');
     chmodSync(own, 0o755);
     try {
@@ -110,7 +110,7 @@ reading(
       const read = await execa('nsenter', [...nobody, open.file]);
       assert.equal(packetsIn(recordsIn(read.stdout)), [['192.0.2.1', 2]]);
 
-      // Found without being told where.
+      // No option says where the pins are.
       assert.is((await told(['status', 'eth0', ...place], inside)).file, open.file);
       const all = await lab.run(['status', '--json'], inside);
       assert.equal(
@@ -160,7 +160,7 @@ reading(
   },
 );
 
-// The file itself may name a source twice then, see src/table/source-set.ts; it is the kernel's own.
+// The file may have a source twice then, because the kernel prints it: see src/table/source-set.ts.
 reading('cuts no line while the table churns, and `dump` names no source twice', async () => {
   const { file } = await told(['attach', 'eth0', '--max-sources', '256']);
   let sending = true;

@@ -1,7 +1,7 @@
 /**
- * A place for tests on the real kernel: two network namespaces with a veth between them, a bpffs of
- * its own, a sender that gives exact numbers of frames, and the command as a user runs it. Everything
- * goes at `close`, and also when the test's process dies.
+ * What tests on the real kernel need: the demo's stage (two network namespaces with a veth, and a
+ * sender of exact numbers of frames), a bpffs of its own, and the command as a user runs it.
+ * Everything is removed at `close`, and also when the process of the test dies.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -12,9 +12,10 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { SessionContext } from '../../src/attachment/context.js';
+import { type SendOptions, Stage } from '../../src/demo/stage.js';
+import { AtOurEnd } from '../../src/host/at-our-end.js';
 import { Bpftool } from '../../src/host/bpftool.js';
-import { requireTool, startCompanion } from '../../src/host/exec.js';
-import { showLinks } from '../../src/host/interfaces.js';
+import { requireTool } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
@@ -26,40 +27,26 @@ export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url)
 /** Why tests on the kernel cannot run here, or undefined. For test/suite.ts. */
 export const WHY_NOT = process.getuid?.() === 0 ? undefined : 'needs root';
 
-/** A veth's receive ring holds 256 frames, and nothing drains it during one `prog run`. */
-const MAX_BURST = 128;
-
-const NO_BRIDGE_FILTERS = `
-for each in /proc/sys/net/bridge/bridge-nf-call-*; do
-  [ ! -e "$each" ] || echo 0 >"$each"
-done
-`;
-
-const TAKE_DOWN = `
-trap '' HUP INT QUIT TERM PIPE
-while read -r _; do :; done
-ip netns del "$1-tx"
-ip netns del "$1-rx"
-umount "$2"
-rmdir "$2"
-rm -rf "$3"
+const REMOVE = `
+umount -l "$1"
+rmdir "$1"
+rm -rf "$2"
 `;
 
 export interface LabOptions {
-  /** Of both ends; default 1500. */
+  /** The MTU of both ends of the veth. Default: 1500. */
   readonly mtu?: number;
-  /** Name of the receiving interface; default eth0. */
+  /** The name of the receiving interface. Default: eth0. */
   readonly device?: string;
   /**
-   * With a bridge on either side. The sender's removes the mark of what a BPF program has sent: the
-   * kernel's generic hook leaves out packets with that mark (net/core/dev.c, do_xdp_generic). The
-   * receiver's is the stack that frames are delivered to, and counts them.
+   * Adds a bridge on both sides: the sender's is that of StageOptions, and the receiver's counts the
+   * frames that the kernel's stack gets.
    */
   readonly bridged?: boolean;
 }
 
-/** The name of the process that takes a lab down, for `ps`. */
-const REMOVER = 'xdpwho-test';
+/** The shells that take a lab down, as `ps` shows them. */
+const REMOVERS = ['xdpwho-test', 'xdpwho-stage'];
 
 let labs = 0;
 
@@ -81,7 +68,7 @@ case "$*" in *'batch file -'*)
 esac`;
 
 export class Lab {
-  /** Names of the sending and the receiving namespace. */
+  /** The names of the sending and the receiving namespace. */
   readonly sender: string;
   readonly netns: string;
   /** The interface in the receiving namespace. */
@@ -90,131 +77,89 @@ export class Lab {
   readonly scratch: string;
   readonly bpftool: Bpftool;
   readonly context: SessionContext;
-  readonly #remover: ReturnType<typeof startCompanion>;
-  #ifindex = 0;
-  #loaded = new Map<string, string>();
+  readonly #stage: Stage;
+  readonly #remover: AtOurEnd;
+  /** With `bridged`: the interface behind the receiver's bridge. */
+  readonly #delivered: string;
   readonly #started: Started[] = [];
 
-  private constructor(device: string) {
-    const name = `xw${process.pid}-${++labs}`;
-    this.sender = `${name}-tx`;
-    this.netns = `${name}-rx`;
-    this.device = device;
-    this.bpffs = mkdtempSync('/tmp/xdpwho-bpffs-');
-    this.scratch = mkdtempSync('/tmp/xdpwho-test-');
-    this.bpftool = new Bpftool({ path: requireTool('bpftool') });
-    this.context = { bpftool: this.bpftool, objectsDirectory: OBJECTS_DIRECTORY };
-    const args = ['-c', TAKE_DOWN, REMOVER, name, this.bpffs, this.scratch];
-    this.#remover = startCompanion(requireTool('sh'), args);
+  private constructor(
+    places: { device: string; bpffs: string; scratch: string; delivered: string },
+    context: SessionContext,
+    stage: Stage,
+    remover: AtOurEnd,
+  ) {
+    this.sender = stage.sender;
+    this.netns = stage.receiver;
+    this.device = places.device;
+    this.bpffs = places.bpffs;
+    this.scratch = places.scratch;
+    this.bpftool = context.bpftool;
+    this.context = context;
+    this.#stage = stage;
+    this.#remover = remover;
+    this.#delivered = places.delivered;
   }
 
   static async create(options: LabOptions = {}): Promise<Lab> {
-    const lab = new Lab(options.device ?? 'eth0');
+    const { device = 'eth0', mtu = 1500, bridged = false } = options;
+    const bpftool = new Bpftool({ path: requireTool('bpftool') });
+    const context = { bpftool, objectsDirectory: OBJECTS_DIRECTORY };
+    const bpffs = mkdtempSync('/tmp/xdpwho-bpffs-');
+    const scratch = mkdtempSync('/tmp/xdpwho-test-');
+    const remover = await AtOurEnd.start({
+      name: 'xdpwho-test',
+      atEnd: REMOVE,
+      args: [bpffs, scratch],
+    });
     try {
-      await lab.#build(options.mtu ?? 1500, options.bridged ?? false);
-      return lab;
+      await execa('mount', ['-t', 'bpf', 'bpf', bpffs]);
+      const name = `xw${process.pid}-${++labs}`;
+      const pins = `${bpffs}/stage`;
+      const options = { name, device, mtu, pins, scratch: `${scratch}/stage`, bridged };
+      mkdirSync(options.scratch);
+      const stage = await Stage.build(context, options);
+      try {
+        const delivered = bridged ? await stage.addBridge(stage.receiver, device, mtu) : '';
+        return new Lab({ device, bpffs, scratch, delivered }, context, stage, remover);
+      } catch (error) {
+        await stage.takeDown();
+        throw error;
+      }
     } catch (error) {
-      await lab.close();
+      await remover.finish();
       throw error;
     }
   }
 
-  async #build(mtu: number, bridged: boolean): Promise<void> {
-    await execa('mount', ['-t', 'bpf', 'bpf', this.bpffs]);
-    for (const netns of [this.sender, this.netns]) await execa('ip', ['netns', 'add', netns]);
-    await this.addVeth('eth0', this.device, mtu);
-    if (bridged) {
-      await this.#addBridge(this.sender, 'eth0', mtu);
-      await this.#addBridge(this.netns, this.device, mtu);
-    }
-    this.#ifindex = await this.ifindex(bridged ? 'way0' : 'eth0');
-  }
-
-  /**
-   * A bridge between `device` of this namespace and a veth of its own: what is sent out of `way0`
-   * comes out of `device`, and what the kernel's stack gets from `device` comes out of `way0`.
-   */
-  async #addBridge(netns: string, device: string, mtu: number): Promise<void> {
-    const ip = (...args: string[]) => this.ip(netns, args);
-    await ip('link', 'add', 'bridge0', 'type', 'bridge', 'mcast_snooping', '0');
-    await ip('link', 'add', 'way0', 'type', 'veth', 'peer', 'name', 'way1');
-    for (const name of ['bridge0', 'way0', 'way1']) {
-      await ip('link', 'set', 'dev', name, 'mtu', String(mtu), 'arp', 'off', 'addrgenmode', 'none');
-    }
-    for (const name of ['way1', device]) await ip('link', 'set', 'dev', name, 'master', 'bridge0');
-    for (const name of ['bridge0', 'way0', 'way1']) await ip('link', 'set', 'dev', name, 'up');
-    // Where br_netfilter is loaded, the bridge drops what is no whole IP packet.
-    await execa('ip', ['netns', 'exec', netns, 'sh', '-c', NO_BRIDGE_FILTERS]);
-  }
-
-  /** How many frames the stack has got from `device`; with the option `bridged`. */
+  /** The number of frames that the stack has got from `device`. Only with `bridged`. */
   async countDelivered(): Promise<number> {
     const links: unknown = JSON.parse(
-      await this.ip(this.netns, ['-s', '-j', 'link', 'show', 'dev', 'way0']),
+      await this.ip(this.netns, ['-s', '-j', 'link', 'show', 'dev', this.#delivered]),
     );
     const link: unknown = Array.isArray(links) ? links[0] : undefined;
     const packets = propertyOf(propertyOf(propertyOf(link, 'stats64'), 'rx'), 'packets');
-    if (typeof packets !== 'number') throw new Error('way0: no count of packets');
+    if (typeof packets !== 'number') throw new Error(`${this.#delivered}: no count of packets`);
     return packets;
   }
 
-  /** A veth with its ends in the two namespaces, up, without addresses, so that the kernel itself sends nothing. */
-  async addVeth(senderDevice: string, device: string, mtu = 1500): Promise<void> {
-    const ends = ['name', senderDevice, 'netns', this.sender, 'mtu', String(mtu), 'type', 'veth'];
-    const peer = ['peer', 'name', device, 'netns', this.netns, 'mtu', String(mtu)];
-    await execa('ip', ['link', 'add', ...ends, ...peer]);
-    for (const [netns, name] of [
-      [this.sender, senderDevice],
-      [this.netns, device],
-    ] as const) {
-      await this.ip(netns, ['link', 'set', 'dev', name, 'arp', 'off', 'addrgenmode', 'none']);
-      await this.ip(netns, ['link', 'set', 'dev', name, 'up']);
-    }
+  /** Adds a veth between the two namespaces. It is up, and has no addresses, so that the kernel sends nothing. */
+  async addVeth(senderDevice: string, device: string, mtu?: number): Promise<void> {
+    await this.#stage.addVeth(senderDevice, device, mtu);
   }
 
   async ip(netns: string, args: readonly string[]): Promise<string> {
     return (await execa('ip', ['-n', netns, ...args])).stdout;
   }
 
-  /** Index of an interface of the sending namespace. */
+  /** The index of an interface of the sending namespace. */
   async ifindex(device: string): Promise<number> {
-    const [link] = await showLinks(resolveNetns(this.sender), device);
-    if (link === undefined) throw new Error(`${device}: not in ${this.sender}`);
-    return link.ifindex;
+    return this.#stage.ifindex(device);
   }
 
-  /**
-   * Sends `count` copies of a frame. With `sources`, the low 32 bits of the source take `sources`
-   * consecutive values in turn. `length` is for what `prog run` itself does not take: frames of less
-   * than 15 bytes or more than a page.
-   */
-  async send(
-    frame: Uint8Array,
-    count: number,
-    options: { sources?: number; length?: number; ifindex?: number } = {},
-  ): Promise<void> {
-    const pin = await this.#loadSender(options);
-    const file = `${this.scratch}/frame`;
-    writeFileSync(file, frame);
-    for (let left = count; left > 0; left -= MAX_BURST) {
-      const burst = Math.min(left, MAX_BURST);
-      await this.bpftool.runProgram(pin, file, burst, resolveNetns(this.sender).path);
-    }
-  }
-
-  async #loadSender(options: { sources?: number; length?: number; ifindex?: number }) {
-    const { sources = 1, length = 0, ifindex = this.#ifindex } = options;
-    const key = `${sources}-${length}-${ifindex}`;
-    const known = this.#loaded.get(key);
-    if (known !== undefined) return known;
-    const constants = { ifindex, source_count: sources, frame_length: length };
-    const files = new ObjectFiles(OBJECTS_DIRECTORY);
-    const object = files.writePatched('sender', { constants }, this.scratch);
-    const pin = `${this.bpffs}/sender-${key}`;
-    mkdirSync(`${pin}-maps`);
-    await this.bpftool.loadClassifier(object, pin, `${pin}-maps`);
-    this.#loaded.set(key, pin);
-    return pin;
+  /** Sends `count` copies of a frame. */
+  async send(frame: Uint8Array, count: number, options: SendOptions = {}): Promise<void> {
+    await this.#stage.send(frame, count, options);
   }
 
   /** Runs the command to its end, in this lab's namespace and bpffs. Never rejects. */
@@ -230,12 +175,12 @@ export class Lab {
     });
   }
 
-  /** Starts the command; it is killed at `close` if it still runs. */
+  /** Starts the command. If it still runs at `close`, it is killed. */
   start(args: readonly string[], options: RunCliOptions = {}): Started {
     return this.startProgram(process.execPath, [CLI, ...args, ...this.#own(options)], options);
   }
 
-  /** Likewise for another program, such as one that runs the command in its turn. */
+  /** Starts another program, such as one that runs the command. If it still runs at `close`, it is killed. */
   startProgram(file: string, args: readonly string[], options: RunCliOptions = {}): Started {
     const child = spawn(file, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -260,15 +205,15 @@ export class Lab {
     return (await this.bpftool.showProgram(pin)).id;
   }
 
-  /** Detaches it again. */
+  /** Detaches the program of `attachStranger`. */
   async detachStranger(device: string): Promise<void> {
     await detachXdp(this.bpftool, 'native', device, resolveNetns(this.netns).path);
     rmSync(`${this.bpffs}/stranger-${device}`);
   }
 
   /**
-   * A bpftool that runs \`body\` of sh first, with the real one in \`$bpftool\` and its arguments in
-   * \`"$@"\` and \`$*\`, and then the real one. Returns its path.
+   * Writes a bpftool that runs the shell text `body` and then the real bpftool, and returns its path.
+   * In `body`, `$bpftool` is the real one, and `"$@"` and `$*` are the arguments.
    */
   bpftoolThat(name: string, body: string): string {
     const path = `${this.scratch}/${name}`;
@@ -277,19 +222,19 @@ export class Lab {
     return path;
   }
 
-  /** XDP programs in the receiving namespace. */
+  /** The XDP programs in the receiving namespace. */
   async attached() {
     return this.bpftool.showNet(resolveNetns(this.netns).path);
   }
 
-  /** What is left of attachments in this lab's bpffs; empty when all is gone. */
+  /** The directories of attachments in this lab's bpffs. */
   pins(): string[] {
     return readdirSync(this.bpffs).includes('xdpwho')
       ? readdirSync(`${this.bpffs}/xdpwho`).map(String)
       : [];
   }
 
-  /** Guards of attachments in this lab. */
+  /** The guards of attachments in this lab, as `ps` lists them. */
   async guards(): Promise<string[]> {
     const { stdout } = await execa('ps', ['-eo', 'pid,args'], { maxBuffer: 1e8 });
     return stdout
@@ -297,7 +242,7 @@ export class Lab {
       .filter((line) => line.includes(`xdpwho-guard `) && line.includes(`${this.bpffs}/xdpwho/`));
   }
 
-  /** Waits until `condition` holds; fails after `limitMs`, which is generous and no measurement. */
+  /** Waits until `condition` is true. Fails after `limitMs`, which is long and measures nothing. */
   async until(condition: () => Promise<boolean> | boolean, what: string, limitMs = 60_000) {
     const endMs = Date.now() + limitMs;
     while (!(await condition())) {
@@ -307,8 +252,8 @@ export class Lab {
   }
 
   /**
-   * What a run can leave behind, one line each: programs attached in the lab's namespaces, pins,
-   * processes, and temporary folders of the processes that the lab has started.
+   * Lists what a run can leave behind, one line each: attached programs in the lab's namespaces,
+   * pins, processes, and temporary folders of processes that the lab has started.
    */
   async traces(): Promise<string[]> {
     const attached: string[] = [];
@@ -320,7 +265,9 @@ export class Lab {
     const { stdout } = await execa('ps', ['-eo', 'pid,args'], { maxBuffer: 1e8 });
     const processes = stdout
       .split('\n')
-      .filter((line) => line.includes(this.bpffs) && !line.includes(` ${REMOVER} `));
+      .filter(
+        (line) => line.includes(this.bpffs) && !REMOVERS.some((name) => line.includes(` ${name} `)),
+      );
     const folders = ['/run', tmpdir()].flatMap((root) =>
       readdirSync(root)
         .filter((name) => this.#started.some(({ pid }) => name.startsWith(`xdpwho-${pid}-`)))
@@ -329,7 +276,7 @@ export class Lab {
     return [...attached, ...this.pins(), ...processes, ...folders].sort();
   }
 
-  /** Waits until everything is again as it was in `before`. */
+  /** Waits until `traces` lists the same as `before`. */
   async untilTraces(before: readonly string[]): Promise<void> {
     let now: readonly string[] = [];
     try {
@@ -350,9 +297,8 @@ export class Lab {
   async close(): Promise<void> {
     for (const started of this.#started) started.child.kill('SIGKILL');
     await Promise.all(this.#started.map((started) => started.ended()));
-    this.#remover.stdin.end();
-    await this.#remover.ended;
-    rmSync(this.scratch, { recursive: true, force: true });
+    await this.#stage.takeDown();
+    await this.#remover.finish();
   }
 }
 
@@ -360,32 +306,32 @@ export interface RunCliOptions {
   /** Without `--netns` and `--bpffs` of the lab. */
   readonly bare?: boolean;
   readonly env?: Record<string, string>;
-  /** In a process group of its own. */
+  /** Run it in a process group of its own. */
   readonly ownGroup?: boolean;
-  /** Only for `run`: the output with its last line end. */
+  /** Keep the last line end of the output. Only for `run`. */
   readonly whole?: boolean;
-  /** Only for `run`: the command that runs it, such as `nsenter ... --`. */
+  /** The command that runs it, such as `nsenter ... --`. Only for `run`. */
   readonly under?: readonly string[];
-  /** Only for `run`: another copy of bin/xdpwho.js. */
+  /** Another copy of bin/xdpwho.js. Only for `run`. */
   readonly cli?: string;
 }
 
 /**
- * A mount namespace in which only the bpffs's that are named, and a new one at /sys/fs/bpf with the
- * mode that most hosts give it, can be seen. Network namespaces made before it can be entered in it.
+ * A mount namespace that has only the named bpffs's, and a new one at /sys/fs/bpf with the mode that
+ * it has on most hosts. Network namespaces that exist already can be entered from it.
  */
 export class MountNamespace {
   /** For RunCliOptions. */
   readonly under: readonly string[];
-  readonly #child: ChildProcess;
+  readonly #holder: AtOurEnd;
 
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-    this.under = ['nsenter', `--mount=/proc/${child.pid}/ns/mnt`, '--'];
+  private constructor(holder: AtOurEnd) {
+    this.#holder = holder;
+    this.under = ['nsenter', `--mount=/proc/${holder.pid}/ns/mnt`, '--'];
   }
 
   static async create(bpffs: readonly string[] = []): Promise<MountNamespace> {
-    const script = `
+    const begin = `
 set -e
 keep=" $* "
 while read -r _ at type _; do
@@ -395,22 +341,18 @@ done <<MOUNTS
 $(cat /proc/mounts)
 MOUNTS
 mount -t bpf -o mode=0700 bpf /sys/fs/bpf
-echo ready
-while read -r _; do :; done
 `;
-    const args = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', ...bpffs];
-    const child = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data');
-    return new MountNamespace(child);
+    const under = [requireTool('unshare'), '--mount', '--propagation', 'private', '--'];
+    const name = 'xdpwho-test-mounts';
+    return new MountNamespace(await AtOurEnd.start({ name, begin, args: bpffs, under }));
   }
 
   async close(): Promise<void> {
-    this.#child.stdin?.end();
-    if (this.#child.exitCode === null) await once(this.#child, 'close');
+    await this.#holder.finish();
   }
 }
 
-/** A command that is running: what it has printed so far, and how it ended. */
+/** A running command: what it has printed so far, and how it ended. */
 export class Started {
   readonly child: ChildProcess;
   stdout = '';
@@ -436,7 +378,7 @@ export class Started {
     return this.child.pid;
   }
 
-  /** Waits for a text on standard error; fails when the command ends first. */
+  /** Waits for a text on standard error. Fails if the command ends first. */
   async says(pattern: RegExp): Promise<void> {
     const endMs = Date.now() + 30_000;
     while (!pattern.test(this.stderr)) {
@@ -446,7 +388,7 @@ export class Started {
     }
   }
 
-  /** Waits for its end and the end of what it printed. */
+  /** Waits until it has ended and all its output has been read. */
   async ended(): Promise<{ exitCode: number | null; signal: string | null }> {
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -477,7 +419,7 @@ export function recordsIn(stdout: string): JsonRecord[] {
     });
 }
 
-/** Packets by source in the last reading among records, and its totals. */
+/** The totals of the last reading in a list of records, and its packets and bytes by source. */
 export function lastReading(records: readonly JsonRecord[]) {
   const end = records.map((record) => record.type).lastIndexOf('totals');
   const before = records.slice(0, end).map((record) => record.type);
@@ -490,14 +432,14 @@ export function lastReading(records: readonly JsonRecord[]) {
   };
 }
 
-/** A JSON document as plain data. Fails on anything else than an object. */
+/** Parses a JSON document. Fails if it is no object. */
 export function documentIn(stdout: string): Readonly<Record<string, unknown>> {
   const value: unknown = JSON.parse(stdout);
   if (typeof value !== 'object' || value === null) throw new Error(`not a document: ${stdout}`);
   return { ...value };
 }
 
-/** The list of objects in a member of a document. */
+/** The objects of the list `name` in a document. Fails if there is no such list. */
 export function listIn(document: unknown, name: string): Readonly<Record<string, unknown>>[] {
   const list = propertyOf(document, name);
   if (!Array.isArray(list)) throw new Error(`no list ${name}: ${JSON.stringify(document)}`);

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { equal, is, match, not, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, WHY_NOT } from './lab.js';
@@ -31,7 +31,7 @@ test.after.each(async ({ lab, tmux }) => {
   await lab.untilNothingLeft();
 });
 
-/** The live view with three sources in it: 40, 20 and 10 packets. */
+/** Starts the live view and sends 40, 20 and 10 packets from three sources. */
 async function startLive(
   context: Context,
   options: Partial<TmuxOptions> = {},
@@ -60,32 +60,32 @@ function rows(screen: string): string[] {
     .filter((each) => /^\d/.test(each));
 }
 
-/** What the terminal is like when it is the shell's own: its screen, cursor, echo and line mode. */
+/** The state of the terminal that the live view must restore: screen, cursor, echo and line mode. */
 async function isRestored({ tmux }: Context): Promise<void> {
   await tmux.until((screen) => /\$\s*$/.test(screen), 'a prompt');
-  equal([await tmux.state('alternate_on'), await tmux.state('cursor_flag')], ['0', '1']);
+  assert.equal([await tmux.state('alternate_on'), await tmux.state('cursor_flag')], ['0', '1']);
   await tmux.type('clear; stty -a');
   const modes = await tmux.until((screen) => /iexten/.test(screen), 'stty');
   for (const mode of ['icanon', 'isig', 'echo', 'icrnl', 'opost']) {
-    match(modes, new RegExp(`(^|\\s)${mode}(\\s|;|$)`, 'm'), mode);
+    assert.match(modes, new RegExp(`(^|\\s)${mode}(\\s|;|$)`, 'm'), mode);
   }
 }
 
 test('an interface that is named twice, by its other name too, is shown once', async (context) => {
   const { lab } = context;
   await lab.ip(lab.netns, ['link', 'property', 'add', 'dev', 'eth0', 'altname', 'uplink']);
-  match(await startLive(context, {}, ['uplink']), /^eth0 native/m);
+  assert.match(await startLive(context, {}, ['uplink']), /^eth0 native/m);
   await context.tmux.press('q');
   await isRestored(context);
 });
 
 test('shows the sources, their counts and the keys on the alternate screen', async (context) => {
   const screen = await startLive(context);
-  match(screen, /^eth0 native {2}\S+ pkt\/s {2}\S+ bit\/s {2}3 sources {2}table <0\.1%/m);
-  equal(rows(screen), ['192.0.2.1', '198.51.100.9', '192.0.2.2']);
-  match(screen, /^192\.0\.2\.1 .* 40 +2560 +57% █/m);
-  match(screen, /q quit {2}s sort:packets/);
-  equal(
+  assert.match(screen, /^eth0 native {2}\S+ pkt\/s {2}\S+ bit\/s {2}3 sources {2}table <0\.1%/m);
+  assert.equal(rows(screen), ['192.0.2.1', '198.51.100.9', '192.0.2.2']);
+  assert.match(screen, /^192\.0\.2\.1 .* 40 +2560 +57% █/m);
+  assert.match(screen, /q quit {2}s sort:packets/);
+  assert.equal(
     [await context.tmux.state('alternate_on'), await context.tmux.state('cursor_flag')],
     ['1', '0'],
   );
@@ -97,10 +97,10 @@ test("q detaches, leaves the last table on the shell's screen, and exits with 0"
   await startLive(context);
   await context.tmux.press('q');
   const screen = await context.tmux.until((text) => /detached/.test(text), 'the end');
-  match(screen, /^eth0, in all:$/m);
-  match(screen, /^192\.0\.2\.1 +40 +2560/m);
-  match(screen, /^eth0: 3 sources; 70 packets \(70 IPv4\)/m);
-  is((await context.lab.attached()).length, 0);
+  assert.match(screen, /^eth0, in all:$/m);
+  assert.match(screen, /^192\.0\.2\.1 +40 +2560/m);
+  assert.match(screen, /^eth0: 3 sources; 70 packets \(70 IPv4\)/m);
+  assert.is((await context.lab.attached()).length, 0);
   await context.tmux.type('echo "exit code $?"');
   await context.tmux.until((text) => text.includes('exit code 0'), 'exit code 0');
 });
@@ -110,16 +110,16 @@ test('s sorts, g groups, / filters, ? helps', async (context) => {
   const { tmux } = context;
   await tmux.press('s');
   const sorted = await tmux.until((screen) => screen.includes('sort:bytes'), 'sorted');
-  equal(rows(sorted), ['198.51.100.9', '192.0.2.1', '192.0.2.2']);
+  assert.equal(rows(sorted), ['198.51.100.9', '192.0.2.1', '192.0.2.2']);
   await tmux.press('g');
   const grouped = await tmux.until((screen) => screen.includes('group:24,64'), 'grouped');
-  equal(rows(grouped), ['198.51.100.0/24', '192.0.2.0/24']);
-  match(grouped, /^192\.0\.2\.0\/24 .* 50 +3200 /m);
+  assert.equal(rows(grouped), ['198.51.100.0/24', '192.0.2.0/24']);
+  assert.match(grouped, /^192\.0\.2\.0\/24 .* 50 +3200 /m);
   await tmux.press('g', 'g', 'g', '/');
   await tmux.until((screen) => /^filter: _/m.test(screen), 'typing');
   await tmux.press('0', '.', '2', 'Enter');
   const filtered = await tmux.until((screen) => screen.includes('filter:0.2'), 'filtered');
-  equal(rows(filtered), ['192.0.2.1', '192.0.2.2']);
+  assert.equal(rows(filtered), ['192.0.2.1', '192.0.2.2']);
   await tmux.press('Escape');
   await tmux.until((screen) => rows(screen).length === 3, 'the filter cleared');
   await tmux.press('?');
@@ -138,10 +138,10 @@ test('p holds the figures still while the program goes on counting', async (cont
   await lab.send(udpFrame({ source: '203.0.113.5' }), 30);
   // Some readings later.
   await new Promise((done) => setTimeout(done, 1000));
-  match(await tmux.screen(), /^70 packets/m);
+  assert.match(await tmux.screen(), /^70 packets/m);
   await tmux.press('p');
   const screen = await tmux.until((text) => /^100 packets/m.test(text), 'all packets');
-  ok(rows(screen).includes('203.0.113.5'));
+  assert.ok(rows(screen).includes('203.0.113.5'));
   await tmux.press('q');
   await isRestored(context);
 });
@@ -160,15 +160,18 @@ test('r shows the names that the name server has, and the rest stays as it is', 
     await lab.send(udpFrame({ source: '192.0.2.1' }), 5);
     await lab.send(udpFrame({ source: '192.0.2.2' }), 5);
     const before = await tmux.until((screen) => rows(screen).length === 2, 'both sources');
-    not.match(before, /printer/);
-    is(server.questions.length, 0, 'nobody is asked before');
+    assert.not.match(before, /printer/);
+    assert.is(server.questions.length, 0, 'nobody is asked before');
     await tmux.press('r');
     const named = await tmux.until((screen) => screen.includes('printer.example'), 'the name');
-    match(named, /^192\.0\.2\.1 +printer\.example /m);
-    match(named, /^192\.0\.2\.2 +- /m);
+    assert.match(named, /^192\.0\.2\.1 +printer\.example /m);
+    assert.match(named, /^192\.0\.2\.2 +- /m);
     // Some readings later.
     await new Promise((done) => setTimeout(done, 1000));
-    equal([...server.questions].sort(), ['1.2.0.192.in-addr.arpa', '2.2.0.192.in-addr.arpa']);
+    assert.equal([...server.questions].sort(), [
+      '1.2.0.192.in-addr.arpa',
+      '2.2.0.192.in-addr.arpa',
+    ]);
     await tmux.press('q');
     await tmux.until((text) => /detached/.test(text), 'the end');
   } finally {
@@ -194,7 +197,7 @@ test('follows the size of the terminal', async (context) => {
         text.includes('LAST MINUTE') === columns > 80
       );
     }, `${columns} columns`);
-    ok(screen.split('\n').every((line) => line.length <= columns));
+    assert.ok(screen.split('\n').every((line) => line.length <= columns));
   }
   await tmux.press('q');
   await isRestored(context);
@@ -203,7 +206,7 @@ test('follows the size of the terminal', async (context) => {
 test('colours by what the terminal can do, and not at all with NO_COLOR', async (context) => {
   await startLive(context, { environment: { TERM: 'screen-256color' } });
   const many = await context.tmux.screen({ colors: true });
-  ok(many.includes('\x1b[38;5;'), '256 colours');
+  assert.ok(many.includes('\x1b[38;5;'), '256 colours');
   await context.tmux.press('q');
   await isRestored(context);
   await context.tmux.close();
@@ -211,14 +214,14 @@ test('colours by what the terminal can do, and not at all with NO_COLOR', async 
   await context.lab.untilNothingLeft();
   await startLive(context, { environment: { TERM: 'screen' } });
   const few = await context.tmux.screen({ colors: true });
-  ok(few.includes('\x1b[31m') && !few.includes('38;5'), '16 colours');
+  assert.ok(few.includes('\x1b[31m') && !few.includes('38;5'), '16 colours');
   await context.tmux.press('q');
   await isRestored(context);
   await context.tmux.close();
 
   await context.lab.untilNothingLeft();
   await startLive(context, { environment: { NO_COLOR: '1' } });
-  not.ok((await context.tmux.screen({ colors: true })).includes('\x1b['), 'no colour');
+  assert.not.ok((await context.tmux.screen({ colors: true })).includes('\x1b['), 'no colour');
   await context.tmux.press('q');
   await isRestored(context);
 });
@@ -229,14 +232,14 @@ test('on a dumb terminal one table follows the other, without any escape sequenc
   await context.tmux.type(`${commandLine(context, ['--count', '2'])}; echo end`);
   await lab.until(async () => (await lab.attached()).length === 1, 'attached');
   const screen = await context.tmux.until((text) => /^end$/m.test(text), 'the end');
-  match(screen, /^eth0: no packets yet$/m);
-  is(await context.tmux.state('alternate_on'), '0');
+  assert.match(screen, /^eth0: no packets yet$/m);
+  assert.is(await context.tmux.state('alternate_on'), '0');
 });
 
 test('ASCII where the locale is not UTF-8', async (context) => {
   const screen = await startLive(context, { environment: { LANG: 'C' } });
-  match(screen, /^192\.0\.2\.1 .* 57% #+ /m);
-  ok(/^[\x20-\x7e\n]*$/.test(screen));
+  assert.match(screen, /^192\.0\.2\.1 .* 57% #+ /m);
+  assert.ok(/^[\x20-\x7e\n]*$/.test(screen));
   await context.tmux.press('q');
   await isRestored(context);
 });
@@ -285,12 +288,12 @@ test('Ctrl-Z gives the terminal back, and fg takes it again', async (context) =>
   const { tmux } = context;
   await tmux.press('C-z');
   const stopped = await tmux.until((text) => /Stopped/.test(text), 'stopped');
-  not.match(stopped, /q quit/);
+  assert.not.match(stopped, /q quit/);
   await isRestored(context);
-  is((await context.lab.attached()).length, 1, 'it goes on counting');
+  assert.is((await context.lab.attached()).length, 1, 'it goes on counting');
   await tmux.type('fg');
   await tmux.until((text) => /^70 packets/m.test(text) && /q quit/.test(text), 'the view again');
-  is(await tmux.state('alternate_on'), '1');
+  assert.is(await tmux.state('alternate_on'), '1');
   await tmux.press('s');
   await tmux.until((text) => text.includes('sort:bytes'), 'keys again');
   await tmux.press('q');
@@ -309,7 +312,7 @@ test('a SIGTSTP from elsewhere does the same', async (context) => {
   await isRestored(context);
 });
 
-/** Signals the command that runs in the terminal. */
+/** Sends a signal to the command that runs in the terminal. */
 async function signalCommand({ tmux }: Context, signal: string): Promise<void> {
   const shell = Number(await tmux.state('pane_pid'));
   const child = childOf(shell);
@@ -322,10 +325,10 @@ function childOf(pid: number): number | undefined {
   return children === '' ? undefined : Number(children.split(' ')[0]);
 }
 
-/** A name server on a loopback address of this process's own, which knows a few PTR records (RFC 1035, 4.1). */
+/** A name server with a few PTR records on a loopback address that only this process uses (RFC 1035, 4.1). */
 class NameServer {
   readonly address = `127.${process.pid >>> 16}.${(process.pid >>> 8) & 255}.${process.pid & 255}`;
-  /** The names that were asked for. */
+  /** The names in the queries so far. */
   readonly questions: string[] = [];
   readonly #socket = createSocket('udp4');
 
@@ -367,7 +370,7 @@ class NameServer {
   }
 }
 
-/** One PTR record of the name in the question. */
+/** A PTR record for the name in the question. */
 function pointer(name: string): Buffer {
   const labels = name.split('.').map((label) => `${String.fromCharCode(label.length)}${label}`);
   const data = Buffer.from(`${labels.join('')}\0`, 'latin1');

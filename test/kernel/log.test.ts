@@ -18,7 +18,7 @@ import {
   WHY_NOT,
 } from './lab.js';
 
-/** Ethernet header and the fields of the IP header before the low 32 bits of the source. */
+/** The offset of the low 32 bits of the source: the Ethernet header and part of the IP header. */
 const SOURCE_OFFSET = 26;
 const SMALLEST_BUFFER = `${2 * 6 * countCpus()}K`;
 
@@ -37,7 +37,7 @@ function countCpus(): number {
   return Number(/(\d+)\s*$/.exec(list)?.[1]) + 1;
 }
 
-/** As fast as one CPU can. `shortened`: the frame of source k is k % shortened bytes shorter. */
+/** Sends as fast as one CPU can. `shortened`: the frame of source k is k % shortened bytes shorter. */
 async function flood(
   count: number,
   options: { sources?: number; length?: number; shortened?: number } = {},
@@ -52,7 +52,7 @@ async function flood(
   assert.is(stdout, String(count));
 }
 
-/** What the receiving end itself has counted: a flood that overtakes its NAPI is cut short by the veth. */
+/** The packets that the receiving end has counted. In a flood the veth drops what its NAPI does not keep up with. */
 async function arrived(): Promise<number> {
   const text = await lab.ip(lab.netns, ['-s', '-j', 'link', 'show', 'dev', lab.device]);
   return Number(/"rx":\{"bytes":\d+,"packets":(\d+)/.exec(text)?.[1]);
@@ -67,7 +67,7 @@ async function startLog(...args: readonly string[]): Promise<Started> {
 interface Outcome {
   readonly records: readonly JsonRecord[];
   readonly packets: readonly JsonRecord[];
-  /** Sum of the `lost` records. */
+  /** The sum of the `lost` records. */
   readonly lost: number;
   readonly totals: JsonRecord;
   readonly exitCode: number | null;
@@ -99,7 +99,7 @@ async function printed(started: Started, lines: number): Promise<void> {
   await lab.until(() => started.stdout.split('\n').length > lines, `${lines} lines`);
 }
 
-/** Every packet that was seen is in one of the four. */
+/** Checks that each packet that was seen is in exactly one of the four counts. */
 function accounts(outcome: Outcome, expected: Partial<Record<string, number>>): void {
   const { totals, packets, lost } = outcome;
   const figure = (name: string) => Number(totals[name]);
@@ -124,7 +124,7 @@ for (const name of ['xdpwho', 'xdpwho.frags'] as const) {
   program(`${name} has nothing of the log in it, and no map of it`, async () => {
     const plain = await loaded(name);
     assert.equal(plain.maps, ['sources', 'totals']);
-    // The very instructions of a source that has no log.
+    // The program has the same instructions as one compiled from sources without a log.
     const stripped = `${lab.scratch}/without`;
     await execa('cp', ['-r', new URL('../../bpf', import.meta.url).pathname, stripped]);
     const source = `${stripped}/xdpwho.bpf.c`;
@@ -155,7 +155,7 @@ function objectsByteOrder(): 'el' | 'eb' {
 
 let loads = 0;
 
-/** The kernel's own digest of a program's instructions, and the names of its maps. */
+/** The kernel's digest (tag) of a program's instructions, and the names of its maps. */
 async function loaded(name: string, object?: string): Promise<{ tag: string; maps: string[] }> {
   const pin = `${lab.bpffs}/load${++loads}`;
   const file = object ?? `${OBJECTS_DIRECTORY}/${objectsByteOrder()}/${name}.o`;
@@ -258,7 +258,7 @@ log('samples and filters in the kernel, and counts what it leaves out', async ()
   const sampled = await startLog('--sample', '10');
   await lab.send(udpFrame({ source: '192.0.2.7' }), 1000);
   const outcome = await end(sampled);
-  // The packets may come in on several CPUs, and each begins with one that is logged.
+  // The packets may arrive on several CPUs, and each CPU logs its first packet.
   const most = 100 + countCpus();
   assert.ok(outcome.packets.length >= 100 && outcome.packets.length <= most);
   accounts(outcome, { seen: 1000, sampled_out: 1000 - outcome.packets.length, lost: 0 });
@@ -276,7 +276,7 @@ log('samples and filters in the kernel, and counts what it leaves out', async ()
   await lab.send(udpFrame({ source: '2001:db8::7' }), 1);
   accounts(await end(both), { seen: 7, printed: 1, filtered_out: 6, lost: 0 });
 
-  // An IPv6 prefix does not take in IPv4, whose addresses lie in ::/0 as the kernel has them.
+  // An IPv6 prefix must not match IPv4, although the keys of IPv4 addresses are in ::/0.
   const any = await startLog('--source', '::/0');
   await lab.send(udpFrame({ source: '192.0.2.1' }), 3);
   await lab.send(udpFrame({ source: '2001:db8::7' }), 2);

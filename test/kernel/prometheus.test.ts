@@ -10,7 +10,7 @@ import {
 import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool, requireTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 import { Lab, type Started, WHY_NOT } from './lab.js';
@@ -94,7 +94,7 @@ async function query(expression: string): Promise<number | undefined> {
   const args = [...command, 'http://127.0.0.1:9090', expression];
   const { stdout, exitCode } = await execa('nsenter', args, { reject: false });
   if (exitCode !== 0 || stdout === '') return undefined;
-  equal(stdout.split('\n').length, 1, stdout);
+  assert.equal(stdout.split('\n').length, 1, stdout);
   return Number(/ => (\S+) @/.exec(stdout)?.[1]);
 }
 
@@ -109,7 +109,7 @@ async function dumpTo(directory: string, ...options: string[]): Promise<string> 
 test('scrape what a dump says, to the packet, with the cap on labels to be seen', async () => {
   const directory = `${lab.scratch}/textfiles`;
   mkdirSync(directory);
-  is((await lab.run(['attach', lab.device])).exitCode, 0);
+  assert.is((await lab.run(['attach', lab.device])).exitCode, 0);
   await lab.send(FRAME, 250, { sources: 125 });
   const text = await dumpTo(directory);
   const checked = await execa(`${TOOLS}/promtool`, ['check', 'metrics'], {
@@ -117,7 +117,7 @@ test('scrape what a dump says, to the packet, with the cap on labels to be seen'
     reject: false,
     all: true,
   });
-  equal([checked.all, checked.exitCode], ['', 0]);
+  assert.equal([checked.all, checked.exitCode], ['', 0]);
 
   start(
     'prometheus-node-exporter',
@@ -130,12 +130,12 @@ test('scrape what a dump says, to the packet, with the cap on labels to be seen'
   const labels = `device="${lab.device}"`;
   const isThere = async () => (await query(`xdpwho_sources{${labels}}`)) === 125;
   await lab.until(isThere, 'scraped', 60_000);
-  is(await query('node_textfile_scrape_error'), 0);
-  is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
-  is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
-  is(await query(`xdpwho_source_packets_total{${labels},source="other"}`), 50);
-  is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
-  is(await query(`xdpwho_packets_total{${labels},kind="ipv4"}`), 250);
+  assert.is(await query('node_textfile_scrape_error'), 0);
+  assert.is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
+  assert.is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
+  assert.is(await query(`xdpwho_source_packets_total{${labels},source="other"}`), 50);
+  assert.is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
+  assert.is(await query(`xdpwho_packets_total{${labels},kind="ipv4"}`), 250);
 
   // More packets, another file: rates, and with them the recorded answer for all hosts.
   await lab.send(FRAME, 300);
@@ -172,7 +172,7 @@ async function get(accept = '*/*'): Promise<string> {
 
 test('scrape the same from an endpoint that a user without any right serves', async () => {
   const attach = ['attach', lab.device, '--file-mode', '0444'];
-  is((await lab.run(attach)).exitCode, 0);
+  assert.is((await lab.run(attach)).exitCode, 0);
   await lab.send(FRAME, 250, { sources: 125 });
   const endpoint = serve();
   await endpoint.says(/http:\/\/127\.0\.0\.1:9927\/metrics/);
@@ -184,7 +184,7 @@ test('scrape the same from an endpoint that a user without any right serves', as
     const under = ['nsenter', `--net=/run/netns/${lab.netns}`, '--'];
     const dump = ['dump', lab.device, '--bpffs', lab.bpffs, '-o', format];
     const { stdout } = await lab.run(dump, { bare: true, under });
-    is(await get(accept), `200\n${stdout}`);
+    assert.is(await get(accept), `200\n${stdout}`);
   }
 
   startPrometheus(`  - job_name: xdpwho
@@ -193,25 +193,25 @@ test('scrape the same from an endpoint that a user without any right serves', as
   const isUp = (value: number) => async () => (await query('up')) === value;
   await lab.until(isUp(1), 'scraped');
   const labels = `device="${lab.device}"`;
-  is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
-  is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
-  is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
+  assert.is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
+  assert.is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
+  assert.is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
 
-  is((await lab.run(['detach', lab.device])).exitCode, 0);
-  match(await get(), /^503\neth0: not attached: nothing that this user can find/);
+  assert.is((await lab.run(['detach', lab.device])).exitCode, 0);
+  assert.match(await get(), /^503\neth0: not attached: nothing that this user can find/);
   await lab.until(isUp(0), 'down');
-  is((await lab.run(['attach', lab.device])).exitCode, 0);
-  match(await get(), /^503\n.*: permission denied$/);
-  is((await lab.run([...attach, '--replace'])).exitCode, 0);
+  assert.is((await lab.run(['attach', lab.device])).exitCode, 0);
+  assert.match(await get(), /^503\n.*: permission denied$/);
+  assert.is((await lab.run([...attach, '--replace'])).exitCode, 0);
   await lab.until(isUp(1), 'up again');
   await lab.ip(lab.netns, ['link', 'del', lab.device]);
-  is(await get(), '503\neth0: not attached: the interface has gone');
+  assert.is(await get(), '503\neth0: not attached: the interface has gone');
 
   endpoint.child.kill('SIGTERM');
-  equal(await endpoint.ended(), { exitCode: 143, signal: null });
-  is(endpoint.stdout, '');
+  assert.equal(await endpoint.ended(), { exitCode: 143, signal: null });
+  assert.is(endpoint.stdout, '');
   const late = serve();
-  is((await late.ended()).exitCode, 3);
+  assert.is((await late.ended()).exitCode, 3);
 });
 
 test('accept the rules, and give the alerts that they are to give', async () => {
@@ -224,27 +224,27 @@ test('accept the rules, and give the alerts that they are to give', async () => 
       reject: false,
       all: true,
     });
-    is(ran.exitCode, 0, ran.all);
+    assert.is(ran.exitCode, 0, ran.all);
   }
 });
 
 test('find every metric of the rules and of the dashboard in a dump', async () => {
-  is((await lab.run(['attach', lab.device])).exitCode, 0);
+  assert.is((await lab.run(['attach', lab.device])).exitCode, 0);
   await lab.send(FRAME, 1);
   const { stdout } = await lab.run(['dump', lab.device, '-o', 'prometheus']);
   const there = new Set([...stdout.matchAll(/^(xdpwho_\w+)\{/gm)].map(([, name]) => name));
   for (const file of ['rules.yml', 'dashboard.json']) {
     const text = readFileSync(`${MONITORING}/${file}`, 'utf8');
     const named = [...text.matchAll(/\bxdpwho_\w+/g)].map(([name]) => name);
-    ok(named.length > 5);
-    equal(
+    assert.ok(named.length > 5);
+    assert.equal(
       named.filter((name) => !there.has(name)),
       [],
       file,
     );
   }
   const dashboard: unknown = JSON.parse(readFileSync(`${MONITORING}/dashboard.json`, 'utf8'));
-  match(JSON.stringify(dashboard), /"title":"xdpwho"/);
+  assert.match(JSON.stringify(dashboard), /"title":"xdpwho"/);
 });
 
 test.run();

@@ -16,7 +16,7 @@ interface Context {
 
 const SOURCES = 20_000;
 
-/** The same attachment, read in one way or the other. */
+/** A reader of the same attachment, by iterator or by dump. */
 function readerOf({ lab, attachment }: Context, reader: Reader): SourceReader {
   const { programId, mode } = attachment;
   const state = { ...attachment.state, programId, mode, reader };
@@ -88,7 +88,7 @@ readers('read ages that differ by no more than the time between them', async (co
   const later = new Map(second.map((each) => [each.source, each.idle_ms]));
   for (const { source, idle_ms: idleMs } of first) {
     const grown = (later.get(source) ?? Number.NaN) - idleMs;
-    // A jiffy is at most 10 ms, and each of the two clocks may be off by two.
+    // A jiffy is at most 10 ms, and each of the two clocks may be wrong by two jiffies.
     assert.ok(grown >= -20 && grown <= elapsedMs + 40, `${source}: ${grown} in ${elapsedMs} ms`);
   }
 });
@@ -114,7 +114,7 @@ readers('stop in the middle when they are told to', async (context) => {
 });
 
 readers('leave nothing of their own behind', ({ attachment }) => {
-  // The place of readers' own pins stays, for the next one: removed, it could go from under another.
+  // The directory of readers' pins stays, because removing it would race with another reader.
   const left = readdirSync(attachment.pins.directory).sort();
   assert.equal(left, ['maps', 'program', 'readers', 'sources', 'state', 'totals']);
   assert.equal(readdirSync(attachment.pins.readersDirectory), []);

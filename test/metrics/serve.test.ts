@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { type Metrics, renderMetrics } from '../../src/metrics/prometheus.js';
 import { type ServeOptions, serve } from '../../src/metrics/serve.js';
 import { XdpwhoError } from '../../src/model/errors.js';
@@ -67,13 +67,13 @@ async function refusal(read: ServeOptions['read']): Promise<XdpwhoError> {
 
 test('gives the text that a dump prints, or OpenMetrics to whoever accepts it', async () => {
   await start(async () => [METRICS]);
-  equal(await get('/metrics'), {
+  assert.equal(await get('/metrics'), {
     status: 200,
     type: 'text/plain; version=0.0.4; charset=utf-8',
     text: `${renderMetrics([METRICS], 'prometheus').join('\n')}\n`,
   });
   const Accept = 'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5';
-  equal(await get('/metrics?x', { headers: { Accept } }), {
+  assert.equal(await get('/metrics?x', { headers: { Accept } }), {
     status: 200,
     type: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
     text: `${renderMetrics([METRICS], 'openmetrics').join('\n')}\n`,
@@ -83,11 +83,11 @@ test('gives the text that a dump prints, or OpenMetrics to whoever accepts it', 
 test('has nothing else, and takes nothing', async () => {
   await start(async () => [METRICS]);
   for (const path of ['/', '/metrics/', '/metricsx', '//metrics', '/../etc/passwd']) {
-    is((await get(path)).status, 404, path);
+    assert.is((await get(path)).status, 404, path);
   }
-  is((await get('/metrics', { method: 'POST', body: 'x' })).status, 405);
+  assert.is((await get('/metrics', { method: 'POST', body: 'x' })).status, 405);
   const { status, text } = await get('/metrics', { method: 'HEAD' });
-  equal([status, text], [200, '']);
+  assert.equal([status, text], [200, '']);
 });
 
 test('reads once for all who ask meanwhile', async () => {
@@ -108,11 +108,11 @@ test('reads once for all who ask meanwhile', async () => {
   // It is told of just before the request is handled.
   await new Promise(setImmediate);
   finish();
-  equal(
+  assert.equal(
     (await answers).map(({ status }) => status),
     [200, 200, 200, 200, 200],
   );
-  is(readings, 2);
+  assert.is(readings, 2);
 });
 
 test('says in one line what cannot be read, and reads again when it is asked again', async () => {
@@ -122,11 +122,11 @@ test('says in one line what cannot be read, and reads again when it is asked aga
     return [METRICS];
   });
   const failed = await get('/metrics');
-  equal([failed.status, failed.type], [503, 'text/plain; charset=utf-8']);
-  match(failed.text, /^eth0: not attached; .*\n$/);
-  ok(!failed.text.includes('\x1b'));
-  equal(failures, [failed.text.trimEnd()]);
-  is((await get('/metrics')).status, 200);
+  assert.equal([failed.status, failed.type], [503, 'text/plain; charset=utf-8']);
+  assert.match(failed.text, /^eth0: not attached; .*\n$/);
+  assert.ok(!failed.text.includes('\x1b'));
+  assert.equal(failures, [failed.text.trimEnd()]);
+  assert.is((await get('/metrics')).status, 200);
 });
 
 test('gives a reading that does not end up, and the next one is another', async () => {
@@ -137,8 +137,8 @@ test('gives a reading that does not end up, and the next one is another', async 
     return [METRICS];
   }, 50);
   const { status, text } = await get('/metrics');
-  equal([status, text], [503, 'not read within 0.05 s\n']);
-  is((await get('/metrics')).status, 200);
+  assert.equal([status, text], [503, 'not read within 0.05 s\n']);
+  assert.is((await get('/metrics')).status, 200);
 });
 
 test('ends when it is told to, whoever is connected and whatever is read', async () => {
@@ -158,18 +158,18 @@ test('ends when it is told to, whoever is connected and whatever is read', async
   await begun;
   ending.abort();
   await Promise.all([served, asked, once(idle, 'close')]);
-  equal(failures, []);
+  assert.equal(failures, []);
 });
 
 test('does not begin where nothing can be read, or another has the port', async () => {
   const none = await refusal(() => Promise.reject(new XdpwhoError('not-attached', 'eth0: no')));
-  is(none.code, 'not-attached');
+  assert.is(none.code, 'not-attached');
   await start(async () => [METRICS]);
   const first = served;
   const busy = await refusal(async () => [METRICS]);
   served = first;
-  match(busy.message, /EADDRINUSE/);
-  is(busy.hint, `ss -ltnp 'sport = :${PORT}'`);
+  assert.match(busy.message, /EADDRINUSE/);
+  assert.is(busy.hint, `ss -ltnp 'sport = :${PORT}'`);
 });
 
 test.run();

@@ -1,6 +1,6 @@
 /**
- * A strict reader of the two text formats for metrics, for the tests: what it takes, Prometheus takes.
- * It knows no more than what can be said here: counters, gauges and infos, without time stamps.
+ * A strict parser of the two text formats of metrics, for the tests: Prometheus accepts what it accepts.
+ * It knows only what we print: counters, gauges and infos, without time stamps.
  */
 
 export interface Sample {
@@ -18,7 +18,7 @@ interface Family {
 const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const SUFFIX = { counter: '_total', gauge: '', info: '_info' } as const;
 
-/** Throws at the first thing that is not as the format demands. */
+/** Throws an error at the first text that the format does not allow. */
 export function parseMetrics(text: string, format: 'prometheus' | 'openmetrics'): Sample[] {
   const open = format === 'openmetrics';
   if (!text.endsWith('\n')) throw new Error('the last line has no end');
