@@ -4,12 +4,8 @@
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import {
-  type CommandDescription,
-  type Example,
-  generalOptions,
-  type OptionDescription,
-} from '../src/cli/parser.js';
+import type { CommandDescription, Example } from '../src/cli/command.js';
+import { GENERAL_OPTIONS, type OptionTable, visibleOptions } from '../src/cli/options.js';
 import { loadCommands } from '../src/commands/verbs.js';
 import { wrapWords } from '../src/text/text.js';
 
@@ -27,7 +23,10 @@ const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
   ['0', 'Done, or already so; also when nobody reads the output any more.'],
   ['1', 'Failed.'],
   ['2', 'The command line is wrong.'],
-  ['3', 'Not attached (status, dump).'],
+  [
+    '3',
+    'Not attached (status, dump, log --last, bench --live), or detached by somebody else meanwhile.',
+  ],
   ['4', "The interface holds somebody else's program."],
   ['5', 'A tool or a feature of the kernel is missing.'],
   ['77', 'Not permitted.'],
@@ -75,10 +74,7 @@ const KEYS: readonly (readonly [key: string, what: string])[] = [
   ['?', 'Help.'],
 ];
 
-export function renderManPage(
-  commands: readonly CommandDescription[],
-  general: readonly OptionDescription[],
-): string {
+export function renderManPage(commands: readonly CommandDescription[]): string {
   const lines = [
     `.Dd ${DATE}`,
     '.Dt XDPWHO 1',
@@ -93,7 +89,7 @@ export function renderManPage(
     '.Ar interface ...',
     ...commands
       .filter(({ verb }) => verb !== 'watch')
-      .flatMap(({ command }) => ['.Nm', ...synopsis(command)]),
+      .flatMap((command) => ['.Nm', ...synopsis(command)]),
     '.Sh DESCRIPTION',
     '.Nm',
     ...prose(DESCRIPTION),
@@ -105,7 +101,7 @@ export function renderManPage(
     '.Sh COMMANDS',
     ...commands.flatMap(renderCommand),
     '.Sh OPTIONS OF EVERY COMMAND',
-    ...optionList(general),
+    ...optionList(GENERAL_OPTIONS),
     '.Sh LIVE VIEW',
     'On a terminal,',
     '.Cm watch',
@@ -132,7 +128,8 @@ export function renderManPage(
   return `${lines.join('\n')}\n`;
 }
 
-function renderCommand({ verb, command, about, options, examples }: CommandDescription): string[] {
+function renderCommand(command: CommandDescription): string[] {
+  const { verb, about, options, examples } = command;
   return [
     `.Ss ${verb}`,
     '.Nm',
@@ -146,29 +143,31 @@ function renderCommand({ verb, command, about, options, examples }: CommandDescr
   ];
 }
 
-/** `watch [interface..]` */
-function synopsis(command: string): string[] {
-  const [verb = '', ...rest] = command.split(' ');
+/** `watch [options] [interface ...]` */
+function synopsis({ verb, arguments: list }: CommandDescription): string[] {
   return [
     `.Cm ${verb}`,
     '.Op Ar options',
-    ...rest.map((word) => {
-      const name = word.replace(/[[\]<>.]/g, '');
-      return `.Op Ar ${name}${word.includes('..') ? ' ...' : ''}`;
+    ...list.map(({ name, many, required }) => {
+      const argument = `Ar ${name}${many === true ? ' ...' : ''}`;
+      return required === true ? `.${argument}` : `.Op ${argument}`;
     }),
   ];
 }
 
-function optionList(options: readonly OptionDescription[]): string[] {
+function optionList(table: OptionTable): string[] {
+  const options = visibleOptions(table);
   if (options.length === 0) return [];
   return [
     '.Bl -tag -width Ds',
-    ...options.flatMap(({ name, letter, describe, takesValue, default: value }) => {
-      const long = `Fl -${escapeText(name)}${takesValue ? ' Ar value' : ''}`;
-      const usual = value === undefined ? '' : ` (default: ${value})`;
+    ...options.flatMap(({ name, alias, describe, values, defaultDescription }) => {
+      const long = `Fl -${escapeText(name)}${values === null ? '' : ' Ar value'}`;
+      const usual = defaultDescription === undefined ? '' : ` (default: ${defaultDescription})`;
+      // Words to choose from are written as they are typed.
+      const text = values?.kind === 'words' ? describe : capitalized(describe);
       return [
-        `.It ${letter === undefined ? '' : `Fl ${letter} , `}${long}`,
-        ...prose(`${capitalized(describe)}${usual}.`),
+        `.It ${alias === undefined ? '' : `Fl ${alias} , `}${long}`,
+        ...prose(`${text}${usual}.`),
       ];
     }),
     '.El',
@@ -211,18 +210,11 @@ function escapeText(text: string): string {
     .replaceAll('"', '\\(dq');
 }
 
-/** But for a list of values, which are written as they are typed. */
 function capitalized(text: string): string {
-  if (/^[a-z]+(?:(?:, | or )[a-z]+)+$/.test(text)) return text;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(
-    MAN_PAGE,
-    renderManPage(
-      (await loadCommands()).map((command) => command.description()),
-      generalOptions(),
-    ),
-  );
+  const commands = (await loadCommands()).map(({ description }) => description);
+  writeFileSync(MAN_PAGE, renderManPage(commands));
 }

@@ -2,14 +2,15 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { equal, is, ok } from 'uvu/assert';
 import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
-import { generalOptions, parseCommandLine } from '../src/cli/parser.js';
+import { GENERAL_OPTIONS, visibleOptions } from '../src/cli/options.js';
+import { parseCommandLine } from '../src/cli/parser.js';
 import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
 import { findTool } from '../src/host/exec.js';
 import { EXIT_CODES } from '../src/model/errors.js';
 import { suite } from './suite.js';
 
 const page = readFileSync(MAN_PAGE, 'utf8');
-const descriptions = (await loadCommands()).map((command) => command.description());
+const descriptions = (await loadCommands()).map(({ description }) => description);
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: how mandoc makes letters bold
 const OVERSTRIKE = /.\x08/g;
@@ -17,11 +18,11 @@ const OVERSTRIKE = /.\x08/g;
 const test = suite('the man page');
 
 test('is the one that the commands make: npm run docs', () => {
-  is(page, renderManPage(descriptions, generalOptions()));
+  is(page, renderManPage(descriptions));
 });
 
-test("has every option of yargs' own help, in the section of its command", async () => {
-  const general = generalOptions().map((option) => option.name);
+test('has every option of the help, in the section of its command', async () => {
+  const general = visibleOptions(GENERAL_OPTIONS).map((option) => option.name);
   for (const { verb } of descriptions) {
     // What the user sees, and not what the page was made from; the general ones are on a line.
     const shown = new Set<string>(general);

@@ -1,5 +1,6 @@
 /** The values of options: text in, a checked value out. A bad one is an XdpwhoError `usage`. */
 import { isIP } from 'node:net';
+import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 
 /** Entries that a table may have: more would ask the kernel for gigabytes. */
@@ -112,6 +113,17 @@ export function parseListen(option: string, text: string): Listen {
   }
   if (port < 1 || port > 65_535) throw bad(option, text, 'a port is from 1 to 65535');
   return { host, port };
+}
+
+/** Any text but an empty one. */
+export function parseText(option: string, text: string): string {
+  if (text === '') throw new XdpwhoError('usage', `${option}: a value is missing`);
+  return text;
+}
+
+/** An absolute path: the programs that get it run in another directory. */
+export function parsePath(option: string, text: string): string {
+  return resolve(parseText(option, text));
 }
 
 /** One word of `choices`. */

@@ -3,16 +3,10 @@
 import { requestedNetns, type SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
 import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  fileModeOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesOf,
-  logOptions,
   logRequest,
-  netnsOption,
   outputOption,
   refuseWithoutLog,
 } from '../cli/options.js';
@@ -31,34 +25,16 @@ import { sessionContext } from './session-context.js';
 import { describeAttachment } from './watch.js';
 
 export const attachCommand = defineCommand({
-  command: 'attach [interface..]',
+  verb: 'attach',
+  arguments: INTERFACES,
   describe: 'attach and return; it goes on counting by itself',
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...attachOptions,
-      ...fileModeOption,
-      log: {
-        type: 'boolean',
-        default: false,
-        describe: 'also keep the last packets, for `xdpwho log`',
-      },
-      ...logOptions,
-      ...bpffsOption,
-      replace: {
-        type: 'boolean',
-        default: false,
-        describe: 'attach anew where the options differ; counts are lost',
-      },
-      'keep-going': {
-        type: 'boolean',
-        default: false,
-        describe: 'one failure does not take back the others',
-      },
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'mode', 'reader', 'max-sources', 'file-mode'),
+    ...chooseOptions('log', 'source', 'sample', 'buffer'),
+    ...chooseOptions('bpffs', 'replace', 'keep-going', 'dry-run'),
+  },
   examples: [
     ['xdpwho attach eth0 --log', 'then: log eth0 --last 50'],
     ['xdpwho attach eth0 eth1 --file-mode 0444 -o json', 'for automation; run it twice'],

@@ -11,8 +11,7 @@ import {
   renderLiveCost,
 } from '../bench/table.js';
 import type { CommandContext } from '../cli/context.js';
-import { parseCount, parseDuration, parsePercentage } from '../cli/option-values.js';
-import { netnsOption, outputOption, parsePath, textOption } from '../cli/options.js';
+import { chooseOptions, OPTIONS, outputOption } from '../cli/options.js';
 import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -36,10 +35,9 @@ interface Options {
 
 const DEFAULT_THRESHOLD = 0.15;
 const DEFAULT_DURATION_MS = 10_000;
-const MOST_ROUNDS = 10_000;
 
 export const benchCommand = defineCommand({
-  command: 'bench',
+  verb: 'bench',
   describe: 'what the program costs per packet on this host',
   about: [
     'Measures what an XDP program costs per packet, in nanoseconds, in turn with an',
@@ -47,34 +45,20 @@ export const benchCommand = defineCommand({
     'program on an interface costs on real traffic. Exit code 1 when --compare finds',
     'something slower.',
   ],
-  builder: (parser) =>
-    parser.options({
-      ...outputOption<Format>(['table', 'json', 'bmf']),
-      object: textOption('a compiled XDP program, instead of our own', (text) =>
-        parsePath('--object', text),
-      ),
-      program: textOption('which program of the object', (text) => text),
-      packets: textOption('directory of frames: one raw frame per file', (text) =>
-        parsePath('--packets', text),
-      ),
-      rounds: {
-        ...textOption('how often each is measured', parseRounds),
-        defaultDescription: String(DEFAULT_ROUNDS),
-      },
-      compare: textOption('compare with what -o json has saved in this file', (text) =>
-        parsePath('--compare', text),
-      ),
-      threshold: {
-        ...textOption('how much slower is slower', (text) => parsePercentage('--threshold', text)),
-        defaultDescription: '15%',
-      },
-      live: textOption('measure the program on this interface', (text) => text),
-      duration: {
-        ...textOption('how long, with --live', (text) => parseDuration('--duration', text)),
-        defaultDescription: '10s',
-      },
-      ...netnsOption,
-    }),
+  options: {
+    ...outputOption('table', 'json', 'bmf'),
+    ...chooseOptions('object', 'program', 'packets'),
+    rounds: { ...OPTIONS.rounds, defaultDescription: String(DEFAULT_ROUNDS) },
+    compare: OPTIONS.compare,
+    threshold: { ...OPTIONS.threshold, defaultDescription: `${DEFAULT_THRESHOLD * 100}%` },
+    live: OPTIONS.live,
+    duration: {
+      ...OPTIONS.duration,
+      describe: 'how long, with --live',
+      defaultDescription: `${DEFAULT_DURATION_MS / 1000}s`,
+    },
+    netns: OPTIONS.netns,
+  },
   examples: [
     ['xdpwho bench -o json > saved.json', 'then: bench --compare saved.json'],
     ['xdpwho bench --live eth0 --duration 30s', 'on real traffic'],
@@ -86,12 +70,6 @@ export const benchCommand = defineCommand({
   },
 });
 
-function parseRounds(text: string): number {
-  const rounds = parseCount('--rounds', text, MOST_ROUNDS);
-  if (rounds >= LEAST_ROUNDS) return rounds;
-  throw new XdpwhoError('usage', `--rounds ${text}: must be at least ${LEAST_ROUNDS}`);
-}
-
 function checkCombination(options: Options): void {
   const { object, program, packets, rounds, compare, threshold, live, duration, netns } = options;
   const others =
@@ -100,6 +78,9 @@ function checkCombination(options: Options): void {
   if (lost !== undefined) {
     const why = live === undefined ? 'only with --live' : 'not with --live';
     throw new XdpwhoError('usage', `--${lost}: ${why}`);
+  }
+  if (rounds !== undefined && rounds < LEAST_ROUNDS) {
+    throw new XdpwhoError('usage', `--rounds ${rounds}: must be at least ${LEAST_ROUNDS}`);
   }
   if (threshold !== undefined && compare === undefined) {
     throw new XdpwhoError('usage', '--threshold: only with --compare');

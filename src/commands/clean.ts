@@ -1,4 +1,4 @@
-import { bpffsOption, dryRunOption, netnsOption, outputOption } from '../cli/options.js';
+import { chooseOptions, outputOption } from '../cli/options.js';
 import { write, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CleanedRecord } from '../model/records.js';
@@ -8,19 +8,16 @@ import { clean } from '../verbs/clean.js';
 import { sessionContext } from './session-context.js';
 
 export const cleanCommand = defineCommand({
-  command: 'clean',
+  verb: 'clean',
   describe: 'remove what dead runs left; only ever our own',
   about: [
     'Removes what dead runs left behind, and directories among ours that are broken. What is attached',
     'stays, and so does what xdpwho did not make: it says so, and the exit code is 1.',
   ],
-  builder: (parser) =>
-    parser.options({
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho clean', 'what is attached and alive stays'],
     ['xdpwho clean -n', 'only say what would be removed'],

@@ -1,6 +1,6 @@
 /** `demo`: the main job on traffic of its own, and the counts checked. */
 
-import { attachOptions, outputOption } from '../cli/options.js';
+import { chooseOptions, outputOption } from '../cli/options.js';
 import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderCounts } from '../demo/counts-table.js';
@@ -10,14 +10,9 @@ import { sessionContext } from './session-context.js';
 import { tell, viewOf } from './watch.js';
 
 export const demoCommand = defineCommand({
-  command: 'demo',
+  verb: 'demo',
   describe: 'the main job, on traffic of its own',
-  builder: (parser) =>
-    parser.options({
-      mode: attachOptions.mode,
-      reader: attachOptions.reader,
-      ...outputOption<'table' | 'ndjson' | 'json'>(['table', 'ndjson', 'json']),
-    }),
+  options: { ...chooseOptions('mode', 'reader'), ...outputOption('table', 'ndjson', 'json') },
   examples: [
     ['xdpwho demo', 'nothing of it touches your network'],
     ['xdpwho demo --mode generic --reader dump', 'the slow ways, for comparison'],

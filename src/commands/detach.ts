@@ -4,13 +4,10 @@ import type { SessionContext } from '../attachment/context.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
 import type { CommandContext } from '../cli/context.js';
 import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesIn,
   interfacesOf,
-  netnsOption,
   outputOption,
 } from '../cli/options.js';
 import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
@@ -25,17 +22,14 @@ import { planDetachment } from '../verbs/dry-run.js';
 import { sessionContext } from './session-context.js';
 
 export const detachCommand = defineCommand({
-  command: 'detach [interface..]',
+  verb: 'detach',
+  arguments: INTERFACES,
   describe: "detach and unpin; never a stranger's program",
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      all: { type: 'boolean', default: false, describe: 'everything of ours, in every namespace' },
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface', 'all'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho detach eth0', 'also when it is detached already'],
     ['xdpwho detach --all -o json', 'for automation'],

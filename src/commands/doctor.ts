@@ -1,13 +1,6 @@
 /** `xdpwho doctor`: what this host has and lacks, and what mends it. */
 import { DEFAULT_BPFFS } from '../attachment/pins.js';
-import {
-  bpffsOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesIn,
-  netnsOption,
-  outputOption,
-} from '../cli/options.js';
+import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
 import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { checkHost, checkInterface } from '../doctor/checks.js';
@@ -17,19 +10,18 @@ import { renderDocument } from '../text/json.js';
 const DEFAULT_COLUMNS = 80;
 
 export const doctorCommand = defineCommand({
-  command: 'doctor [interface..]',
+  verb: 'doctor',
+  arguments: INTERFACES,
   describe: 'what this host has and lacks, and what mends it',
   about: [
     'Says what this host, and an interface, has and lacks, and the command that mends',
     'it. Changes nothing. Exit code 1 when something that is needed is missing.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json'>(['table', 'json']),
-      ...netnsOption,
-      ...bpffsOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json'),
+    ...chooseOptions('netns', 'bpffs'),
+  },
   examples: [
     ['xdpwho doctor', 'the host'],
     ['xdpwho doctor eth0 --json', 'and an interface, for scripts'],

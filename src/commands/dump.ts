@@ -2,24 +2,13 @@
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
-import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesOf,
-  netnsOption,
-  outputOption,
-  rankingOptions,
-  textOption,
-} from '../cli/options.js';
+import { chooseOptions, INTERFACES, interfacesOf, OPTIONS, outputOption } from '../cli/options.js';
 import { write, writeCommands, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
 import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
-import { parseGrouping, parsePrefix } from '../model/prefix.js';
 import type { TotalsRecord } from '../model/records.js';
 import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
@@ -34,24 +23,21 @@ type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
 const DEFAULT_WIDTH = 120;
 
 export const dumpCommand = defineCommand({
-  command: 'dump [interface..]',
+  verb: 'dump',
+  arguments: INTERFACES,
   describe: 'the counters now',
   about: [
     'The counters now. Counters only grow: nothing that can be done through bpftool reads and zeroes',
     'them without losing the packets of the moment in between. attach --replace begins anew.',
     `In metrics, the first ${METRICS_TOP} sources are labels, unless --top says otherwise; the rest is "other".`,
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson', 'json', 'prometheus', 'openmetrics']),
-      ...rankingOptions,
-      source: textOption('only sources in this prefix', (text) => parsePrefix(text)),
-      group: textOption('sum by prefix: 24, or 24,64 for IPv4,IPv6', (text) => parseGrouping(text)),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson', 'json', 'prometheus', 'openmetrics'),
+    ...chooseOptions('top', 'sort'),
+    source: { ...OPTIONS.source, describe: 'only sources in this prefix' },
+    ...chooseOptions('group', 'netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho dump eth0 --top 10', 'who sent most since it was attached'],
     ['xdpwho dump eth0 --group 24,64 -o ndjson', 'by network, for jq'],

@@ -1,19 +1,13 @@
 /** `log`: one line for each packet. */
 
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
-import { parseCount, parseDuration, parseInterval } from '../cli/option-values.js';
 import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesOf,
-  logOptions,
   logRequest,
-  netnsOption,
+  OPTIONS,
   outputOption,
-  textOption,
 } from '../cli/options.js';
 import { write, writeCommands, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
@@ -29,32 +23,21 @@ import { describeAttachment, describeLog } from './watch.js';
 type Format = 'table' | 'ndjson';
 
 export const logCommand = defineCommand({
-  command: 'log [interface..]',
+  verb: 'log',
+  arguments: INTERFACES,
   describe: 'one line per packet, until Ctrl-C; detach',
   about: [
     'One line per packet: time, interface, source, length. Attaches, and detaches',
     'when it ends. Where `attach --log` has attached, it only reads, beside others.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson']),
-      ...logOptions,
-      count: textOption('end after N packets', (text) => parseCount('--count', text)),
-      duration: textOption('end after this time: 90s, 10m, 1h', (text) =>
-        parseDuration('--duration', text),
-      ),
-      last: textOption('only the last N packets that `attach --log` has kept', (text) =>
-        parseCount('--last', text, 0xffff_fffe),
-      ),
-      totals: textOption('account for all packets at this interval', (text) =>
-        parseInterval('--totals', text),
-      ),
-      ...netnsOption,
-      ...attachOptions,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson'),
+    ...chooseOptions('source', 'sample', 'buffer'),
+    count: { ...OPTIONS.count, describe: 'end after N packets' },
+    ...chooseOptions('duration', 'last', 'totals', 'netns'),
+    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho log eth0 --source 198.51.100.0/24', 'every packet of one network'],
     ['xdpwho log eth0 --last 50', 'after attach --log: the last ones'],

@@ -1,14 +1,6 @@
 /** `status`: what is attached, how, and whose it is. */
 
-import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesIn,
-  netnsOption,
-  outputOption,
-} from '../cli/options.js';
+import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
 import { write, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderStatus } from '../cli/status-table.js';
@@ -19,20 +11,18 @@ import { status } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 
 export const statusCommand = defineCommand({
-  command: 'status [interface..]',
+  verb: 'status',
+  arguments: INTERFACES,
   describe: 'what is attached, in which mode, whose it is',
   about: [
     'What is attached, in which mode, whose it is. Exit code for interfaces that are named: 0 when',
     "ours is attached, 3 when nothing is, 4 when a stranger's program is, 1 when something is broken.",
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho status', "ours everywhere, and strangers' programs here"],
     ['xdpwho status eth0 --json', 'exit code 3 when nothing is attached'],

@@ -3,18 +3,7 @@ import type { Attachment } from '../attachment/attachment.js';
 import { estimatedSourceBytes } from '../attachment/defaults.js';
 import type { LogState } from '../attachment/record.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
-import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesOf,
-  netnsOption,
-  outputOption,
-  rankingOptions,
-  timingOptions,
-} from '../cli/options.js';
+import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
 import { write, writeCommands, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { drawsInPlace, Screen } from '../cli/screen.js';
@@ -38,24 +27,20 @@ type Format = 'table' | 'ndjson' | 'json';
 const DEFAULT_TOP = 20;
 
 export const watchCommand = defineCommand({
-  command: 'watch [interface..]',
+  verb: 'watch',
+  arguments: INTERFACES,
   describe: 'attach, show sources live until Ctrl-C, detach',
   about: [
     'Attaches, shows sources live until Ctrl-C (or q; ? shows the keys), detaches.',
     'k, M and G are powers of 1000. The table has room for 65,536 sources, or fewer',
     'where the CPUs are so many that it would take more than 64 MiB.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson', 'json']),
-      ...timingOptions,
-      ...rankingOptions,
-      ...netnsOption,
-      ...attachOptions,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson', 'json'),
+    ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'netns'),
+    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho eth0', 'who is sending, once a second'],
     ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'two interfaces, for jq'],

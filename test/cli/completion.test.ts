@@ -3,17 +3,17 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equal, is, match, ok } from 'uvu/assert';
+import { equal, match, ok } from 'uvu/assert';
 import { renderCompletion, SHELLS, type Shell } from '../../src/cli/completion.js';
-import { generalOptions } from '../../src/cli/parser.js';
+import { GENERAL_OPTIONS, visibleOptions } from '../../src/cli/options.js';
 import { loadCommands } from '../../src/commands/verbs.js';
 import { findTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 
-const descriptions = (await loadCommands()).map((command) => command.description());
+const descriptions = (await loadCommands()).map(({ description }) => description);
 
 function script(shell: Shell): string {
-  return renderCompletion(shell, descriptions, generalOptions());
+  return renderCompletion(shell, descriptions);
 }
 
 function run(file: string, args: readonly string[]): string {
@@ -97,6 +97,7 @@ for (const shell of SHELLS) {
     equal(complete('xdpwho --color a'), ['always', 'auto']);
     equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
     equal(complete('xdpwho bench --live lo'), ['lo']);
+    equal(complete('xdpwho script at'), ['attach']);
     // In zsh these are its own function's, which is not there in a shell that nobody types into.
     if (shell === 'zsh') return;
     for (const option of ['bench --compare', 'bench --object', 'bench --packets', 'build --source'])
@@ -111,7 +112,7 @@ for (const shell of SHELLS) {
   test('offers every option of every verb', () => {
     for (const { verb, options } of descriptions) {
       const offered = complete(`xdpwho ${verb} --`);
-      for (const { name } of [...options, ...generalOptions()]) {
+      for (const { name } of visibleOptions({ ...options, ...GENERAL_OPTIONS })) {
         ok(offered.includes(`--${name}`), `${verb} --${name}`);
       }
     }
@@ -188,29 +189,3 @@ COMP_WORDS=(xdpwho watch '') COMP_CWORD=2; _xdpwho; printf '%s\\n' "\${COMPREPLY
 });
 
 hostile.run();
-
-const description = suite('the description of the commands');
-
-description('is the one that their help shows', () => {
-  const watch = descriptions.find((each) => each.verb === 'watch');
-  const option = (name: string) => watch?.options.find((each) => each.name === name);
-  equal(option('output'), {
-    ...{
-      name: 'output',
-      letter: 'o',
-      describe: 'table, ndjson, json',
-      takesValue: true,
-      default: 'table',
-    },
-  });
-  is(option('dry-run')?.takesValue, false);
-  is(option('objects'), undefined, 'hidden ones are left out');
-  is(option('quiet'), undefined, 'general ones are apart');
-  equal(
-    generalOptions().map((each) => each.name),
-    ['quiet', 'verbose', 'color', 'bpftool', 'help', 'version'],
-  );
-  match(watch?.command ?? '', /^watch \[interface/);
-});
-
-description.run();
