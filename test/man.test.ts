@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
 import { GENERAL_OPTIONS, visibleOptions } from '../src/cli/options.js';
 import { parseCommandLine } from '../src/cli/parser.js';
@@ -18,7 +18,7 @@ const OVERSTRIKE = /.\x08/g;
 const test = suite('the man page');
 
 test('is the one that the commands make: npm run docs', () => {
-  is(page, renderManPage(descriptions));
+  assert.is(page, renderManPage(descriptions));
 });
 
 test('has every option of the help, in the section of its command', async () => {
@@ -33,14 +33,14 @@ test('has every option of the help, in the section of its command', async () => 
     });
     const stdout = help.kind === 'text' ? help.text : '';
     for (const [, name = ''] of stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)) shown.add(name);
-    ok(shown.size >= 6, `${verb}: ${stdout}`);
+    assert.ok(shown.size >= 6, `${verb}: ${stdout}`);
     const sections = page.split(/^\.S[sh] /m);
     const section = (title: string) => sections.find((each) => each.startsWith(`${title}\n`)) ?? '';
     const text = section(verb) + section('OPTIONS OF EVERY COMMAND');
     const written = [...text.matchAll(/^\.It .*Fl -(\S+)/gm)].map((found) =>
       (found[1] ?? '').replaceAll('\\-', '-'),
     );
-    equal(written.sort(), [...shown].sort(), verb);
+    assert.equal(written.sort(), [...shown].sort(), verb);
   }
 });
 
@@ -50,7 +50,7 @@ test('has every exit code', () => {
     (found[1] ?? '').split(', '),
   );
   const expected = new Set([0, ...Object.values(EXIT_CODES), 3, 129, 130, 143]);
-  equal(codes.map(Number).sort(), [...expected].sort());
+  assert.equal(codes.map(Number).sort(), [...expected].sort());
 });
 
 test.run();
@@ -61,13 +61,14 @@ lint('has nothing to say against it', () => {
   const { stdout, stderr } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', MAN_PAGE], {
     encoding: 'utf8',
   });
-  equal([stdout, stderr], ['', '']);
+  assert.equal([stdout, stderr], ['', '']);
 });
 
 lint('shows it with every command', () => {
   const { stdout } = spawnSync('mandoc', ['-T', 'ascii', MAN_PAGE], { encoding: 'utf8' });
   const plain = stdout.replaceAll(OVERSTRIKE, '');
-  for (const { verb } of descriptions) ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
+  for (const { verb } of descriptions)
+    assert.ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
 });
 
 lint.run();

@@ -1,5 +1,6 @@
 /** What programs cost: for people, and in the Bencher Metric Format. */
 
+import { type Alignment, renderTable } from '../text/columns.js';
 import { formatRate } from '../text/figures.js';
 import { paint, printable, type Style } from '../text/text.js';
 import type { Comparison, Verdict } from './compare.js';
@@ -26,9 +27,12 @@ export interface ShownLiveCost {
   readonly cpu_percent: number;
 }
 
+/** A name and five figures. */
+const FIGURES: readonly Alignment[] = ['left', 'right', 'right', 'right', 'right', 'right'];
+
 /** A header and a line per kind of packet. Nanoseconds per packet. */
 export function renderCosts(costs: readonly ShownCost[], color: boolean): string[] {
-  const header = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
+  const titles = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
   const rows = costs.map((cost) => [
     printable(cost.case),
     formatNs(cost.program_ns.median),
@@ -39,7 +43,7 @@ export function renderCosts(costs: readonly ShownCost[], color: boolean): string
     interval(cost.ratio, formatRatio),
     cost.returned,
   ]);
-  return align([header, ...rows], [0, 7], color);
+  return renderTable(titles, rows, [...FIGURES, 'right', 'left'], color);
 }
 
 const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
@@ -50,7 +54,7 @@ const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
 
 /** A header and a line per kind of packet, which says what has become of its ratio to the empty program. */
 export function renderComparisons(comparisons: readonly Comparison[], color: boolean): string[] {
-  const header = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
+  const titles = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
   const rows = comparisons.map(({ case: name, saved, now, change, verdict }) => [
     printable(name),
     formatRatio(saved.median),
@@ -60,7 +64,7 @@ export function renderComparisons(comparisons: readonly Comparison[], color: boo
     `${change < 0 ? '' : '+'}${(change * 100).toFixed(1)}%`,
     verdict,
   ]);
-  const [head = '', ...lines] = align([header, ...rows], [0, 6], color);
+  const [head = '', ...lines] = renderTable(titles, rows, [...FIGURES, 'left'], color);
   return [
     head,
     ...lines.map((line, index) => {
@@ -139,18 +143,4 @@ function formatRatio(ratio: number): string {
 
 function interval({ lower, upper }: Estimate, format: (value: number) => string): string {
   return `(${format(lower)} to ${format(upper)})`;
-}
-
-/** Columns of one width; `left`: those that are aligned to the left. The first row is the header. */
-function align(rows: readonly (readonly string[])[], left: readonly number[], color: boolean) {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
-  );
-  return rows.map((row, index) => {
-    const cells = row.map((cell, column) =>
-      left.includes(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-    );
-    const line = cells.join('  ').trimEnd();
-    return index === 0 ? paint(line, 'bold', color) : line;
-  });
 }

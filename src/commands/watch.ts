@@ -6,7 +6,6 @@ import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
 import { write, writeCommands, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
-import { drawsInPlace, Screen } from '../cli/screen.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import { endingOf } from '../host/abort.js';
 import { countPossibleCpus } from '../host/kernel.js';
@@ -14,6 +13,7 @@ import { LiveView } from '../live/view.js';
 import type { AttachedRecord } from '../model/records.js';
 import { SEGMENT_RECORDS } from '../objects/layout.js';
 import { ringBytes } from '../objects/ring-size.js';
+import { takesEscapes } from '../text/color.js';
 import { formatCount } from '../text/figures.js';
 import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
@@ -25,6 +25,8 @@ type Format = 'table' | 'ndjson' | 'json';
 
 /** Sources in a table, unless asked otherwise. */
 const DEFAULT_TOP = 20;
+/** Columns of a table where standard output is no terminal. */
+const DEFAULT_WIDTH = 80;
 
 export const watchCommand = defineCommand({
   verb: 'watch',
@@ -107,7 +109,7 @@ export const watchCommand = defineCommand({
 
 /** A terminal that takes escape sequences; the commands that -v prints would stand in the middle of it. */
 function isLive({ stdout, talk }: CommandContext): boolean {
-  return drawsInPlace(stdout.isTTY === true, process.env.TERM) && !talk.verbose;
+  return takesEscapes(stdout.isTTY, process.env) && !talk.verbose;
 }
 
 /** Shows events in one of the formats. */
@@ -226,41 +228,33 @@ class DocumentView implements WatchView {
   }
 }
 
+/** A table of each interface for each reading, one below the other. */
 class TableView implements WatchView {
   readonly #context: CommandContext;
-  readonly #screen: Screen;
+  #isFirst = true;
 
   constructor(context: CommandContext) {
-    const { stdout } = context;
     this.#context = context;
-    const inPlace = drawsInPlace(stdout.isTTY === true, process.env.TERM);
-    // The commands that -v prints would stand between the lines that are to be drawn over.
-    this.#screen = new Screen(stdout, inPlace && !context.talk.verbose);
   }
 
   async show(event: WatchEvent): Promise<void> {
-    // What standard error says may land in the middle of what is drawn.
-    if (event.kind !== 'readings') this.#screen.interrupt();
-    else this.#draw(event.readings, event.final);
+    if (event.kind !== 'readings') return;
+    const { readings, final } = event;
+    const { stdout, color } = this.#context;
+    for (const { interface: name, sources, totals } of readings) {
+      const lines = [
+        ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
+        ...renderSourcesTable(sources, totals, {
+          width: stdout.columns || DEFAULT_WIDTH,
+          color,
+          hidden: totals.sources - sources.length,
+          rates: !final,
+        }),
+      ];
+      await write(this.#context, `${this.#isFirst ? '' : '\n'}${lines.join('\n')}\n`);
+      this.#isFirst = false;
+    }
   }
 
-  async end(): Promise<void> {
-    this.#screen.close();
-  }
-
-  #draw(readings: readonly Reading[], final: boolean): void {
-    const height = this.#screen.height;
-    const each = height === undefined ? undefined : Math.floor(height / readings.length);
-    const blocks = readings.map(({ interface: name, sources, totals }) => [
-      ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
-      ...renderSourcesTable(sources, totals, {
-        width: this.#screen.width,
-        color: this.#context.color,
-        hidden: totals.sources - sources.length,
-        rates: !final,
-        maxLines: each === undefined ? undefined : each - 2,
-      }),
-    ]);
-    this.#screen.draw(blocks.flatMap((block, index) => (index === 0 ? block : ['', ...block])));
-  }
+  async end(): Promise<void> {}
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equal, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { renderCompletion, SHELLS, type Shell } from '../../src/cli/completion.js';
 import { GENERAL_OPTIONS, visibleOptions } from '../../src/cli/options.js';
 import { loadCommands } from '../../src/commands/verbs.js';
@@ -18,7 +18,7 @@ function script(shell: Shell): string {
 
 function run(file: string, args: readonly string[]): string {
   const { stdout, stderr, status } = spawnSync(file, args, { encoding: 'utf8', timeout: 60_000 });
-  equal([status, stderr], [0, ''], `${file}: ${stderr}`);
+  assert.equal([status, stderr], [0, ''], `${file}: ${stderr}`);
   return stdout;
 }
 
@@ -64,56 +64,59 @@ for (const shell of SHELLS) {
 
   test('offers verbs and interfaces', () => {
     const offered = complete('xdpwho ');
-    for (const word of [...VERBS, 'lo']) ok(offered.includes(word), word);
-    equal(complete('xdpwho stat'), ['status']);
+    for (const word of [...VERBS, 'lo']) assert.ok(offered.includes(word), word);
+    assert.equal(complete('xdpwho stat'), ['status']);
   });
 
   test('offers the interfaces that there are', () => {
     const directories = INTERFACES.filter((name) => name !== 'bonding_masters').sort();
-    equal(
+    assert.equal(
       complete('xdpwho watch ').filter((each) => !each.startsWith('-')),
       directories,
     );
-    equal(
+    assert.equal(
       complete('xdpwho dump -n l'),
       directories.filter((name) => name.startsWith('l')),
     );
-    equal(
+    assert.equal(
       complete('xdpwho watch -i l'),
       directories.filter((name) => name.startsWith('l')),
     );
   });
 
   test('offers the options of the verb, and those of the default one without', () => {
-    equal(complete('xdpwho dump --gr'), ['--group']);
-    equal(complete('xdpwho status --gr'), []);
-    equal(complete('xdpwho lo --max'), ['--max-sources']);
-    equal(complete('xdpwho watch --ver'), ['--verbose', '--version']);
+    assert.equal(complete('xdpwho dump --gr'), ['--group']);
+    assert.equal(complete('xdpwho status --gr'), []);
+    assert.equal(complete('xdpwho lo --max'), ['--max-sources']);
+    assert.equal(complete('xdpwho watch --ver'), ['--verbose', '--version']);
   });
 
   test('offers the values of an option', () => {
-    equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native', 'offload']);
-    equal(complete('xdpwho dump lo -o p'), ['prometheus']);
-    equal(complete('xdpwho --color a'), ['always', 'auto']);
-    equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
-    equal(complete('xdpwho bench --live lo'), ['lo']);
-    equal(complete('xdpwho script at'), ['attach']);
+    assert.equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native', 'offload']);
+    assert.equal(complete('xdpwho dump lo -o p'), ['prometheus']);
+    assert.equal(complete('xdpwho --color a'), ['always', 'auto']);
+    assert.equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
+    assert.equal(complete('xdpwho bench --live lo'), ['lo']);
+    assert.equal(complete('xdpwho script at'), ['attach']);
     // In zsh these are its own function's, which is not there in a shell that nobody types into.
     if (shell === 'zsh') return;
     for (const option of ['bench --compare', 'bench --object', 'bench --packets', 'build --source'])
-      match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
+      assert.match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
   });
 
   test('offers the values after an equals sign', () => {
     const offered = complete('xdpwho watch --sort=by');
-    ok(offered.length === 1 && /^(--sort=)?bytes$/.test(offered[0] ?? ''), offered.join(' '));
+    assert.ok(
+      offered.length === 1 && /^(--sort=)?bytes$/.test(offered[0] ?? ''),
+      offered.join(' '),
+    );
   });
 
   test('offers every option of every verb', () => {
     for (const { verb, options } of descriptions) {
       const offered = complete(`xdpwho ${verb} --`);
       for (const { name } of visibleOptions({ ...options, ...GENERAL_OPTIONS })) {
-        ok(offered.includes(`--${name}`), `${verb} --${name}`);
+        assert.ok(offered.includes(`--${name}`), `${verb} --${name}`);
       }
     }
   });
@@ -147,7 +150,7 @@ editor('completes what has one ending', () => {
     const lines = ['stat', 'watch --mo', 'watch --mode g', 'dump lo -o o', 'watch --sort=by'];
     const typed = lines.map((line) => `xdpwho ${line}`);
     const shown = run('zsh', ['-f', '-c', IN_EDITOR, 'zsh', directory, ...typed]);
-    equal(
+    assert.equal(
       [...shown.matchAll(/<xdpwho (\S[^>]*?) ?>/g)].map(([, line]) => line),
       ['status', 'watch --mode', 'watch --mode generic', 'dump lo -o openmetrics'].concat(
         'watch --sort=bytes',
@@ -181,8 +184,8 @@ COMP_WORDS=(xdpwho watch '') COMP_CWORD=2; _xdpwho; printf '%s\\n' "\${COMPREPLY
       `cd "$(mktemp -d)"; ${code}`,
     ]),
   );
-  ok(!offered.includes('x'), 'nothing was run');
-  ok(
+  assert.ok(!offered.includes('x'), 'nothing was run');
+  assert.ok(
     offered.some((each) => each.startsWith('\\$\\(touch')),
     offered.join(' '),
   );

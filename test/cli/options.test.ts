@@ -1,4 +1,4 @@
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import {
   chooseOptions,
   GENERAL_OPTIONS,
@@ -20,8 +20,8 @@ function refusalOf(coerce: ((given: string) => unknown) | undefined, text: strin
   try {
     coerce?.(text);
   } catch (error) {
-    ok(error instanceof XdpwhoError, String(error));
-    is(error.code, 'usage');
+    assert.ok(error instanceof XdpwhoError, String(error));
+    assert.is(error.code, 'usage');
     return error.message;
   }
   return undefined;
@@ -35,12 +35,12 @@ test('calls each option by its own name when it refuses a value', () => {
     for (const [name, { coerce }] of Object.entries(options)) {
       const message = refusalOf(coerce, '');
       if (message?.startsWith('-') !== true) continue;
-      ok(message.startsWith(`--${name}`), message);
+      assert.ok(message.startsWith(`--${name}`), message);
       refused.add(name);
     }
   }
   for (const name of ['interval', 'max-sources', 'output', 'bpffs', 'source']) {
-    ok(refused.has(name), name);
+    assert.ok(refused.has(name), name);
   }
 });
 
@@ -49,7 +49,7 @@ test('takes every word that it offers, and its own default', () => {
     for (const [name, { coerce, values, default: usual }] of Object.entries(options)) {
       const words = values?.kind === 'words' ? values.words : [];
       for (const word of typeof usual === 'string' ? [...words, usual] : words) {
-        is(refusalOf(coerce, word), undefined, `--${name} ${word}`);
+        assert.is(refusalOf(coerce, word), undefined, `--${name} ${word}`);
       }
     }
   }
@@ -59,7 +59,7 @@ test('has each letter once for a command', () => {
   for (const { verb, options } of commands) {
     const table: OptionTable = { ...GENERAL_OPTIONS, ...options };
     const letters = Object.values(table).flatMap(({ alias }) => alias ?? []);
-    is(new Set(letters).size, letters.length, verb);
+    assert.is(new Set(letters).size, letters.length, verb);
   }
 });
 
@@ -68,33 +68,34 @@ test('gives an option the same letter, and a value or none, in every command', (
   for (const { verb, options } of commands) {
     for (const [name, { alias, values }] of Object.entries(options)) {
       const known = table[name];
-      if (known === undefined) equal([name, alias, values !== null], ['output', 'o', true], verb);
-      else equal([alias, values === null], [known.alias, known.values === null], name);
+      if (known === undefined)
+        assert.equal([name, alias, values !== null], ['output', 'o', true], verb);
+      else assert.equal([alias, values === null], [known.alias, known.values === null], name);
     }
   }
 });
 
 test('shows what is not hidden, in order', () => {
-  equal(
+  assert.equal(
     visibleOptions(GENERAL_OPTIONS).map(({ name }) => name),
     ['quiet', 'verbose', 'color', 'bpftool', 'help', 'version'],
   );
-  equal(Object.keys(chooseOptions('top', 'iface')), ['top', 'iface']);
+  assert.equal(Object.keys(chooseOptions('top', 'iface')), ['top', 'iface']);
 });
 
 test('takes the last of several values, and all interfaces', () => {
-  is(OPTIONS.count.coerce(['1', '7']), 7);
-  equal(OPTIONS.iface.coerce(['eth0', 'eth1']), ['eth0', 'eth1']);
-  equal(interfacesIn({ words: ['eth0', 'eth1'], iface: ['eth1', 'eth2'] }), [
+  assert.is(OPTIONS.count.coerce(['1', '7']), 7);
+  assert.equal(OPTIONS.iface.coerce(['eth0', 'eth1']), ['eth0', 'eth1']);
+  assert.equal(interfacesIn({ words: ['eth0', 'eth1'], iface: ['eth1', 'eth2'] }), [
     ...['eth0', 'eth1', 'eth2'],
   ]);
 });
 
 test('has the formats of one command, of which the first is the default', () => {
   const { output } = outputOption('table', 'json');
-  equal([output.describe, output.default], ['table, json', 'table']);
-  is(output.coerce('json'), 'json');
-  is(refusalOf(output.coerce, 'ndjson'), '--output ndjson: must be table or json');
+  assert.equal([output.describe, output.default], ['table, json', 'table']);
+  assert.is(output.coerce('json'), 'json');
+  assert.is(refusalOf(output.coerce, 'ndjson'), '--output ndjson: must be table or json');
 });
 
 test.run();

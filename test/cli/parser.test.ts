@@ -1,4 +1,4 @@
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import type { Verb } from '../../src/cli/command.js';
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../../src/cli/options.js';
 import { type CommandInvocation, defineCommand, parseCommandLine } from '../../src/cli/parser.js';
@@ -25,8 +25,8 @@ async function refusalOf(...words: string[]): Promise<(string | undefined)[]> {
   try {
     await parseCommandLine(words, OWN);
   } catch (error) {
-    ok(error instanceof XdpwhoError, String(error));
-    is(error.code, 'usage');
+    assert.ok(error instanceof XdpwhoError, String(error));
+    assert.is(error.code, 'usage');
     return [error.message, error.hint];
   }
   throw new Error(`taken: ${words.join(' ')}`);
@@ -36,32 +36,32 @@ const help = suite('help');
 
 help('is one text, however it is asked for', async () => {
   const text = await textOf('--help');
-  match(text, /^Usage: xdpwho \[watch\] interface/);
+  assert.match(text, /^Usage: xdpwho \[watch\] interface/);
   for (const words of [['-h'], ['help'], ['-v', '--help'], ['help', '--help'], ['-q', 'help']]) {
-    is(await textOf(...words), text, words.join(' '));
+    assert.is(await textOf(...words), text, words.join(' '));
   }
 });
 
 help('of a verb comes with `help VERB`, `VERB --help` and `--help VERB`', async () => {
   for (const { verb } of VERBS) {
     const text = await textOf('help', verb);
-    match(text, new RegExp(`^Usage: xdpwho ${verb}\\b`));
-    is(await textOf(verb, '--help'), text);
-    is(await textOf('-h', verb), text);
+    assert.match(text, new RegExp(`^Usage: xdpwho ${verb}\\b`));
+    assert.is(await textOf(verb, '--help'), text);
+    assert.is(await textOf('-h', verb), text);
   }
-  is(await textOf('eth0', '--help'), await textOf('watch', '--help'), 'the default verb');
+  assert.is(await textOf('eth0', '--help'), await textOf('watch', '--help'), 'the default verb');
 });
 
 help('comes also beside what is wrong', async () => {
-  is(await textOf('watch', '--frobnicate', '--help'), await textOf('help', 'watch'));
-  is(await textOf('watch', '--color', 'blue', '--help'), await textOf('help', 'watch'));
+  assert.is(await textOf('watch', '--frobnicate', '--help'), await textOf('help', 'watch'));
+  assert.is(await textOf('watch', '--color', 'blue', '--help'), await textOf('help', 'watch'));
 });
 
 help('of what is no verb is refused', async () => {
-  equal(await refusalOf('help', 'wacth'), [
+  assert.equal(await refusalOf('help', 'wacth'), [
     ...['wacth: no such command', 'did you mean: xdpwho help watch'],
   ]);
-  equal(await refusalOf('help', 'eth0'), ['eth0: no such command', 'xdpwho --help']);
+  assert.equal(await refusalOf('help', 'eth0'), ['eth0: no such command', 'xdpwho --help']);
 });
 
 help('leaves an interface that is called help to the verbs', async () => {
@@ -70,13 +70,13 @@ help('leaves an interface that is called help to the verbs', async () => {
     ['-i', 'help'],
     ['watch', '--', 'help'],
   ]) {
-    is((await commandOf(...words)).kind, 'command', words.join(' '));
+    assert.is((await commandOf(...words)).kind, 'command', words.join(' '));
   }
 });
 
 help('is not the version', async () => {
-  is(await textOf('--version'), '1.2.3\n');
-  is(await textOf('watch', '--version'), '1.2.3\n');
+  assert.is(await textOf('--version'), '1.2.3\n');
+  assert.is(await textOf('watch', '--version'), '1.2.3\n');
 });
 
 help.run();
@@ -122,11 +122,11 @@ const values = suite('a command line');
 
 values('gives a command its words and the values of its options', async () => {
   const given = recorder();
-  equal(await given('second', 'eth0', '--max-sources', '7', '-no', 'json', '-i', 'eth1'), {
+  assert.equal(await given('second', 'eth0', '--max-sources', '7', '-no', 'json', '-i', 'eth1'), {
     ...{ name: 'second', names: ['eth0', 'eth1'], ...DEFAULTS },
     ...{ maxSources: 7, dryRun: true, output: 'json' },
   });
-  equal(await given('eth0', '--json'), {
+  assert.equal(await given('eth0', '--json'), {
     ...{ name: 'first', names: ['eth0'], ...DEFAULTS, output: 'json' },
   });
 });
@@ -134,16 +134,16 @@ values('gives a command its words and the values of its options', async () => {
 values('names the verb after options too', async () => {
   const given = recorder();
   const second = { name: 'second', names: ['eth0'], ...DEFAULTS };
-  equal(await given('-n', 'second', 'eth0'), { ...second, dryRun: true });
-  equal(await given('--json', 'second', 'eth0'), { ...second, output: 'json' });
-  equal(await given('--netns', 'blue', 'second', 'eth0'), { ...second, netns: 'blue' });
+  assert.equal(await given('-n', 'second', 'eth0'), { ...second, dryRun: true });
+  assert.equal(await given('--json', 'second', 'eth0'), { ...second, output: 'json' });
+  assert.equal(await given('--netns', 'blue', 'second', 'eth0'), { ...second, netns: 'blue' });
 });
 
 values('does not take the value of an option for the verb', async () => {
   const given = recorder();
   const first = { name: 'first', names: ['eth0'], ...DEFAULTS };
-  equal(await given('--netns', 'second', 'eth0'), { ...first, netns: 'second' });
-  equal(await given('eth0', '--netns=second'), { ...first, netns: 'second' });
+  assert.equal(await given('--netns', 'second', 'eth0'), { ...first, netns: 'second' });
+  assert.equal(await given('eth0', '--netns=second'), { ...first, netns: 'second' });
 });
 
 values('has interfaces with the names of verbs and options', async () => {
@@ -152,9 +152,9 @@ values('has interfaces with the names of verbs and options', async () => {
     const found = await given(...words);
     return typeof found === 'object' && found !== null && 'names' in found ? found.names : found;
   };
-  equal(await names('first', 'first', 'second'), ['first', 'second']);
-  equal(await names('second', '--', '-n', '--json', 'help'), ['-n', '--json', 'help']);
-  equal(await names('first', 'help'), ['help']);
+  assert.equal(await names('first', 'first', 'second'), ['first', 'second']);
+  assert.equal(await names('second', '--', '-n', '--json', 'help'), ['-n', '--json', 'help']);
+  assert.equal(await names('first', 'help'), ['help']);
 });
 
 values.run();
@@ -162,13 +162,13 @@ values.run();
 const wrong = suite('a wrong command line');
 
 wrong('has a hint only at options that the verb has', async () => {
-  equal(await refusalOf('dump', 'eth0', '--keep-going'), [
+  assert.equal(await refusalOf('dump', 'eth0', '--keep-going'), [
     ...['unknown option: --keep-going', 'xdpwho dump --help'],
   ]);
-  equal(await refusalOf('attach', 'eth0', '--keep-goin'), [
+  assert.equal(await refusalOf('attach', 'eth0', '--keep-goin'), [
     ...['unknown option: --keep-goin', 'did you mean --keep-going? See xdpwho attach --help'],
   ]);
-  equal(await refusalOf('dump', 'eth0', '--drop'), [
+  assert.equal(await refusalOf('dump', 'eth0', '--drop'), [
     ...['unknown option: --drop', 'did you mean --top? See xdpwho dump --help'],
   ]);
 });
@@ -178,36 +178,36 @@ wrong('never has a hint at the option itself, nor at a hidden one', async () => 
     const { description } = await load();
     for (const name of ['objekts', 'no-colour', 'all-of-it', 'maxSourcs', 'xyz']) {
       const [message, hint = ''] = await refusalOf(verb, `--${name}`, 'x');
-      match(message ?? '', /^unknown option: |^unexpected argument: /);
+      assert.match(message ?? '', /^unknown option: |^unexpected argument: /);
       const near = /^did you mean --([\w-]+)\?/.exec(hint)?.[1];
       if (near === undefined) continue;
       const known = [...Object.keys(description.options), 'quiet', 'verbose', 'color', 'bpftool'];
-      ok([...known, 'help', 'version'].includes(near), `${verb} --${name}: ${hint}`);
-      ok(!['objects', 'no-color'].includes(near), hint);
+      assert.ok([...known, 'help', 'version'].includes(near), `${verb} --${name}: ${hint}`);
+      assert.ok(!['objects', 'no-color'].includes(near), hint);
     }
   }
 });
 
 wrong('is told with the help of the verb that it names', async () => {
-  equal(await refusalOf('--netns', 'dump', 'eth0', '--frobnicate'), [
+  assert.equal(await refusalOf('--netns', 'dump', 'eth0', '--frobnicate'), [
     ...['unknown option: --frobnicate', 'xdpwho watch --help'],
   ]);
-  equal(await refusalOf('-n', 'dump', 'eth0', '--interval=5'), [
+  assert.equal(await refusalOf('-n', 'dump', 'eth0', '--interval=5'), [
     ...['unknown option: --interval', 'xdpwho dump --help'],
   ]);
 });
 
 wrong('has too many words', async () => {
-  equal(await refusalOf('completion', 'bash', 'zsh'), [
+  assert.equal(await refusalOf('completion', 'bash', 'zsh'), [
     ...['unexpected argument: zsh', 'xdpwho completion --help'],
   ]);
-  equal(await refusalOf('clean', '--', 'eth0'), [
+  assert.equal(await refusalOf('clean', '--', 'eth0'), [
     ...['unexpected argument: eth0', 'xdpwho clean --help'],
   ]);
 });
 
 wrong('asks for records of a command that prints none', async () => {
-  equal(await refusalOf('report', 'x.ndjson', '--json'), [
+  assert.equal(await refusalOf('report', 'x.ndjson', '--json'), [
     ...['unknown option: --json', 'xdpwho report --help'],
   ]);
 });
