@@ -30,7 +30,10 @@ const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
   ['4', "The interface holds somebody else's program."],
   ['5', 'A tool or a feature of the kernel is missing.'],
   ['77', 'Not permitted.'],
-  ['129, 130, 143', 'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach.'],
+  [
+    '129, 130, 143',
+    'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach. A second signal, half a second or more after the first, ends it at once; the guard then detaches.',
+  ],
 ];
 
 const FILES: readonly (readonly [path: string, what: string])[] = [
@@ -96,7 +99,7 @@ export function renderManPage(commands: readonly CommandDescription[]): string {
     'It has no native code of its own in user space: it drives',
     '.Xr bpftool 8 .',
     '.Pp',
-    'Data goes to standard output, talk to standard error.',
+    'Data goes to standard output, messages to standard error.',
     'k, M and G are powers of 1000; bytes count from the Ethernet header on.',
     '.Sh COMMANDS',
     ...commands.flatMap(renderCommand),

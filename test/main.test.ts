@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -326,7 +327,7 @@ for (const [name, exitCode] of [
   ['SIGHUP', 129],
 ] as const) {
   running(
-    `ends with ${exitCode} after ${name}, and a second one changes nothing`,
+    `ends with ${exitCode} after ${name}, and the same one again changes nothing`,
     async ({ directory }) => {
       const child = start(['doctor', '-v', '--bpftool', slowTool(directory)]);
       await untilSaid(child, '-j version');
@@ -338,6 +339,45 @@ for (const [name, exitCode] of [
       assert.not.match(stderr, /xdpwho:|^ {4}at /m);
     },
   );
+}
+
+running('ends at once at a second signal, with what it runs', async ({ directory }) => {
+  const path = join(directory, 'bpftool');
+  const pids = join(directory, 'pids');
+  // Its time limit, at which the first signal would end the run, is 5 seconds.
+  writeFileSync(path, `#!/bin/sh\nsleep 600 &\necho $$ $! >${pids}\nwait\n`, { mode: 0o755 });
+  const child = start(['doctor', '-v', '--bpftool', path]);
+  await untilSaid(child, '-j version');
+  await until(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'));
+  const ended = end(child);
+  child.kill('SIGINT');
+  // Of these, the first that comes later than half a second counts.
+  const again = setInterval(() => child.kill('SIGTERM'), 100);
+  const { stdout, stderr, exitCode } = await ended;
+  clearInterval(again);
+  assert.equal([exitCode, stdout, stderr], [143, '', '']);
+  const group = readFileSync(pids, 'utf8').trim().split(' ');
+  assert.is(group.length, 2);
+  await until(() => group.every(hasEnded));
+});
+
+/** Waits for a condition; fails after a time that is generous and no measurement. */
+async function until(condition: () => boolean): Promise<void> {
+  const endMs = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > endMs) assert.unreachable(`not within 30 s: ${condition}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+/** A process that nobody waits for stays as a zombie when it has ended. */
+function hasEnded(pid: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    return true;
+  }
 }
 
 running('-v prints each command before it runs, on standard error', async ({ directory }) => {

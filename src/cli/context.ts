@@ -1,7 +1,7 @@
 /** What a command gets to work with. */
 import type { Readable, Writable } from 'node:stream';
 import type { Bpftool } from '../host/bpftool.js';
-import type { Talk } from './messages.js';
+import type { Messages } from './messages.js';
 
 /** A stream that may be a terminal. */
 export type Output = Writable & {
@@ -47,7 +47,7 @@ export interface CommandContext {
    * comes from the reason, unless the command rejects with an XdpwhoError of its own.
    */
   readonly signal: AbortSignal;
-  readonly talk: Talk;
+  readonly messages: Messages;
   /** Finds bpftool and looks at its version, at the first call. Rejects with `tool-missing`, or what bpftool failed of. */
   readonly bpftool: () => Promise<Bpftool>;
   /** Of this package. */

@@ -10,12 +10,18 @@ import {
   outputOption,
   refuseWithoutLog,
 } from '../cli/options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import {
+  errorRecords,
+  type Failure,
+  failedForJson,
+  writeDocument,
+  writeLines,
+  writeRecords,
+} from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CommandLine } from '../host/bpftool.js';
 import { resolveInterface } from '../host/interfaces.js';
 import { XdpwhoError } from '../model/errors.js';
-import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../verbs/attach.js';
@@ -63,7 +69,7 @@ export const attachCommand = defineCommand({
         interfaces: attachments.map(describeForJson),
         failed: failedForJson(failures),
       };
-      await write(context, `${renderDocument(document)}\n`);
+      await writeDocument(context, document);
     } else if (options.output === 'ndjson') {
       await writeRecords(context, [
         ...attachments.map((each) => each.record),
@@ -78,16 +84,16 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   const { attachment, failure, changed } = outcome;
   const name = printable(outcome.interface);
   if (failure !== undefined) {
-    context.talk.complain(failure);
+    context.messages.error(failure);
   } else if (attachment !== undefined && !changed) {
-    context.talk.say(`${name}: attached already, program ${attachment.programId}`);
+    context.messages.info(`${name}: attached already, program ${attachment.programId}`);
   } else if (attachment !== undefined) {
-    for (const line of describeAttachment(attachment)) context.talk.say(line);
+    for (const line of describeAttachment(attachment)) context.messages.info(line);
     const { file } = attachment.record;
     if (file === null) return;
-    context.talk.say(`${name}: cat ${file}`);
+    context.messages.info(`${name}: cat ${file}`);
     const note = fileNote(attachment);
-    if (note !== null) context.talk.say(`${name}: ${note}`);
+    if (note !== null) context.messages.info(`${name}: ${note}`);
   }
 }
 
@@ -118,15 +124,15 @@ async function planAll(
       commands.push(...plan.map(({ file, args }) => renderCommand(file, args)));
     } catch (error) {
       if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
-      context.talk.complain(error);
+      context.messages.error(error);
       failures.push({ interface: request.interface, failure: error });
     }
   }
   if (output === 'json') {
     const document = { changed, commands, failed: failedForJson(failures) };
-    await write(context, `${renderDocument(document)}\n`);
+    await writeDocument(context, document);
   } else {
-    await write(context, commands.map((line) => `${line}\n`).join(''));
+    await writeLines(context, commands);
   }
   return exitCodeOf(failures.map((each) => each.failure));
 }

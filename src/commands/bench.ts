@@ -12,10 +12,9 @@ import {
 } from '../bench/table.js';
 import type { CommandContext } from '../cli/context.js';
 import { chooseOptions, OPTIONS, outputOption } from '../cli/options.js';
-import { write } from '../cli/output.js';
+import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
-import { renderDocument } from '../text/json.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'json' | 'bmf';
@@ -90,7 +89,7 @@ function checkCombination(options: Options): void {
 async function benchProgram(options: Options, context: CommandContext): Promise<number> {
   const { object, program, packets: packetsDirectory, output, compare } = options;
   const { rounds = DEFAULT_ROUNDS, threshold = DEFAULT_THRESHOLD } = options;
-  const { signal, talk, color } = context;
+  const { signal, messages, color } = context;
   const saved = compare === undefined ? undefined : parseSaved(readText(compare), compare);
   const bench = await Bench.open(await sessionContext(context), {
     object,
@@ -98,9 +97,10 @@ async function benchProgram(options: Options, context: CommandContext): Promise<
     packetsDirectory,
   });
   try {
-    for (const skipped of bench.skipped) talk.say(`${skipped.case}: left out: ${skipped.why}`);
-    talk.say(`${bench.program} and an empty program in turn, ${rounds} rounds`);
-    const onAgain = (cases: readonly string[]) => talk.say(`measuring again: ${cases.join(', ')}`);
+    for (const skipped of bench.skipped) messages.info(`${skipped.case}: left out: ${skipped.why}`);
+    messages.info(`${bench.program} and an empty program in turn, ${rounds} rounds`);
+    const onAgain = (cases: readonly string[]) =>
+      messages.info(`measuring again: ${cases.join(', ')}`);
     const { costs, comparisons } =
       saved === undefined
         ? { costs: await bench.measure(rounds, { signal }), comparisons: undefined }
@@ -108,18 +108,18 @@ async function benchProgram(options: Options, context: CommandContext): Promise<
     if (output === 'json') {
       const { program: name, skipped } = bench;
       const document = { program: name, object, rounds, cases: costs, skipped, comparisons };
-      await write(context, `${renderDocument(document)}\n`);
+      await writeDocument(context, document);
     } else if (output === 'bmf') {
-      await write(context, `${renderDocument(bencherMetrics(bench.program, costs))}\n`);
+      await writeDocument(context, bencherMetrics(bench.program, costs));
     } else if (comparisons === undefined) {
-      await write(context, `${renderCosts(costs, color).join('\n')}\n`);
+      await writeLines(context, renderCosts(costs, color));
     } else {
-      await write(context, `${renderComparisons(comparisons, color).join('\n')}\n`);
+      await writeLines(context, renderComparisons(comparisons, color));
     }
     const slower = comparisons?.filter(({ verdict }) => verdict === 'slower') ?? [];
     if (slower.length === 0) return 0;
     const percent = `${+(threshold * 100).toFixed(2)} %`;
-    talk.say(`slower by more than ${percent}: ${slower.map((each) => each.case).join(', ')}`);
+    messages.info(`slower by more than ${percent}: ${slower.map((each) => each.case).join(', ')}`);
     return 1;
   } finally {
     await bench.close();
@@ -132,20 +132,17 @@ async function benchLive(
   context: CommandContext,
 ): Promise<number> {
   const { netns, output, duration: durationMs = DEFAULT_DURATION_MS } = options;
-  const { signal, talk } = context;
+  const { signal, messages } = context;
   const onStart = (switchedOn: boolean) =>
-    talk.say(
+    messages.info(
       switchedOn
         ? 'kernel.bpf_stats_enabled: switched on, for the whole system, until this ends'
         : 'kernel.bpf_stats_enabled: on already',
     );
   const about = { interface: device, netns, durationMs, signal, onStart };
   const cost = await measureLive(await context.bpftool(), about);
-  const text =
-    output === 'table'
-      ? renderLiveCost(cost).join('\n')
-      : renderDocument(output === 'json' ? cost : liveBencherMetrics(cost));
-  await write(context, `${text}\n`);
+  if (output === 'table') await writeLines(context, renderLiveCost(cost));
+  else await writeDocument(context, output === 'json' ? cost : liveBencherMetrics(cost));
   return 0;
 }
 

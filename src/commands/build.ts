@@ -35,7 +35,7 @@ export const buildCommand = defineCommand({
     ['xdpwho build', `into ./${DEFAULT_DIRECTORY}`],
     ['xdpwho build -v /tmp/bpf', "print clang's command lines"],
   ],
-  handler: async (options, { talk }) => {
+  handler: async (options, { messages }) => {
     const outputDirectory = parsePath('directory', options.words[0] ?? DEFAULT_DIRECTORY);
     const sourceDirectory = options.source;
     const objects = await compileObjects({ outputDirectory, sourceDirectory }).catch(
@@ -44,7 +44,7 @@ export const buildCommand = defineCommand({
         throw isOurs ? error : outputFailure(outputDirectory, error);
       },
     );
-    talk.say(`${outputDirectory}: ${objects.length} objects compiled`);
+    messages.info(`${outputDirectory}: ${objects.length} objects compiled`);
     return 0;
   },
 });

@@ -1,8 +1,7 @@
 import { chooseOptions, outputOption } from '../cli/options.js';
-import { write, writeRecords } from '../cli/output.js';
+import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CleanedRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { clean } from '../verbs/clean.js';
 import { sessionContext } from './session-context.js';
@@ -39,7 +38,7 @@ export const cleanCommand = defineCommand({
     if (options.output === 'json') {
       const changed = records.some((each) => each.kept === null);
       const directories = records.map(({ type: _, ...record }) => record);
-      await write(context, `${renderDocument({ changed, directories })}\n`);
+      await writeDocument(context, { changed, directories });
     } else if (options.output === 'ndjson') {
       await writeRecords(context, records);
     } else {
@@ -47,9 +46,9 @@ export const cleanCommand = defineCommand({
       const lines = records.map(({ directory, why, kept }) =>
         kept === null ? `${verb} ${directory}: ${why}` : `kept ${directory}: ${why}; ${kept}`,
       );
-      await write(context, lines.map((line) => `${printable(line)}\n`).join(''));
+      await writeLines(context, lines.map(printable));
     }
-    if (results.length === 0) context.talk.say('nothing to clean');
+    if (results.length === 0) context.messages.info('nothing to clean');
     return keeps ? 1 : 0;
   },
 });

@@ -10,11 +10,17 @@ import {
   interfacesOf,
   outputOption,
 } from '../cli/options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import {
+  errorRecords,
+  type Failure,
+  failedForJson,
+  writeDocument,
+  writeLines,
+  writeRecords,
+} from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { type DetachOptions, detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
@@ -49,7 +55,7 @@ export const detachCommand = defineCommand({
     const { entries, left } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
     else await detachAll(session, entries, left, options.output, context);
-    for (const { failure } of left) context.talk.complain(failure);
+    for (const { failure } of left) context.messages.error(failure);
     return left[0]?.failure.exitCode ?? 0;
   },
 });
@@ -80,11 +86,8 @@ async function plan(
   const commands = entries.flatMap((entry) =>
     planDetachment(session, entry).map(({ file, args }) => renderCommand(file, args)),
   );
-  const text =
-    output === 'json'
-      ? `${renderDocument({ changed: entries.length > 0, commands })}\n`
-      : commands.map((line) => `${line}\n`).join('');
-  await write(context, text);
+  if (output === 'json') await writeDocument(context, { changed: entries.length > 0, commands });
+  else await writeLines(context, commands);
 }
 
 async function detachAll(
@@ -98,7 +101,7 @@ async function detachAll(
   for (const entry of entries) {
     const { interface: name, netns, programId } = entry;
     await detachEntry(session, entry);
-    context.talk.say(
+    context.messages.info(
       `${printable(name)}: ${entry.attachment === null ? removed(entry) : 'detached'}`,
     );
     interfaces.push({ interface: name, netns, program_id: programId });
@@ -106,7 +109,7 @@ async function detachAll(
   if (output === 'json') {
     const changed = interfaces.length > 0;
     const document = { changed, interfaces, failed: failedForJson(left) };
-    await write(context, `${renderDocument(document)}\n`);
+    await writeDocument(context, document);
   } else if (output === 'ndjson') {
     const records = interfaces.map(
       ({ netns: _, ...each }): DetachedRecord => ({ type: 'detached', ...each }),
@@ -126,6 +129,6 @@ async function look(
   context: CommandContext,
 ): Promise<InventoryEntry | undefined> {
   const { entry, absent } = await findDetachable(session, options);
-  if (absent !== undefined) context.talk.say([absent.message, absent.hint].join('; '));
+  if (absent !== undefined) context.messages.info([absent.message, absent.hint].join('; '));
   return entry;
 }

@@ -1,11 +1,10 @@
 /** `xdpwho doctor`: what this host has and lacks, and what mends it. */
 import { DEFAULT_BPFFS } from '../attachment/pins.js';
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
-import { write } from '../cli/output.js';
+import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { checkHost, checkInterface } from '../doctor/checks.js';
 import { renderChecks } from '../doctor/table.js';
-import { renderDocument } from '../text/json.js';
 
 const DEFAULT_COLUMNS = 80;
 
@@ -39,14 +38,10 @@ export const doctorCommand = defineCommand({
     }
     const failed = checks.some((check) => check.status === 'fail');
     const width = context.stdout.columns || DEFAULT_COLUMNS;
-    const text =
-      options.output === 'json'
-        ? renderDocument({
-            ok: !failed,
-            checks: checks.map((check) => ({ ...check, fix: check.fix ?? null })),
-          })
-        : renderChecks(checks, { width, color: context.color }).join('\n');
-    await write(context, `${text}\n`);
+    if (options.output === 'json') {
+      const shown = checks.map((check) => ({ ...check, fix: check.fix ?? null }));
+      await writeDocument(context, { ok: !failed, checks: shown });
+    } else await writeLines(context, renderChecks(checks, { width, color: context.color }));
     return failed ? 1 : 0;
   },
 });

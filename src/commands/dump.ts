@@ -3,14 +3,13 @@ import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS, outputOption } from '../cli/options.js';
-import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { write, writeCommands, writeDocument, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
 import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { TotalsRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { planReading } from '../verbs/dry-run.js';
 import { type Dump, dump, dumpLines, findToRead } from '../verbs/dump.js';
@@ -127,7 +126,7 @@ async function print(
       totals,
       omitted: rest,
     }));
-    await write(context, `${renderDocument({ changed: false, interfaces })}\n`);
+    await writeDocument(context, { changed: false, interfaces });
   } else if (format === 'table') {
     const blocks = dumps.map(({ attachment, dump: { sources, totals, rest } }) => [
       ...(dumps.length > 1 ? [`${printable(attachment.interface)}:`] : []),

@@ -86,7 +86,7 @@ function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
   }
 }
 
-/** Data to standard output, talk to standard error. */
+/** Data to standard output, messages to standard error. */
 class LogPrinter {
   readonly #context: CommandContext;
   readonly #format: Format;
@@ -99,7 +99,7 @@ class LogPrinter {
 
   async print(event: LogEvent): Promise<void> {
     const context = this.#context;
-    const { talk } = context;
+    const { messages } = context;
     const isNdjson = this.#format === 'ndjson';
     switch (event.kind) {
       case 'attached':
@@ -107,10 +107,10 @@ class LogPrinter {
         const { attachment } = event;
         const { interface: name, programId, state, record } = attachment;
         if (event.kind === 'attached') {
-          for (const line of describeAttachment(attachment)) talk.say(line);
+          for (const line of describeAttachment(attachment)) messages.info(line);
         } else if (state.log !== null) {
           const log = describeLog(state.log);
-          talk.say(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
+          messages.info(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
         }
         if (isNdjson) await writeRecords(context, [record]);
         break;
@@ -130,14 +130,14 @@ class LogPrinter {
         break;
       case 'totals':
         if (isNdjson) await writeRecords(context, [event.record]);
-        else talk.say(accountLine(event.record));
+        else messages.info(accountLine(event.record));
         break;
       case 'note':
-        talk.say(`${event.interface}: ${event.text}`);
+        messages.info(`${event.interface}: ${event.text}`);
         break;
       case 'detached':
         if (isNdjson) await writeRecords(context, [event.record]);
-        talk.say(`${event.record.interface}: detached`);
+        messages.info(`${event.record.interface}: detached`);
         break;
     }
   }

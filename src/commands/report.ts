@@ -44,7 +44,7 @@ export const reportCommand = defineCommand({
     } catch (error) {
       throw unusable(output, error);
     }
-    context.talk.say(`${output}: written`);
+    context.messages.info(`${output}: written`);
     return 0;
   },
 });

@@ -29,7 +29,7 @@ export const serveCommand = defineCommand({
     ['xdpwho serve eth0 --bpffs /run/xdpwho', 'as any user: what xdpwho@eth0 has attached'],
   ],
   handler: async (options, context) => {
-    const { talk, signal, version, objectsDirectory } = context;
+    const { messages, signal, version, objectsDirectory } = context;
     const interfaces = interfacesOf(options);
     const { listen, top = METRICS_TOP, netns, bpffs } = options;
     // Run only where attach had to use --reader dump, and so not looked at before.
@@ -46,13 +46,13 @@ export const serveCommand = defineCommand({
       onListening: () => {
         const { host, port } = listen;
         const shown = host.includes(':') ? `[${host}]` : host;
-        talk.say(`http://${shown}:${port}/metrics`);
+        messages.info(`http://${shown}:${port}/metrics`);
         if (!/^127\.|^::1$/.test(host)) {
-          talk.say(`${shown}: whoever reaches this address can read who sends`);
+          messages.info(`${shown}: whoever reaches this address can read who sends`);
         }
       },
       onFailure: (message) => {
-        if (message !== said) talk.say(message);
+        if (message !== said) messages.info(message);
         said = message;
       },
     });

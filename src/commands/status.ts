@@ -1,12 +1,11 @@
 /** `status`: what is attached, how, and whose it is. */
 
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
-import { write, writeRecords } from '../cli/output.js';
+import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderStatus } from '../cli/status-table.js';
 import { EXIT_CODES } from '../model/errors.js';
 import type { StatusRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { status } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 
@@ -33,12 +32,12 @@ export const statusCommand = defineCommand({
     const records = await status(session, { ...options, interfaces: names });
     if (options.output === 'json') {
       const interfaces = records.map(({ type: _, ...record }) => record);
-      await write(context, `${renderDocument({ changed: false, interfaces })}\n`);
+      await writeDocument(context, { changed: false, interfaces });
     } else if (options.output === 'ndjson') {
       await writeRecords(context, records);
     } else {
       const lines = renderStatus(records, context.color);
-      await write(context, lines.map((line) => `${line}\n`).join(''));
+      await writeLines(context, lines);
     }
     return names.length === 0 ? 0 : exitCodeOf(records);
   },

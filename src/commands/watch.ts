@@ -4,7 +4,7 @@ import { estimatedSourceBytes } from '../attachment/defaults.js';
 import type { LogState } from '../attachment/record.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
-import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { write, writeCommands, writeDocument, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import { endingOf } from '../host/abort.js';
@@ -15,7 +15,6 @@ import { SEGMENT_RECORDS } from '../objects/layout.js';
 import { ringBytes } from '../objects/ring-size.js';
 import { takesEscapes } from '../text/color.js';
 import { formatCount } from '../text/figures.js';
-import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { planWatch } from '../verbs/dry-run.js';
 import { type Reading, type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
@@ -108,8 +107,8 @@ export const watchCommand = defineCommand({
 });
 
 /** A terminal that takes escape sequences; the commands that -v prints would stand in the middle of it. */
-function isLive({ stdout, talk }: CommandContext): boolean {
-  return takesEscapes(stdout.isTTY, process.env) && !talk.verbose;
+function isLive({ stdout, messages }: CommandContext): boolean {
+  return takesEscapes(stdout.isTTY, process.env) && !messages.verbose;
 }
 
 /** Shows events in one of the formats. */
@@ -136,16 +135,16 @@ export function viewOf(format: Format | 'none', context: CommandContext): WatchV
 /** Says on standard error what is not data. */
 export function tell(event: WatchEvent, context: CommandContext): void {
   if (event.kind === 'attached') {
-    for (const line of describeAttachment(event.attachment)) context.talk.say(line);
+    for (const line of describeAttachment(event.attachment)) context.messages.info(line);
   } else if (event.kind === 'joined') {
     const { interface: name, programId, state } = event.attachment;
-    context.talk.say(
+    context.messages.info(
       `${name}: reading what is attached since ${state.since}, program ${programId}`,
     );
   } else if (event.kind === 'note') {
-    context.talk.say(`${event.interface}: ${event.text}`);
+    context.messages.info(`${event.interface}: ${event.text}`);
   } else if (event.kind === 'detached') {
-    context.talk.say(`${event.record.interface}: detached`);
+    context.messages.info(`${event.record.interface}: detached`);
   }
 }
 
@@ -224,7 +223,7 @@ class DocumentView implements WatchView {
       const { sources = [], totals = null } = this.#readings.get(attached.interface) ?? {};
       return { ...attached, sources, totals };
     });
-    await write(this.#context, `${renderDocument({ interfaces })}\n`);
+    await writeDocument(this.#context, { interfaces });
   }
 }
 
