@@ -44,13 +44,14 @@ for (const verb of ['watch', 'log']) {
   });
 }
 
-test('is one with the first where both come together, as timeout(1) sends them', async ({
-  lab,
-}) => {
+test('is one with the first where both come together', async ({ lab }) => {
   const run = lab.start(['watch', 'eth0', '-o', 'ndjson']);
   await run.says(/attached in/);
-  for (let times = 0; times < 2; times++) run.child.kill('SIGTERM');
-  assert.equal(await run.ended(), { exitCode: 143, signal: null }, run.stderr);
+  // Two equal signals would be one to the kernel already, unless the first has been taken.
+  run.child.kill('SIGTERM');
+  run.child.kill('SIGINT');
+  const { exitCode } = await run.ended();
+  assert.ok(exitCode === 143 || exitCode === 130, String(exitCode));
   assert.match(run.stdout, /"type":"detached"/);
   await lab.untilNothingLeft();
 });
