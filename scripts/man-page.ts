@@ -1,6 +1,6 @@
 /**
- * Writes man/xdpwho.1 from what the commands say of themselves: `npm run docs`. mdoc(7), for mandoc
- * and groff; test/man.test.ts holds the file against the commands.
+ * Writes man/xdpwho.1 from the descriptions of the commands: `npm run docs`. The page is mdoc(7), for
+ * mandoc and groff. test/man.test.ts compares the file with the commands.
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,8 @@ import { wrapWords } from '../src/text/text.js';
 
 export const MAN_PAGE = fileURLToPath(new URL('../man/xdpwho.1', import.meta.url));
 
-/** Of the last change to the prose below. */
-const DATE = 'November 22, 2026';
+/** The date of the last change to the prose below. */
+const DATE = 'November 26, 2026';
 
 const DESCRIPTION =
   "counts every packet's source address in an XDP program, before the kernel's network stack. " +
@@ -32,7 +32,7 @@ const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
   ['77', 'Not permitted.'],
   [
     '129, 130, 143',
-    'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach. A second signal, half a second or more after the first, ends it at once; the guard then detaches.',
+    'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach. A second signal, half a second or more after the first, ends it at once; what it attached is detached all the same.',
   ],
 ];
 
@@ -197,7 +197,7 @@ function renderExample([line, text]: Example): string[] {
   ];
 }
 
-/** Text on lines of its own: a new sentence on a new one, and no macro, whatever they begin with. */
+/** Lines of text. Each sentence begins a new line, as mdoc wants it, and none is taken for a macro. */
 function prose(text: string): string[] {
   return text
     .split(/(?<=[a-z)\d]\.) /)

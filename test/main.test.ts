@@ -1,4 +1,4 @@
-/** The command line as its users meet it: a process of its own, its output and its exit code. */
+/** Runs the command line as a process, and looks at its output and its exit code. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -21,7 +21,7 @@ import { findTool } from '../src/host/exec.js';
 import { suite } from './suite.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-/** Beside the real one, since paths are relative to it; our modules in one file start much faster. */
+/** A bundle beside the real one, since paths are relative to it. It starts much faster than the modules. */
 const CLI = join(ROOT, 'dist', `cli-under-test-${process.pid}.mjs`);
 const VERBS = /^ {2}xdpwho (\w+)/gm;
 
@@ -32,7 +32,7 @@ interface Ended {
 }
 
 interface StartOptions {
-  /** Node's `--import` of this text as a module, before the command line. */
+  /** A module as text, which Node imports before the command line. */
   readonly preload?: string;
   readonly environment?: NodeJS.ProcessEnv;
   readonly stdin?: 'pipe';
@@ -66,7 +66,7 @@ function xdpwho(words: readonly string[], options: StartOptions = {}): Promise<E
   return end(start(words, options));
 }
 
-/** The lines of an error: what went wrong, and what to do about it. */
+/** The lines of an error: the message and the hint. */
 function errorLines({ stderr }: Ended): string[] {
   return stderr.split('\n').slice(0, -1);
 }
@@ -152,7 +152,7 @@ help.run();
 
 const usage = suite('usage errors');
 
-/** Words, and the two lines that they get. */
+/** Words, and the message and the hint that they lead to. */
 const WRONG: readonly (readonly [words: string[], message: string, hint: string])[] = [
   [[], 'no interface named', 'xdpwho --help'],
   [['watch'], 'no interface named', 'xdpwho watch --help'],
@@ -225,7 +225,7 @@ usage('with -o json the record is a document, and without it there is none', asy
   const asked = await xdpwho(['watch', '--frobnicate', '--json']);
   assert.is(JSON.parse(asked.stdout).code, 'usage');
   assert.ok(asked.stdout.split('\n').length > 2, 'indented');
-  // After the two dashes it is a name.
+  // After -- it is the name of an interface.
   assert.is((await xdpwho(['watch', '--frobnicate', '--', '--json'])).stdout, '');
   for (const words of [['-o=json'], ['-qo', 'json'], ['-qo=json']]) {
     const otherwise = await xdpwho(['watch', '--frobnicate', ...words]);
@@ -253,7 +253,7 @@ reporting('a recording may come on standard input', async () => {
 reporting('Ctrl-C ends the wait for more of it', async () => {
   const child = start(['report', '-'], { stdin: 'pipe' });
   const ended = end(child);
-  // More than a pipe holds: when it has been taken, somebody reads.
+  // It is more than a pipe holds, so when all of it has been written, the child reads.
   await new Promise((taken) => child.stdin?.write('\n'.repeat(2_000_000), taken));
   child.kill('SIGINT');
   assert.equal(await ended, { exitCode: 130, stdout: '', stderr: '' });
@@ -299,7 +299,7 @@ running.after.each(({ directory }) => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Says when it has begun, and then takes its time. */
+/** A bpftool that takes its time. */
 const SLOW = '#!/bin/sh\nsleep 0.5\nexit 1\n';
 
 function slowTool(directory: string): string {
@@ -308,7 +308,7 @@ function slowTool(directory: string): string {
   return path;
 }
 
-/** Resolves once standard error has this text. */
+/** Resolves once standard error contains a text. */
 async function untilSaid(child: ChildProcess, text: string): Promise<void> {
   let said = '';
   for await (const [chunk] of eventsOf(child)) {
@@ -344,14 +344,14 @@ for (const [name, exitCode] of [
 running('ends at once at a second signal, with what it runs', async ({ directory }) => {
   const path = join(directory, 'bpftool');
   const pids = join(directory, 'pids');
-  // Its time limit, at which the first signal would end the run, is 5 seconds.
+  // The run would end of itself after the time limit of `bpftool version`, with the code of SIGINT.
   writeFileSync(path, `#!/bin/sh\nsleep 600 &\necho $$ $! >${pids}\nwait\n`, { mode: 0o755 });
   const child = start(['doctor', '-v', '--bpftool', path]);
   await untilSaid(child, '-j version');
   await until(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'));
   const ended = end(child);
   child.kill('SIGINT');
-  // Of these, the first that comes later than half a second counts.
+  // The first one that comes more than half a second after the SIGINT counts.
   const again = setInterval(() => child.kill('SIGTERM'), 100);
   const { stdout, stderr, exitCode } = await ended;
   clearInterval(again);

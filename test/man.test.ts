@@ -24,7 +24,7 @@ test('is the one that the commands make: npm run docs', () => {
 test('has every option of the help, in the section of its command', async () => {
   const general = visibleOptions(GENERAL_OPTIONS).map((option) => option.name);
   for (const { verb } of descriptions) {
-    // What the user sees, and not what the page was made from; the general ones are on a line.
+    // The help that a user sees has the general options on one line, by their letters.
     const shown = new Set<string>(general);
     const help = await parseCommandLine([verb, '--help'], {
       verbs: VERBS,

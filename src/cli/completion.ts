@@ -1,6 +1,6 @@
 /**
- * Completion as a script for a shell. Everything is in the script, since asking xdpwho would start
- * Node at every press of TAB; interfaces and namespaces are looked up by the shell itself. Pure.
+ * Makes the completion script of a shell from the commands. The script holds all words, and the shell
+ * looks up interfaces and namespaces itself: a call of xdpwho would start Node at each press of TAB. Pure.
  */
 import type { CommandDescription } from './command.js';
 import { type Argument, GENERAL_OPTIONS, type Values, visibleOptions } from './options.js';
@@ -8,7 +8,7 @@ import { type Argument, GENERAL_OPTIONS, type Values, visibleOptions } from './o
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** A command with the general options among its own. */
+/** A command whose options include the general ones. */
 interface CompletedCommand {
   readonly verb: string;
   readonly describe: string;
@@ -16,7 +16,7 @@ interface CompletedCommand {
   readonly options: ReturnType<typeof visibleOptions>;
 }
 
-/** The first command is the one that runs when no verb is given. */
+/** Without a verb, the options of the first command are completed: that one runs then. */
 export function renderCompletion(shell: Shell, commands: readonly CommandDescription[]): string {
   const completed = commands.map((command) => ({
     ...command,
@@ -32,17 +32,17 @@ export function renderCompletion(shell: Shell, commands: readonly CommandDescrip
   }
 }
 
-/** What may follow a verb besides options: the values of all its arguments, wherever they stand. */
+/** What may follow a verb besides options. The values of all its arguments are offered for each of them. */
 function argumentValues({ arguments: list }: CompletedCommand): Values[] {
   return list.map(({ values }) => values);
 }
 
-/** What the first word may be: a verb, or an interface for the default one. */
+/** What the first word may be: a verb, or an interface for the default verb. */
 function firstWords(verbs: readonly string[]): Values[] {
   return [{ kind: 'words', words: verbs }, { kind: 'interface' }];
 }
 
-/** One command of bash or zsh after another. Words come first, since in bash they replace what was offered before. */
+/** Commands of bash or zsh that offer all the values. In bash those for words must be the first: they replace what was offered before. */
 function actions(expand: (values: Values) => string, list: readonly Values[]): string {
   return list.length === 0 ? expand({ kind: 'text' }) : list.map(expand).join('; ');
 }
@@ -51,7 +51,7 @@ function wordsOf({ name, alias }: { readonly name: string; readonly alias?: stri
   return [`--${name}`, ...(alias === undefined ? [] : [`-${alias}`])];
 }
 
-/** Lines of a `case` in which bash and zsh agree: after `verb:--option`, the words to choose from. */
+/** The branches of a `case` of bash or zsh that offer the values of an option. A pattern is `verb:--option`. */
 function valueCases(
   commands: readonly CompletedCommand[],
   expand: (values: Values) => string,
@@ -195,7 +195,7 @@ function renderFish(commands: readonly CompletedCommand[]): string {
   const verbs = commands.map((command) => command.verb);
   const lines = commands.flatMap((command, index) => {
     const { verb, describe, options } = command;
-    // Where no verb is given the first command runs, and so its options are there.
+    // The first command also runs where no verb is given.
     const condition = index === 0 ? `__xdpwho_verb ${verb} ''` : `__xdpwho_verb ${verb}`;
     return [
       `complete -c xdpwho -n "__xdpwho_verb ''" -f -a ${verb} -d ${fishWord(describe)}`,

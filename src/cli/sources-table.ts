@@ -1,24 +1,24 @@
-/** The table of sources that `watch`, `dump` and `demo` show, and the totals in words. */
+/** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
 import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, wrapWords } from '../text/text.js';
 
 export interface SourcesTableOptions {
-  /** Columns of the terminal. */
+  /** How wide a line may be. */
   readonly width: number;
   readonly color: boolean;
-  /** Sources of the table that are not among those given. */
+  /** How many sources the interface has besides those that are shown. */
   readonly hidden: number;
-  /** Whether to show packets and bits per second. */
+  /** Whether the table shows packets and bits per second. */
   readonly rates: boolean;
 }
 
 interface Column {
   readonly title: string;
-  /** So that columns stand still from one reading to the next. */
+  /** Keeps the columns in place from one reading to the next. */
   readonly minWidth: number;
-  /** The column with the highest rank goes first when the terminal is too narrow. */
+  /** If the line is too wide, the column of the highest rank is left out first. */
   readonly rank: number;
   readonly cell: (source: SourceRecord) => string;
 }

@@ -1,4 +1,4 @@
-/** The table of `status`. */
+/** The table that `status` prints. Pure. */
 import type { StatusRecord } from '../model/records.js';
 import { renderTable } from '../text/columns.js';
 import { formatCount } from '../text/figures.js';
@@ -34,7 +34,7 @@ function sourcesCell(row: StatusRecord): string {
   return `${row.sources}${fill}`;
 }
 
-/** What a reader does about it. */
+/** What a user can do about a state. */
 const REMEDIES: Partial<Readonly<Record<StatusRecord['ownership'], string>>> = {
   stale: '; xdpwho clean',
   broken: '; xdpwho clean',

@@ -1,4 +1,4 @@
-/** `attach`: attach, pin, return. */
+/** `attach`: attaches, pins and returns. */
 
 import { requestedNetns, type SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
@@ -27,8 +27,8 @@ import { printable } from '../text/text.js';
 import { attachToStay, foresee, type StayOptions, type StayOutcome } from '../verbs/attach.js';
 import { planAttachment, planReplacement } from '../verbs/dry-run.js';
 import { describeForJson, fileNote } from '../verbs/status.js';
+import { describeAttachment } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
-import { describeAttachment } from './watch.js';
 
 export const attachCommand = defineCommand({
   verb: 'attach',
@@ -97,12 +97,12 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   }
 }
 
-/** The exit code of several outcomes: that of the first failure. */
+/** The exit code of the first failure, or 0. */
 function exitCodeOf(failures: readonly XdpwhoError[]): number {
   return failures[0]?.exitCode ?? 0;
 }
 
-/** Like attachToStay, but for doing it. */
+/** Prints the commands that attachToStay would run. */
 async function planAll(
   session: SessionContext,
   requests: readonly StayOptions[],
@@ -116,7 +116,7 @@ async function planAll(
   for (const request of requests) {
     try {
       const device = await resolveInterface(request.interface, requestedNetns(request));
-      // An alternative name may stand beside the name.
+      // Two names may be of one interface: ip(8) gives it alternative names.
       if (devices.has(device)) continue;
       devices.add(device);
       const plan = await planOne(session, { ...request, interface: device });

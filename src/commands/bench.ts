@@ -1,4 +1,4 @@
-/** `bench`: what a program costs per packet on this host. */
+/** `bench`: measures what a program costs per packet on this host. */
 import { readFileSync } from 'node:fs';
 import { Bench, compareWithSaved, DEFAULT_ROUNDS, LEAST_ROUNDS } from '../bench/bench.js';
 import { parseSaved } from '../bench/compare.js';

@@ -1,4 +1,4 @@
-/** `xdpwho build`: compiles the BPF objects. The package comes with them: this is for those who change the C. */
+/** `build`: compiles the BPF objects. The package contains them compiled; who changes the C needs this. */
 
 import { parsePath } from '../cli/option-values.js';
 import { valueOption } from '../cli/options.js';

@@ -1,3 +1,4 @@
+/** `clean`: removes what dead runs of ours left. */
 import { chooseOptions, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';

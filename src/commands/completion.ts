@@ -1,4 +1,4 @@
-/** `completion`: what a shell needs to complete our command lines. */
+/** `completion`: prints the script that a shell needs to complete our command lines. */
 import { basename } from 'node:path';
 import type { AnyCommand } from '../cli/command.js';
 import { renderCompletion, SHELLS } from '../cli/completion.js';
@@ -7,7 +7,7 @@ import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { XdpwhoError } from '../model/errors.js';
 
-/** `loadCommands`: all of them, this one included. */
+/** `loadCommands` loads every command, this one included. It is a parameter because the list of commands imports this file. */
 export function makeCompletionCommand(
   loadCommands: () => Promise<readonly AnyCommand[]>,
 ): AnyCommand {

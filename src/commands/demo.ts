@@ -1,4 +1,4 @@
-/** `demo`: the main job on traffic of its own, and the counts checked. */
+/** `demo`: watches traffic of its own, and checks every count. */
 
 import { chooseOptions, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines } from '../cli/output.js';
@@ -6,7 +6,7 @@ import { defineCommand } from '../cli/parser.js';
 import { renderCounts } from '../demo/counts-table.js';
 import { demo } from '../demo/demo.js';
 import { sessionContext } from './session-context.js';
-import { tell, viewOf } from './watch.js';
+import { printMessages, viewOf } from './watch-views.js';
 
 export const demoCommand = defineCommand({
   verb: 'demo',
@@ -35,7 +35,7 @@ export const demoCommand = defineCommand({
             await writeLines(context, ['', ...renderCounts(event.counts, context.color)]);
           }
         } else {
-          tell(event, context);
+          printMessages(event, context);
           await view.show(event);
         }
       }

@@ -1,4 +1,4 @@
-/** `detach`: detach and unpin what is ours. */
+/** `detach`: detaches and unpins what is ours. */
 
 import type { SessionContext } from '../attachment/context.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
@@ -61,8 +61,8 @@ export const detachCommand = defineCommand({
 });
 
 /**
- * What is to be detached. Of interfaces that were named, one that must not be detached keeps all
- * from it. Of `--all`, what another run holds is left, and strangers' programs are no part of it.
+ * Chooses what to detach. If one of the named interfaces must not be detached, none is. With `--all`,
+ * strangers' programs are not meant, and what another run holds is left.
  */
 function select(
   found: readonly InventoryEntry[],
@@ -122,7 +122,7 @@ function removed({ why, pins }: InventoryEntry): string {
   return `${why}; ${pins?.directory} removed`;
 }
 
-/** Undefined when there is nothing to detach: that is told, and no failure. */
+/** Where there is nothing to detach, a message says so, and undefined is returned: that is no failure. */
 async function look(
   session: SessionContext,
   options: DetachOptions,

@@ -1,4 +1,4 @@
-/** `xdpwho doctor`: what this host has and lacks, and what mends it. */
+/** `doctor`: prints what this host has and lacks, and the commands that mend it. */
 import { DEFAULT_BPFFS } from '../attachment/pins.js';
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines } from '../cli/output.js';
@@ -30,7 +30,7 @@ export const doctorCommand = defineCommand({
     const { netns, bpffs = DEFAULT_BPFFS } = options;
     const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
     const names = interfacesIn(options);
-    // Without one, what is attached stays unknown, and the host's checks have said why.
+    // The checks of the host have reported why bpftool cannot be had. Interfaces are checked without it.
     const bpftool = names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
     for (const name of names) {
       const about = { interface: name, netns, bpffs, bpftool };

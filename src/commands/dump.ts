@@ -1,4 +1,4 @@
-/** `dump`: the counters now. */
+/** `dump`: prints the counters as they are now. */
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
@@ -18,7 +18,7 @@ import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
 
-/** Where standard output is no terminal. */
+/** Columns of a table where standard output is no terminal. */
 const DEFAULT_WIDTH = 120;
 
 export const dumpCommand = defineCommand({
@@ -53,7 +53,7 @@ export const dumpCommand = defineCommand({
     const found = new Map<string, Attachment>();
     for (const name of names) {
       const attachment = await findToRead(session, { ...options, interface: name });
-      // An alternative name may stand beside the name.
+      // Two names may be of one interface: ip(8) gives it alternative names.
       found.set(attachment.pins.directory, attachment);
     }
     const attachments = [...found.values()];
@@ -66,7 +66,7 @@ export const dumpCommand = defineCommand({
     const dumps: { readonly attachment: Attachment; readonly dump: Dump }[] = [];
     for (const attachment of attachments) {
       if (output === 'ndjson' && plain && sort === undefined && hasOwnLines(attachment)) {
-        await handOn(session, attachment, context);
+        await copyLines(session, attachment, context);
         continue;
       }
       const top = options.top ?? (isMetrics(output) ? METRICS_TOP : 0);
@@ -84,13 +84,13 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** The kernel's lines have the name that the interface had when it was attached. */
+/** Whether the kernel prints the lines, and with the present name of the interface: the name at the time of attaching is part of the iterator. */
 function hasOwnLines({ reader, state, attachedAs }: Attachment): boolean {
   return reader === 'iterator' && state.interface === attachedAs;
 }
 
-/** The kernel's lines as they are: no parsing, no sorting, memory of a few chunks. */
-async function handOn(
+/** Copies the kernel's lines without parsing or sorting them. A table of any size needs the memory of a few chunks. */
+async function copyLines(
   session: SessionContext,
   attachment: Attachment,
   context: CommandContext,

@@ -1,4 +1,4 @@
-/** `log`: one line for each packet. */
+/** `log`: prints one line for each packet. */
 
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
 import {
@@ -17,8 +17,8 @@ import { PacketLines } from '../packet-log/lines.js';
 import { printable } from '../text/text.js';
 import { planLog } from '../verbs/dry-run.js';
 import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
+import { describeAttachment, describeLog } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
-import { describeAttachment, describeLog } from './watch.js';
 
 type Format = 'table' | 'ndjson';
 
@@ -71,7 +71,7 @@ export const logCommand = defineCommand({
         : logHistory(session, { ...shared, interfaces }, last);
     const printer = new LogPrinter(context, options.output);
     for await (const event of events) {
-      // Nobody reads any more: leaving the loop detaches.
+      // The reader of our output has gone. Leaving the loop detaches.
       if (isOutputClosed(context.signal)) break;
       await printer.print(event);
     }
@@ -86,7 +86,7 @@ function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
   }
 }
 
-/** Data to standard output, messages to standard error. */
+/** Prints the events of a log: data to standard output, messages to standard error. */
 class LogPrinter {
   readonly #context: CommandContext;
   readonly #format: Format;
@@ -151,6 +151,7 @@ class LogPrinter {
   }
 }
 
+/** Accounts for every packet that the program saw. */
 function accountLine(totals: TotalsRecord): string {
   const { seen = 0n, printed = 0n, sampled_out = 0n, filtered_out = 0n, lost = 0n } = totals;
   const { other, malformed } = totals;

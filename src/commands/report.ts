@@ -1,4 +1,4 @@
-/** `report`: a recording of `watch -o ndjson` as a page to look at. */
+/** `report`: makes an HTML page of a recording of `watch -o ndjson`. */
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
@@ -49,7 +49,7 @@ export const reportCommand = defineCommand({
   },
 });
 
-/** Opened before anything is read, so that a missing file is told as such. */
+/** Resolves once the file is open, so that an error of opening it is reported as such. */
 async function open(file: string, context: CommandContext): Promise<Readable> {
   if (file === '-') return context.stdin;
   const stream = createReadStream(file);

@@ -1,4 +1,4 @@
-/** `script`: one verb as a POSIX shell script, for a host without Node. */
+/** `script`: prints one verb as a POSIX shell script, for a host without Node. */
 
 import { parseChoice } from '../cli/option-values.js';
 import { chooseOptions, interfacesIn } from '../cli/options.js';

@@ -1,4 +1,4 @@
-/** `serve`: the counters over HTTP, for Prometheus. */
+/** `serve`: serves the counters over HTTP, for Prometheus. */
 
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS } from '../cli/options.js';
 import { defineCommand } from '../cli/parser.js';
@@ -32,13 +32,13 @@ export const serveCommand = defineCommand({
     const { messages, signal, version, objectsDirectory } = context;
     const interfaces = interfacesOf(options);
     const { listen, top = METRICS_TOP, netns, bpffs } = options;
-    // Run only where attach had to use --reader dump, and so not looked at before.
+    // bpftool runs only where attach had to use --reader dump. Elsewhere it may be absent, so its version is not asked.
     const bpftool =
       options.bpftool === undefined
         ? new Bpftool({ path: findTool('bpftool') ?? 'bpftool' })
         : await context.bpftool();
     const session = { bpftool, objectsDirectory };
-    let said = '';
+    let lastFailure = '';
     await serve({
       listen,
       signal,
@@ -52,8 +52,8 @@ export const serveCommand = defineCommand({
         }
       },
       onFailure: (message) => {
-        if (message !== said) messages.info(message);
-        said = message;
+        if (message !== lastFailure) messages.info(message);
+        lastFailure = message;
       },
     });
     return 0;

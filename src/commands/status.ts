@@ -1,4 +1,4 @@
-/** `status`: what is attached, how, and whose it is. */
+/** `status`: prints what is attached, how, and whose it is. */
 
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
@@ -43,7 +43,7 @@ export const statusCommand = defineCommand({
   },
 });
 
-/** What a state is to whoever asks for an interface by name. Other states are 0. */
+/** The exit code for an interface that was named. For the states that are missing here it is 0. */
 const CODES: Partial<Readonly<Record<StatusRecord['ownership'], number>>> = {
   broken: EXIT_CODES['bad-object'],
   'other-version': EXIT_CODES['other-version'],
@@ -52,7 +52,7 @@ const CODES: Partial<Readonly<Record<StatusRecord['ownership'], number>>> = {
   none: EXIT_CODES['not-attached'],
 };
 
-/** Of several, that which is furthest from being well. */
+/** The exit code of several interfaces: something broken goes before a stranger, and that before nothing. */
 function exitCodeOf(records: readonly StatusRecord[]): number {
   const codes = records.map(({ ownership }) => CODES[ownership] ?? 0);
   return [1, 4, 3].find((code) => codes.includes(code)) ?? 0;

@@ -1,10 +1,10 @@
 /**
- * Every verb, in the order in which help lists them. Commands are loaded when they are asked for, so
- * that help comes at once; test/verbs.test.ts holds the words here against theirs.
+ * Every verb, in the order of the help. A command is loaded when it is needed, so that help comes at
+ * once. test/commands/verbs.test.ts compares the words here with those of the commands.
  */
 import type { AnyCommand, Verb } from '../cli/command.js';
 
-/** The one that runs when no verb is given. */
+/** Runs when no verb is given. */
 export const DEFAULT_VERB: Verb = lazy(
   'watch',
   'attach, show sources live until Ctrl-C, detach',
@@ -74,7 +74,7 @@ export const VERBS: readonly Verb[] = [
   }),
 ];
 
-/** All of them, for what tells about all of them. */
+/** Loads every command. */
 export function loadCommands(): Promise<AnyCommand[]> {
   return Promise.all(VERBS.map((verb) => verb.load()));
 }

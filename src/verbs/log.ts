@@ -14,7 +14,7 @@ import { formatPrefix } from '../model/prefix.js';
 import type { LostRecord, TotalsRecord } from '../model/records.js';
 import { type LogAccount, PacketReader, WHOLE_HISTORY } from '../packet-log/packet-reader.js';
 import type { PacketBatch } from '../packet-log/ring.js';
-import { type NamedPlace, ownCommand } from '../text/shell-words.js';
+import { type NamedInterface, ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { dump, dumpLines } from './dump.js';
 import {
@@ -194,7 +194,7 @@ function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   );
 }
 
-function withoutLog(place: NamedPlace): XdpwhoError {
+function withoutLog(place: NamedInterface): XdpwhoError {
   const shown = printable(place.interface);
   return new XdpwhoError('options-differ', `${shown}: attached without a log of packets`, {
     hint: `${ownCommand('attach --replace --log', place)}, which begins to count anew`,

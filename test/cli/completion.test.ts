@@ -1,4 +1,4 @@
-/** Completion as the shells themselves do it. */
+/** Completion in the shells themselves. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ function run(file: string, args: readonly string[]): string {
 /** What a shell offers at the end of a command line, without the descriptions. */
 const COMPLETE: Readonly<Record<Shell, (line: string) => string[]>> = {
   bash: (line) => {
-    // As readline splits it: `=` is a word of its own.
+    // readline takes `=` for a word of its own.
     const words = line
       .split(' ')
       .flatMap((word) => word.split(/(=)/).filter((part, index) => part !== '' || index === 0));
@@ -34,7 +34,7 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _xdpwho; printf '%s\\n' "\${COMPREPLY
     return linesOf(run('bash', ['--norc', '--noprofile', '-c', code, 'bash', ...words]));
   },
   zsh: (line) => {
-    // compadd works only within the line editor: what it is given is printed, and what begins otherwise left out.
+    // The real compadd works only in the line editor. This one prints the words that begin like the typed one.
     const code = `compdef() { :; }; compset() { word=\${word#*=}; }; _files() { print -l -- *; }
 compadd() { shift; for each; do [[ $each == $word* ]] && print -r -- "$each"; done; return 0; }
 ${script('zsh')}
@@ -98,7 +98,7 @@ for (const shell of SHELLS) {
     assert.equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
     assert.equal(complete('xdpwho bench --live lo'), ['lo']);
     assert.equal(complete('xdpwho script at'), ['attach']);
-    // In zsh these are its own function's, which is not there in a shell that nobody types into.
+    // In zsh _files offers them, which is a function of the line editor.
     if (shell === 'zsh') return;
     for (const option of ['bench --compare', 'bench --object', 'bench --packets', 'build --source'])
       assert.match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
@@ -129,7 +129,7 @@ const editor = suite(
   findTool('zsh') === undefined ? 'there is no zsh' : undefined,
 );
 
-/** An interactive zsh in a terminal of its own, with the function in $fpath, as a package puts it there. */
+/** Runs an interactive zsh in a terminal of its own. The function lies in $fpath, where a package puts it. */
 const IN_EDITOR = `
 zmodload zsh/zpty
 directory=$1
