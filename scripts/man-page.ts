@@ -1,22 +1,18 @@
 /**
- * Writes man/xdpwho.1 from what the commands say of themselves: `npm run docs`. mdoc(7), for mandoc
- * and groff; test/man.test.ts holds the file against the commands.
+ * Writes man/xdpwho.1 from the descriptions of the commands: `npm run docs`. The page is mdoc(7), for
+ * mandoc and groff. test/man.test.ts compares the file with the commands.
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import {
-  type CommandDescription,
-  type Example,
-  generalOptions,
-  type OptionDescription,
-} from '../src/cli/parser.js';
+import type { CommandDescription, Example } from '../src/cli/command.js';
+import { GENERAL_OPTIONS, type OptionTable, visibleOptions } from '../src/cli/options.js';
 import { loadCommands } from '../src/commands/verbs.js';
 import { wrapWords } from '../src/text/text.js';
 
 export const MAN_PAGE = fileURLToPath(new URL('../man/xdpwho.1', import.meta.url));
 
-/** Of the last change to the prose below. */
-const DATE = 'November 22, 2026';
+/** The date of the last change to the prose below. */
+const DATE = 'November 26, 2026';
 
 const DESCRIPTION =
   "counts every packet's source address in an XDP program, before the kernel's network stack. " +
@@ -27,11 +23,17 @@ const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
   ['0', 'Done, or already so; also when nobody reads the output any more.'],
   ['1', 'Failed.'],
   ['2', 'The command line is wrong.'],
-  ['3', 'Not attached (status, dump).'],
+  [
+    '3',
+    'Not attached (status, dump, log --last, bench --live), or detached by somebody else meanwhile.',
+  ],
   ['4', "The interface holds somebody else's program."],
   ['5', 'A tool or a feature of the kernel is missing.'],
   ['77', 'Not permitted.'],
-  ['129, 130, 143', 'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach.'],
+  [
+    '129, 130, 143',
+    'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach. A second signal, half a second or more after the first, ends it at once; what it attached is detached all the same.',
+  ],
 ];
 
 const FILES: readonly (readonly [path: string, what: string])[] = [
@@ -75,10 +77,7 @@ const KEYS: readonly (readonly [key: string, what: string])[] = [
   ['?', 'Help.'],
 ];
 
-export function renderManPage(
-  commands: readonly CommandDescription[],
-  general: readonly OptionDescription[],
-): string {
+export function renderManPage(commands: readonly CommandDescription[]): string {
   const lines = [
     `.Dd ${DATE}`,
     '.Dt XDPWHO 1',
@@ -93,19 +92,19 @@ export function renderManPage(
     '.Ar interface ...',
     ...commands
       .filter(({ verb }) => verb !== 'watch')
-      .flatMap(({ command }) => ['.Nm', ...synopsis(command)]),
+      .flatMap((command) => ['.Nm', ...synopsis(command)]),
     '.Sh DESCRIPTION',
     '.Nm',
     ...prose(DESCRIPTION),
     'It has no native code of its own in user space: it drives',
     '.Xr bpftool 8 .',
     '.Pp',
-    'Data goes to standard output, talk to standard error.',
+    'Data goes to standard output, messages to standard error.',
     'k, M and G are powers of 1000; bytes count from the Ethernet header on.',
     '.Sh COMMANDS',
     ...commands.flatMap(renderCommand),
     '.Sh OPTIONS OF EVERY COMMAND',
-    ...optionList(general),
+    ...optionList(GENERAL_OPTIONS),
     '.Sh LIVE VIEW',
     'On a terminal,',
     '.Cm watch',
@@ -132,7 +131,8 @@ export function renderManPage(
   return `${lines.join('\n')}\n`;
 }
 
-function renderCommand({ verb, command, about, options, examples }: CommandDescription): string[] {
+function renderCommand(command: CommandDescription): string[] {
+  const { verb, about, options, examples } = command;
   return [
     `.Ss ${verb}`,
     '.Nm',
@@ -146,29 +146,31 @@ function renderCommand({ verb, command, about, options, examples }: CommandDescr
   ];
 }
 
-/** `watch [interface..]` */
-function synopsis(command: string): string[] {
-  const [verb = '', ...rest] = command.split(' ');
+/** `watch [options] [interface ...]` */
+function synopsis({ verb, arguments: list }: CommandDescription): string[] {
   return [
     `.Cm ${verb}`,
     '.Op Ar options',
-    ...rest.map((word) => {
-      const name = word.replace(/[[\]<>.]/g, '');
-      return `.Op Ar ${name}${word.includes('..') ? ' ...' : ''}`;
+    ...list.map(({ name, many, required }) => {
+      const argument = `Ar ${name}${many === true ? ' ...' : ''}`;
+      return required === true ? `.${argument}` : `.Op ${argument}`;
     }),
   ];
 }
 
-function optionList(options: readonly OptionDescription[]): string[] {
+function optionList(table: OptionTable): string[] {
+  const options = visibleOptions(table);
   if (options.length === 0) return [];
   return [
     '.Bl -tag -width Ds',
-    ...options.flatMap(({ name, letter, describe, takesValue, default: value }) => {
-      const long = `Fl -${escapeText(name)}${takesValue ? ' Ar value' : ''}`;
-      const usual = value === undefined ? '' : ` (default: ${value})`;
+    ...options.flatMap(({ name, alias, describe, values, defaultDescription }) => {
+      const long = `Fl -${escapeText(name)}${values === null ? '' : ' Ar value'}`;
+      const usual = defaultDescription === undefined ? '' : ` (default: ${defaultDescription})`;
+      // Words to choose from are written as they are typed.
+      const text = values?.kind === 'words' ? describe : capitalized(describe);
       return [
-        `.It ${letter === undefined ? '' : `Fl ${letter} , `}${long}`,
-        ...prose(`${capitalized(describe)}${usual}.`),
+        `.It ${alias === undefined ? '' : `Fl ${alias} , `}${long}`,
+        ...prose(`${text}${usual}.`),
       ];
     }),
     '.El',
@@ -195,7 +197,7 @@ function renderExample([line, text]: Example): string[] {
   ];
 }
 
-/** Text on lines of its own: a new sentence on a new one, and no macro, whatever they begin with. */
+/** Lines of text. Each sentence begins a new line, as mdoc wants it, and none is taken for a macro. */
 function prose(text: string): string[] {
   return text
     .split(/(?<=[a-z)\d]\.) /)
@@ -211,18 +213,11 @@ function escapeText(text: string): string {
     .replaceAll('"', '\\(dq');
 }
 
-/** But for a list of values, which are written as they are typed. */
 function capitalized(text: string): string {
-  if (/^[a-z]+(?:(?:, | or )[a-z]+)+$/.test(text)) return text;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(
-    MAN_PAGE,
-    renderManPage(
-      (await loadCommands()).map((command) => command.description()),
-      generalOptions(),
-    ),
-  );
+  const commands = (await loadCommands()).map(({ description }) => description);
+  writeFileSync(MAN_PAGE, renderManPage(commands));
 }

@@ -1,15 +1,17 @@
 /**
- * The command line: runs one command, and turns signals, a closed output and errors into an exit
- * code. The only place that prints errors, handles signals or sets the exit code.
+ * The start of the command line: runs one command, and turns signals, a closed output and errors into
+ * an exit code. Only this file prints errors that end a run, handles signals or sets the exit code.
  */
 
 import { readFileSync } from 'node:fs';
 import { type CommandContext, Interruption } from './cli/context.js';
-import { Talk } from './cli/messages.js';
+import { errorLines, Messages } from './cli/messages.js';
+import { errorRecord } from './cli/output.js';
 import { type CommandInvocation, type Invocation, parseCommandLine } from './cli/parser.js';
 import { DEFAULT_VERB, VERBS } from './commands/verbs.js';
 import type { Bpftool } from './host/bpftool.js';
 import { packageFile } from './host/package-files.js';
+import { killRunning } from './host/running.js';
 import { nearNames } from './model/did-you-mean.js';
 import { systemErrorCode, XdpwhoError } from './model/errors.js';
 import { propertyOf } from './model/json-values.js';
@@ -19,7 +21,7 @@ import { usesColor } from './text/color.js';
 import { renderDocument, stringifyRecord } from './text/json.js';
 import { printable } from './text/text.js';
 
-/** What any call may fail of, and what mends it. */
+/** Hints for errors of the operating system that any call can meet. */
 const RESOURCE_HINTS: Readonly<Record<string, string>> = {
   EMFILE: 'ulimit -n 1024',
   ENFILE: 'sysctl fs.file-max',
@@ -30,7 +32,16 @@ const RESOURCE_HINTS: Readonly<Record<string, string>> = {
   EROFS: 'df /run /tmp, or set TMPDIR',
 };
 
-/** build.mjs writes it in. */
+/** The signals that end a run in order. */
+const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
+
+/**
+ * Signals within this time are one request to end: timeout(1) signals its child and then the child's
+ * process group, and a key that is held down repeats.
+ */
+const SAME_REQUEST_MS = 500;
+
+/** build.mjs replaces it by a string. */
 declare const XDPWHO_VERSION: string;
 
 const words = process.argv.slice(2);
@@ -42,7 +53,7 @@ try {
   exitCode = report(error, words);
 }
 listener.stop();
-// Not process.exit, which would cut off what a pipe has not taken yet.
+// process.exit would discard what a pipe has not taken yet.
 process.exitCode = exitCode;
 
 async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
@@ -56,7 +67,7 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (invocation.kind === 'text') process.stdout.write(invocation.text);
     else exitCode = await invocation.run(contextFor(invocation, signal));
   } catch (error) {
-    if (!signal.aborted || !isAbort(error, signal)) throw explained(error, invocation);
+    if (!signal.aborted || !isAbort(error, signal)) throw withHint(error, invocation);
   }
   await flushOutput();
   if (!signal.aborted) return exitCode;
@@ -67,18 +78,17 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
 
 function contextFor({ options }: CommandInvocation, signal: AbortSignal): CommandContext {
   const { stdout, stderr } = process;
-  const talk = new Talk((text) => stderr.write(text), options);
   let bpftool: Promise<Bpftool> | undefined;
   return {
-    // Looked at only by a command that takes keys: opening it costs time.
+    // Node opens it at the first access, which takes time: only commands that read keys need it.
     get stdin() {
       return process.stdin;
     },
     stdout,
     stderr,
     signal,
-    talk,
-    color: usesColor(options.noColor === true ? 'never' : options.color, stdout.isTTY, process.env),
+    messages: new Messages((text) => stderr.write(text), options),
+    color: usesColor(options.noColor ? 'never' : options.color, stdout.isTTY, process.env),
     bpftool: async () => {
       bpftool ??= (await import('./host/find-bpftool.js')).findBpftool({ path: options.bpftool });
       return bpftool;
@@ -89,34 +99,44 @@ function contextFor({ options }: CommandInvocation, signal: AbortSignal): Comman
 }
 
 /**
- * Aborts a signal when the run is to end. Later reasons are ignored, a second Ctrl-C among them:
- * nothing that a command does on its way out takes longer than the time limit of one tool.
+ * The signal aborts when the run is to end. Its first reason counts. A signal to the process that
+ * comes while the run is ending exits at once: then the guards of its attachments detach.
  */
 function listen(): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController();
-  const abort = (reason: Error) => controller.abort(reason);
-  const onSignal = (name: NodeJS.Signals) => {
-    if (name === 'SIGHUP' || name === 'SIGINT' || name === 'SIGTERM') {
-      abort(new Interruption(name));
-    }
+  let endingSinceMs: number | undefined;
+  const abort = (reason: Error) => {
+    endingSinceMs ??= performance.now();
+    controller.abort(reason);
   };
-  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
-  for (const name of signals) process.on(name, onSignal);
-  // What is thrown outside of the command's own promise is a bug, and no reason to stay attached.
+  const handlers = SIGNALS.map((name) => {
+    const onSignal = () => {
+      const interruption = new Interruption(name);
+      if (endingSinceMs !== undefined && performance.now() - endingSinceMs > SAME_REQUEST_MS) {
+        // A guard waits for the programs that share its pipe.
+        killRunning();
+        process.exit(interruption.exitCode);
+      }
+      abort(interruption);
+    };
+    process.on(name, onSignal);
+    return { name, onSignal };
+  });
+  // An error that no promise of the command carries is a bug, and no reason to stay attached.
   process.on('uncaughtException', abort);
   process.stdout.on('error', (error) => {
     const isClosed = systemErrorCode(error) === 'EPIPE';
     abort(isClosed ? new Interruption('closed output') : outputFailure(error));
   });
-  // There is nobody left to tell.
+  // Nobody reads it, so nobody can be told.
   process.stderr.on('error', () => {});
   const stop = () => {
-    for (const name of signals) process.off(name, onSignal);
+    for (const { name, onSignal } of handlers) process.off(name, onSignal);
   };
   return { signal: controller.signal, stop };
 }
 
-/** Waits until what was written has been taken or refused: a full disk says so only then. */
+/** Waits until standard output has taken or refused everything: a full disk reports its error only then. */
 function flushOutput(): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.write('', () => setImmediate(resolve));
@@ -127,13 +147,13 @@ function outputFailure(cause: Error): XdpwhoError {
   return new XdpwhoError('failed', `standard output: ${cause.message}`, { cause });
 }
 
-/** Whether an error only says that the run was ended, as Node and our own code put it. */
+/** Whether an error says only that the run was aborted, in Node's form or in ours. */
 function isAbort(error: unknown, signal: AbortSignal): boolean {
   return error === signal.reason || (error instanceof Error && error.name === 'AbortError');
 }
 
-/** Adds the hint that only the command line can give. */
-function explained(error: unknown, invocation: Invocation): unknown {
+/** The error with the hint that follows from the command line. */
+function withHint(error: unknown, invocation: Invocation): unknown {
   if (!(error instanceof XdpwhoError) || invocation.kind !== 'command') return error;
   const hint = hintFor(error, invocation);
   return new XdpwhoError(error.code, error.message, { hint, detail: error.detail, cause: error });
@@ -146,26 +166,25 @@ function hintFor(
   if (code === 'usage') return hint ?? help;
   const [word, ...rest] = words;
   if (named || word === undefined || code !== 'no-such-interface') return hint;
-  // A misspelt verb has been taken for an interface.
+  // The parser takes a misspelt verb for an interface.
   if (!message.startsWith(`${printable(word)}: `)) return hint;
   const verbs = VERBS.map((each) => each.verb);
   const [verb] = nearNames(word, verbs);
   return verb === undefined ? hint : `did you mean: ${['xdpwho', verb, ...rest].join(' ')}`;
 }
 
-/** Prints an error for people, and as a record where records were asked for. Gives the exit code. */
+/** Prints an error for people, and as a record where records were asked for. Returns the exit code. */
 function report(error: unknown, words: readonly string[]): number {
   const lack = RESOURCE_HINTS[systemErrorCode(error) ?? ''];
   if (lack !== undefined && error instanceof Error) {
     return report(new XdpwhoError('failed', error.message, { hint: lack, cause: error }), words);
   }
   if (!(error instanceof XdpwhoError)) return reportBug(error, words);
-  const { code, message, hint, detail, exitCode } = error;
-  process.stderr.write(`xdpwho: ${printable(message)}\n`);
-  if (hint !== undefined) process.stderr.write(`  hint: ${printable(hint)}\n`);
-  for (const line of detail?.split('\n') ?? []) process.stderr.write(`${printable(line)}\n`);
-  printErrorRecord({ type: 'error', code, message, hint: hint ?? null }, words);
-  return exitCode;
+  for (const line of [...errorLines(error), ...(error.detail?.split('\n') ?? [])]) {
+    process.stderr.write(`${printable(line)}\n`);
+  }
+  printErrorRecord(errorRecord(error), words);
+  return error.exitCode;
 }
 
 function reportBug(error: unknown, words: readonly string[]): number {
@@ -175,7 +194,7 @@ function reportBug(error: unknown, words: readonly string[]): number {
   if (error instanceof Error && words.some((word) => /^(-[a-z]*v[a-z]*|--verbose)$/.test(word))) {
     process.stderr.write(`${error.stack}\n`);
   }
-  printErrorRecord({ type: 'error', code: 'internal', message, hint: null }, words);
+  printErrorRecord(errorRecord({ code: 'internal', message }), words);
   return 1;
 }
 
@@ -185,7 +204,7 @@ function printErrorRecord(record: ErrorRecord, words: readonly string[]): void {
   if (format === 'ndjson') process.stdout.write(`${stringifyRecord(record)}\n`);
 }
 
-/** The words themselves are asked, since those that are wrong have no options. */
+/** The format that the words ask for. A wrong command line has no parsed options. */
 function requestedFormat(words: readonly string[]): string | undefined {
   const own = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
   return own

@@ -1,9 +1,10 @@
-/** The command line as its users meet it: a process of its own, its output and its exit code. */
+/** Runs the command line as a process, and looks at its output and its exit code. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -15,12 +16,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { equal, is, match, not, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool } from '../src/host/exec.js';
 import { suite } from './suite.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-/** Beside the real one, since paths are relative to it; our modules in one file start much faster. */
+/** A bundle beside the real one, since paths are relative to it. It starts much faster than the modules. */
 const CLI = join(ROOT, 'dist', `cli-under-test-${process.pid}.mjs`);
 const VERBS = /^ {2}xdpwho (\w+)/gm;
 
@@ -31,7 +32,7 @@ interface Ended {
 }
 
 interface StartOptions {
-  /** Node's `--import` of this text as a module, before the command line. */
+  /** A module as text, which Node imports before the command line. */
   readonly preload?: string;
   readonly environment?: NodeJS.ProcessEnv;
   readonly stdin?: 'pipe';
@@ -65,7 +66,7 @@ function xdpwho(words: readonly string[], options: StartOptions = {}): Promise<E
   return end(start(words, options));
 }
 
-/** The lines of an error: what went wrong, and what to do about it. */
+/** The lines of an error: the message and the hint. */
 function errorLines({ stderr }: Ended): string[] {
   return stderr.split('\n').slice(0, -1);
 }
@@ -88,36 +89,40 @@ help('--version is the one of package.json', async () => {
   const manifest: { version: string } = JSON.parse(
     readFileSync(join(ROOT, 'package.json'), 'utf8'),
   );
-  equal(await xdpwho(['--version']), { exitCode: 0, stdout: `${manifest.version}\n`, stderr: '' });
+  assert.equal(await xdpwho(['--version']), {
+    exitCode: 0,
+    stdout: `${manifest.version}\n`,
+    stderr: '',
+  });
 });
 
 help(
   'every verb has a help of 24 lines and 80 columns at most that ends with two examples',
   async () => {
     const whole = await xdpwho(['--help']);
-    is(whole.exitCode, 0);
+    assert.is(whole.exitCode, 0);
     const list = /^Commands:\n([\s\S]*)^General options:/m.exec(whole.stdout)?.[1] ?? '';
     const verbs = [...list.matchAll(VERBS)].map((found) => found[1] ?? '');
-    for (const verb of ['watch', 'doctor', 'build', 'demo']) ok(verbs.includes(verb), verb);
+    for (const verb of ['watch', 'doctor', 'build', 'demo']) assert.ok(verbs.includes(verb), verb);
     for (const words of [[], ...verbs.map((verb) => [verb])]) {
       const { exitCode, stdout, stderr } = await xdpwho([...words, '--help']);
       const name = words.join(' ');
-      equal([exitCode, stderr], [0, ''], name);
+      assert.equal([exitCode, stderr], [0, ''], name);
       const lines = stdout.trimEnd().split('\n');
-      match(
+      assert.match(
         lines[0] ?? '',
         new RegExp(`^Usage: xdpwho ${name === '' ? '\\[watch\\]' : name}`),
         name,
       );
-      equal(
+      assert.equal(
         lines.filter((line) => line.length > 80),
         [],
         name,
       );
-      ok(name === '' || lines.length <= 24, `${name}: ${lines.length} lines`);
+      assert.ok(name === '' || lines.length <= 24, `${name}: ${lines.length} lines`);
       const examples = lines.slice(lines.indexOf('Examples:') + 1);
-      is(examples.filter((line) => /^ {2}xdpwho /.test(line)).length, 2, name);
-      ok(
+      assert.is(examples.filter((line) => /^ {2}xdpwho /.test(line)).length, 2, name);
+      assert.ok(
         examples.every((line) => /^ {2}xdpwho .+ {2}\S|^ {2}xdpwho |^ {6}\S/.test(line)),
         name,
       );
@@ -127,27 +132,27 @@ help(
 
 help('-h and help do the same, and the help of all names every verb once', async () => {
   const { stdout } = await xdpwho(['--help']);
-  is((await xdpwho(['-h'])).stdout, stdout);
-  is((await xdpwho(['help'])).stdout, stdout);
-  ok(stdout.split('\n').length <= 30, 'fits a terminal');
+  assert.is((await xdpwho(['-h'])).stdout, stdout);
+  assert.is((await xdpwho(['help'])).stdout, stdout);
+  assert.ok(stdout.split('\n').length <= 30, 'fits a terminal');
 });
 
 help('output that cannot be written is an error, and a reader that left is none', async () => {
   const full = await xdpwho(['--help'], { stdout: openSync('/dev/full', 'w') });
-  is(full.exitCode, 1);
-  match(full.stderr, /^xdpwho: standard output: ENOSPC: .*\n$/);
+  assert.is(full.exitCode, 1);
+  assert.match(full.stderr, /^xdpwho: standard output: ENOSPC: .*\n$/);
 
   const child = start(['--help']);
   child.stdout?.destroy();
   const left = await end(child);
-  equal([left.exitCode, left.stderr], [0, '']);
+  assert.equal([left.exitCode, left.stderr], [0, '']);
 });
 
 help.run();
 
 const usage = suite('usage errors');
 
-/** Words, and the two lines that they get. */
+/** Words, and the message and the hint that they lead to. */
 const WRONG: readonly (readonly [words: string[], message: string, hint: string])[] = [
   [[], 'no interface named', 'xdpwho --help'],
   [['watch'], 'no interface named', 'xdpwho watch --help'],
@@ -191,42 +196,42 @@ const WRONG: readonly (readonly [words: string[], message: string, hint: string]
 for (const [words, message, hint] of WRONG) {
   usage(`${JSON.stringify(words.join(' '))} gets one line, a hint and exit code 2`, async () => {
     const ended = await xdpwho(words);
-    equal(errorLines(ended), [`xdpwho: ${message}`, `  hint: ${hint}`]);
-    equal([ended.exitCode, ended.stdout], [2, '']);
+    assert.equal(errorLines(ended), [`xdpwho: ${message}`, `  hint: ${hint}`]);
+    assert.equal([ended.exitCode, ended.stdout], [2, '']);
   });
 }
 
 usage('two formats at once are refused, in the first place as a record', async () => {
   const ended = await xdpwho(['eth0', '-o', 'table', '--ndjson']);
-  equal(errorLines(ended), [
+  assert.equal(errorLines(ended), [
     'xdpwho: --output: table and ndjson: one format at a time',
     '  hint: xdpwho watch --help',
   ]);
-  equal(JSON.parse(ended.stdout), {
+  assert.equal(JSON.parse(ended.stdout), {
     type: 'error',
     code: 'usage',
     message: '--output: table and ndjson: one format at a time',
     hint: 'xdpwho watch --help',
   });
-  is(ended.stdout.split('\n').length, 2, 'one line');
-  is(ended.exitCode, 2);
+  assert.is(ended.stdout.split('\n').length, 2, 'one line');
+  assert.is(ended.exitCode, 2);
 });
 
 usage('with -o json the record is a document, and without it there is none', async () => {
   const asked = await xdpwho(['watch', '--frobnicate', '--json']);
-  is(JSON.parse(asked.stdout).code, 'usage');
-  ok(asked.stdout.split('\n').length > 2, 'indented');
-  // After the two dashes it is a name.
-  is((await xdpwho(['watch', '--frobnicate', '--', '--json'])).stdout, '');
+  assert.is(JSON.parse(asked.stdout).code, 'usage');
+  assert.ok(asked.stdout.split('\n').length > 2, 'indented');
+  // After -- it is the name of an interface.
+  assert.is((await xdpwho(['watch', '--frobnicate', '--', '--json'])).stdout, '');
   for (const words of [['-o=json'], ['-qo', 'json'], ['-qo=json']]) {
     const otherwise = await xdpwho(['watch', '--frobnicate', ...words]);
-    is(otherwise.stdout, asked.stdout, words.join(' '));
+    assert.is(otherwise.stdout, asked.stdout, words.join(' '));
   }
 });
 
 usage('a value that is given twice counts once, the last time', async () => {
   const ended = await xdpwho(['eth0', '--interval=abc', '--interval=5', '--count=0', '--count=x']);
-  equal(errorLines(ended)[0], 'xdpwho: --count x: not a whole number');
+  assert.equal(errorLines(ended)[0], 'xdpwho: --count x: not a whole number');
 });
 
 usage.run();
@@ -237,17 +242,17 @@ reporting('a recording may come on standard input', async () => {
   const child = start(['report', '-'], { stdin: 'pipe' });
   child.stdin?.end('{"type":"totals","interface":"eth0","packets":7}\n');
   const { exitCode, stdout, stderr } = await end(child);
-  equal([exitCode, stderr], [0, '']);
-  match(stdout, 'From standard input');
+  assert.equal([exitCode, stderr], [0, '']);
+  assert.match(stdout, 'From standard input');
 });
 
 reporting('Ctrl-C ends the wait for more of it', async () => {
   const child = start(['report', '-'], { stdin: 'pipe' });
   const ended = end(child);
-  // More than a pipe holds: when it has been taken, somebody reads.
+  // It is more than a pipe holds, so when all of it has been written, the child reads.
   await new Promise((taken) => child.stdin?.write('\n'.repeat(2_000_000), taken));
   child.kill('SIGINT');
-  equal(await ended, { exitCode: 130, stdout: '', stderr: '' });
+  assert.equal(await ended, { exitCode: 130, stdout: '', stderr: '' });
 });
 
 reporting.run();
@@ -261,17 +266,17 @@ const misspelt = suite(
 
 misspelt('is taken for an interface, and the hint says what it looks like', async () => {
   const ended = await xdpwho(['wathc', 'nosuch0', '-q']);
-  equal(errorLines(ended), [
+  assert.equal(errorLines(ended), [
     'xdpwho: wathc: no such interface',
     '  hint: did you mean: xdpwho watch nosuch0 -q',
   ]);
-  equal([ended.exitCode, ended.stdout], [1, '']);
+  assert.equal([ended.exitCode, ended.stdout], [1, '']);
 });
 
 misspelt('is not looked for where the verb is right', async () => {
   const ended = await xdpwho(['watch', 'wathc']);
-  is(errorLines(ended)[0], 'xdpwho: wathc: no such interface');
-  not.match(ended.stderr, /xdpwho watch/);
+  assert.is(errorLines(ended)[0], 'xdpwho: wathc: no such interface');
+  assert.not.match(ended.stderr, /xdpwho watch/);
 });
 
 misspelt.run();
@@ -290,7 +295,7 @@ running.after.each(({ directory }) => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Says when it has begun, and then takes its time. */
+/** A bpftool that takes its time. */
 const SLOW = '#!/bin/sh\nsleep 0.5\nexit 1\n';
 
 function slowTool(directory: string): string {
@@ -299,7 +304,7 @@ function slowTool(directory: string): string {
   return path;
 }
 
-/** Resolves once standard error has this text. */
+/** Resolves once standard error contains a text. */
 async function untilSaid(child: ChildProcess, text: string): Promise<void> {
   let said = '';
   for await (const [chunk] of eventsOf(child)) {
@@ -318,7 +323,7 @@ for (const [name, exitCode] of [
   ['SIGHUP', 129],
 ] as const) {
   running(
-    `ends with ${exitCode} after ${name}, and a second one changes nothing`,
+    `ends with ${exitCode} after ${name}, and the same one again changes nothing`,
     async ({ directory }) => {
       const child = start(['doctor', '-v', '--bpftool', slowTool(directory)]);
       await untilSaid(child, '-j version');
@@ -326,44 +331,83 @@ for (const [name, exitCode] of [
       child.kill(name);
       child.kill(name);
       const { stderr, ...rest } = await ended;
-      is(rest.exitCode, exitCode);
-      not.match(stderr, /xdpwho:|^ {4}at /m);
+      assert.is(rest.exitCode, exitCode);
+      assert.not.match(stderr, /xdpwho:|^ {4}at /m);
     },
   );
+}
+
+running('ends at once at a second signal, with what it runs', async ({ directory }) => {
+  const path = join(directory, 'bpftool');
+  const pids = join(directory, 'pids');
+  // The run would end of itself after the time limit of `bpftool version`, with the code of SIGINT.
+  writeFileSync(path, `#!/bin/sh\nsleep 600 &\necho $$ $! >${pids}\nwait\n`, { mode: 0o755 });
+  const child = start(['doctor', '-v', '--bpftool', path]);
+  await untilSaid(child, '-j version');
+  await until(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'));
+  const ended = end(child);
+  child.kill('SIGINT');
+  // The first one that comes more than half a second after the SIGINT counts.
+  const again = setInterval(() => child.kill('SIGTERM'), 100);
+  const { stdout, stderr, exitCode } = await ended;
+  clearInterval(again);
+  assert.equal([exitCode, stdout, stderr], [143, '', '']);
+  const group = readFileSync(pids, 'utf8').trim().split(' ');
+  assert.is(group.length, 2);
+  await until(() => group.every(hasEnded));
+});
+
+/** Waits for a condition; fails after a time that is generous and no measurement. */
+async function until(condition: () => boolean): Promise<void> {
+  const endMs = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > endMs) assert.unreachable(`not within 30 s: ${condition}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+/** A process that nobody waits for stays as a zombie when it has ended. */
+function hasEnded(pid: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    return true;
+  }
 }
 
 running('-v prints each command before it runs, on standard error', async ({ directory }) => {
   const path = slowTool(directory);
   const { stdout, stderr } = await xdpwho(['doctor', '-v', '--bpftool', path]);
-  is(stderr, `+ ${path} -j version\n`);
-  match(stdout, /^FAIL {2}bpftool/m);
+  assert.is(stderr, `+ ${path} -j version\n`);
+  assert.match(stdout, /^FAIL {2}bpftool/m);
 });
 
 running(
   'doctor -o json is one document with the checks, and says what failed',
   async ({ directory }) => {
     const ended = await xdpwho(['doctor', '--json', '--bpftool', join(directory, 'none')]);
-    is(ended.exitCode, 1);
-    is(ended.stderr, '');
+    assert.is(ended.exitCode, 1);
+    assert.is(ended.stderr, '');
     const document: {
       ok: boolean;
       checks: { name: string; status: string; fix: string | null }[];
     } = JSON.parse(ended.stdout);
-    is(document.ok, false);
+    assert.is(document.ok, false);
     const bpftool = document.checks.find((check) => check.name === 'bpftool');
-    is(bpftool?.status, 'fail');
-    ok(document.checks.every((check) => check.status !== 'fail' || check.fix !== null));
+    assert.is(bpftool?.status, 'fail');
+    assert.ok(document.checks.every((check) => check.status !== 'fail' || check.fix !== null));
   },
 );
 
 running('a bug is one line with exit code 1, and a stack under -v only', async () => {
   const preload = 'process.stdout.write = () => { throw new TypeError("boom\\nboom"); };';
   const ended = await xdpwho(['--version'], { preload });
-  is(ended.exitCode, 1);
-  equal(errorLines(ended), ['xdpwho: internal error: TypeError: boom boom, please report']);
+  assert.is(ended.exitCode, 1);
+  assert.equal(errorLines(ended), ['xdpwho: internal error: TypeError: boom boom, please report']);
   const verbose = await xdpwho(['doctor', '-v', '--bpftool', '/nowhere'], { preload });
-  is(verbose.exitCode, 1);
-  match(
+  assert.is(verbose.exitCode, 1);
+  assert.match(
     verbose.stderr,
     /^xdpwho: internal error: TypeError: boom boom, please report\nTypeError: boom/m,
   );
@@ -376,19 +420,19 @@ running('a bug outside of the command ends it in order', async ({ directory }) =
     throw new RangeError('late');
   }, 10);`;
   const ended = await xdpwho(['doctor', '--bpftool', slowTool(directory)], { preload });
-  is(ended.exitCode, 1);
-  equal(errorLines(ended), ['xdpwho: internal error: RangeError: late, please report']);
+  assert.is(ended.exitCode, 1);
+  assert.equal(errorLines(ended), ['xdpwho: internal error: RangeError: late, please report']);
 });
 
 running('colour is for terminals, and for those who insist', async ({ directory }) => {
   const words = ['doctor', '--bpftool', join(directory, 'none')];
   const escapeCode = '\x1b[';
   const environment = { ...process.env, FORCE_COLOR: '1' };
-  not.ok((await xdpwho(words, { environment })).stdout.includes(escapeCode));
+  assert.not.ok((await xdpwho(words, { environment })).stdout.includes(escapeCode));
   const always = await xdpwho([...words, '--color', 'always'], { environment });
-  ok(always.stdout.includes(escapeCode));
+  assert.ok(always.stdout.includes(escapeCode));
   const both = await xdpwho([...words, '--color', 'always', '--no-color'], { environment });
-  not.ok(both.stdout.includes(escapeCode));
+  assert.not.ok(both.stdout.includes(escapeCode));
 });
 
 running.run();
@@ -408,19 +452,19 @@ building.after.each(({ directory }) => {
 
 building('makes every object for both byte orders, and -v prints how', async ({ directory }) => {
   const { exitCode, stdout, stderr } = await xdpwho(['build', directory, '-v']);
-  equal([exitCode, stdout], [0, '']);
+  assert.equal([exitCode, stdout], [0, '']);
   const names = readdirSync(join(directory, 'el'));
   for (const name of ['xdpwho.frags.o', 'xdpwho.o', 'sources.o', 'totals.o']) {
-    ok(names.includes(name), name);
+    assert.ok(names.includes(name), name);
   }
-  equal(readdirSync(join(directory, 'eb')), names);
+  assert.equal(readdirSync(join(directory, 'eb')), names);
   const lines = stderr.trimEnd().split('\n');
-  is(lines.at(-1), `xdpwho: ${directory}: ${2 * names.length} objects compiled`);
-  ok(lines.slice(0, -1).every((line) => line.startsWith('+ /')));
+  assert.is(lines.at(-1), `xdpwho: ${directory}: ${2 * names.length} objects compiled`);
+  assert.ok(lines.slice(0, -1).every((line) => line.startsWith('+ /')));
   for (const byteOrder of ['el', 'eb']) {
     for (const name of names) {
       const output = join(directory, byteOrder, name);
-      ok(
+      assert.ok(
         lines.some((line) => line.includes(`-target bpf${byteOrder} `) && line.endsWith(output)),
         output,
       );
@@ -433,16 +477,16 @@ building("passes clang's own message on", async ({ directory }) => {
   cpSync(join(ROOT, 'bpf'), source, { recursive: true });
   appendFileSync(join(source, 'totals.bpf.c'), 'int wrong = ;\n');
   const ended = await xdpwho(['build', join(directory, 'out'), '--source', source]);
-  equal([ended.exitCode, ended.stdout], [1, '']);
-  match(ended.stderr, /^xdpwho: clang: totals\.bpf\.c: /);
-  match(ended.stderr, /totals\.bpf\.c:\d+:\d+: error: expected expression/);
+  assert.equal([ended.exitCode, ended.stdout], [1, '']);
+  assert.match(ended.stderr, /^xdpwho: clang: totals\.bpf\.c: /);
+  assert.match(ended.stderr, /totals\.bpf\.c:\d+:\d+: error: expected expression/);
 });
 
 building('a directory that cannot be made is one line', async ({ directory }) => {
   writeFileSync(join(directory, 'file'), '');
   const ended = await xdpwho(['build', join(directory, 'file', 'below')]);
-  is(ended.exitCode, 1);
-  match(ended.stderr, /^xdpwho: .+\/file\/below: .+\n {2}hint: .+\n$/);
+  assert.is(ended.exitCode, 1);
+  assert.match(ended.stderr, /^xdpwho: .+\/file\/below: .+\n {2}hint: .+\n$/);
 });
 
 building.run();

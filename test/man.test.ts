@@ -1,15 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
-import { generalOptions, parseCommandLine } from '../src/cli/parser.js';
+import { GENERAL_OPTIONS, visibleOptions } from '../src/cli/options.js';
+import { parseCommandLine } from '../src/cli/parser.js';
 import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
 import { findTool } from '../src/host/exec.js';
 import { EXIT_CODES } from '../src/model/errors.js';
 import { suite } from './suite.js';
 
 const page = readFileSync(MAN_PAGE, 'utf8');
-const descriptions = (await loadCommands()).map((command) => command.description());
+const descriptions = (await loadCommands()).map(({ description }) => description);
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: how mandoc makes letters bold
 const OVERSTRIKE = /.\x08/g;
@@ -17,13 +18,13 @@ const OVERSTRIKE = /.\x08/g;
 const test = suite('the man page');
 
 test('is the one that the commands make: npm run docs', () => {
-  is(page, renderManPage(descriptions, generalOptions()));
+  assert.is(page, renderManPage(descriptions));
 });
 
-test("has every option of yargs' own help, in the section of its command", async () => {
-  const general = generalOptions().map((option) => option.name);
+test('has every option of the help, in the section of its command', async () => {
+  const general = visibleOptions(GENERAL_OPTIONS).map((option) => option.name);
   for (const { verb } of descriptions) {
-    // What the user sees, and not what the page was made from; the general ones are on a line.
+    // The help that a user sees has the general options on one line, by their letters.
     const shown = new Set<string>(general);
     const help = await parseCommandLine([verb, '--help'], {
       verbs: VERBS,
@@ -32,14 +33,14 @@ test("has every option of yargs' own help, in the section of its command", async
     });
     const stdout = help.kind === 'text' ? help.text : '';
     for (const [, name = ''] of stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)) shown.add(name);
-    ok(shown.size >= 6, `${verb}: ${stdout}`);
+    assert.ok(shown.size >= 6, `${verb}: ${stdout}`);
     const sections = page.split(/^\.S[sh] /m);
     const section = (title: string) => sections.find((each) => each.startsWith(`${title}\n`)) ?? '';
     const text = section(verb) + section('OPTIONS OF EVERY COMMAND');
     const written = [...text.matchAll(/^\.It .*Fl -(\S+)/gm)].map((found) =>
       (found[1] ?? '').replaceAll('\\-', '-'),
     );
-    equal(written.sort(), [...shown].sort(), verb);
+    assert.equal(written.sort(), [...shown].sort(), verb);
   }
 });
 
@@ -49,7 +50,7 @@ test('has every exit code', () => {
     (found[1] ?? '').split(', '),
   );
   const expected = new Set([0, ...Object.values(EXIT_CODES), 3, 129, 130, 143]);
-  equal(codes.map(Number).sort(), [...expected].sort());
+  assert.equal(codes.map(Number).sort(), [...expected].sort());
 });
 
 test.run();
@@ -60,13 +61,14 @@ lint('has nothing to say against it', () => {
   const { stdout, stderr } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', MAN_PAGE], {
     encoding: 'utf8',
   });
-  equal([stdout, stderr], ['', '']);
+  assert.equal([stdout, stderr], ['', '']);
 });
 
 lint('shows it with every command', () => {
   const { stdout } = spawnSync('mandoc', ['-T', 'ascii', MAN_PAGE], { encoding: 'utf8' });
   const plain = stdout.replaceAll(OVERSTRIKE, '');
-  for (const { verb } of descriptions) ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
+  for (const { verb } of descriptions)
+    assert.ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
 });
 
 lint.run();

@@ -1,5 +1,6 @@
 /** Prints what programs cost, as tables and in the Bencher Metric Format. Pure. */
 
+import { type Alignment, renderTable } from '../text/columns.js';
 import { formatRate } from '../text/figures.js';
 import { paint, printable, type Style } from '../text/text.js';
 import type { Cost } from './bench.js';
@@ -7,9 +8,33 @@ import type { Comparison, Verdict } from './compare.js';
 import type { LiveCost } from './live.js';
 import type { Estimate } from './median.js';
 
-/** A header, and a line for each kind of packet. The times are nanoseconds per packet. */
-export function renderCosts(costs: readonly Cost[], color: boolean): string[] {
-  const header = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
+export interface ShownCost {
+  readonly case: string;
+  readonly returned: string;
+  readonly program_ns: Estimate;
+  readonly empty_ns: Estimate;
+  readonly added_ns: Estimate;
+  readonly ratio: Estimate;
+}
+
+export interface ShownLiveCost {
+  readonly interface: string;
+  readonly mode: string;
+  readonly program: string;
+  readonly program_id: number;
+  readonly seconds: number;
+  readonly packets: number;
+  readonly packets_per_second: number;
+  readonly program_ns: Estimate | null;
+  readonly cpu_percent: number;
+}
+
+/** A name and five figures. */
+const FIGURES: readonly Alignment[] = ['left', 'right', 'right', 'right', 'right', 'right'];
+
+/** A header and a line per kind of packet. Nanoseconds per packet. */
+export function renderCosts(costs: readonly ShownCost[], color: boolean): string[] {
+  const titles = ['PACKET', 'PROGRAM', 'EMPTY', 'ADDED', '(95 %)', 'RATIO', '(95 %)', 'RETURNS'];
   const rows = costs.map((cost) => [
     printable(cost.case),
     formatNs(cost.program_ns.median),
@@ -20,7 +45,7 @@ export function renderCosts(costs: readonly Cost[], color: boolean): string[] {
     interval(cost.ratio, formatRatio),
     cost.returned,
   ]);
-  return align([header, ...rows], [0, 7], color);
+  return renderTable(titles, rows, [...FIGURES, 'right', 'left'], color);
 }
 
 const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
@@ -31,7 +56,7 @@ const VERDICT_STYLES: Partial<Record<Verdict, Style>> = {
 
 /** A header, and a line for each kind of packet with its ratio to the empty program then and now. */
 export function renderComparisons(comparisons: readonly Comparison[], color: boolean): string[] {
-  const header = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
+  const titles = ['PACKET', 'SAVED', '(95 %)', 'NOW', '(95 %)', 'CHANGE', ''];
   const rows = comparisons.map(({ case: name, saved, now, change, verdict }) => [
     printable(name),
     formatRatio(saved.median),
@@ -41,7 +66,7 @@ export function renderComparisons(comparisons: readonly Comparison[], color: boo
     `${change < 0 ? '' : '+'}${(change * 100).toFixed(1)}%`,
     verdict,
   ]);
-  const [head = '', ...lines] = align([header, ...rows], [0, 6], color);
+  const [head = '', ...lines] = renderTable(titles, rows, [...FIGURES, 'left'], color);
   return [
     head,
     ...lines.map((line, index) => {
@@ -120,18 +145,4 @@ function formatRatio(ratio: number): string {
 
 function interval({ lower, upper }: Estimate, format: (value: number) => string): string {
   return `(${format(lower)} to ${format(upper)})`;
-}
-
-/** Pads the cells of each column to one width. The first row is the header; `left` are the columns aligned to the left. */
-function align(rows: readonly (readonly string[])[], left: readonly number[], color: boolean) {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
-  );
-  return rows.map((row, index) => {
-    const cells = row.map((cell, column) =>
-      left.includes(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-    );
-    const line = cells.join('  ').trimEnd();
-    return index === 0 ? paint(line, 'bold', color) : line;
-  });
 }

@@ -1,93 +1,67 @@
 /**
- * Completion as a script for a shell. Everything is in the script, since asking xdpwho would start
- * Node at every press of TAB; interfaces and namespaces are looked up by the shell itself. Pure.
+ * Makes the completion script of a shell from the commands. The script holds all words, and the shell
+ * looks up interfaces and namespaces itself: a call of xdpwho would start Node at each press of TAB. Pure.
  */
+import type { CommandDescription } from './command.js';
+import { type Argument, GENERAL_OPTIONS, type Values, visibleOptions } from './options.js';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** What is known of a command; see src/cli/parser.ts. */
-export interface CompletedCommand {
+/** A command whose options include the general ones. */
+interface CompletedCommand {
   readonly verb: string;
-  /** `watch [interface..]` */
-  readonly command: string;
   readonly describe: string;
-  readonly options: readonly CompletedOption[];
+  readonly arguments: readonly Argument[];
+  readonly options: ReturnType<typeof visibleOptions>;
 }
 
-export interface CompletedOption {
-  readonly name: string;
-  readonly letter: string | undefined;
-  readonly describe: string;
-  readonly takesValue: boolean;
-}
-
-/** What may stand at one place: words, or something that the shell knows. */
-type Values =
-  | { readonly kind: 'words'; readonly words: readonly string[] }
-  | { readonly kind: 'interface' | 'netns' | 'file' | 'directory' | 'nothing' };
-
-/** The first command is the one that runs when no verb is given. */
-export function renderCompletion(
-  shell: Shell,
-  commands: readonly CompletedCommand[],
-  general: readonly CompletedOption[],
-): string {
-  const whole = commands.map((command) => ({
+/** Without a verb, the options of the first command are completed: that one runs then. */
+export function renderCompletion(shell: Shell, commands: readonly CommandDescription[]): string {
+  const completed = commands.map((command) => ({
     ...command,
-    options: [...command.options, ...general],
+    options: [...visibleOptions(command.options), ...visibleOptions(GENERAL_OPTIONS)],
   }));
   switch (shell) {
     case 'bash':
-      return renderBash(whole);
+      return renderBash(completed);
     case 'zsh':
-      return renderZsh(whole);
+      return renderZsh(completed);
     case 'fish':
-      return renderFish(whole);
+      return renderFish(completed);
   }
 }
 
-const FILE_OPTIONS: readonly string[] = ['bpftool', 'object', 'compare'];
-
-/** A description that is nothing but words names the values: `auto, always or never`. */
-function valuesOf(command: string, option: CompletedOption): Values {
-  const words = option.describe.split(/, | or /);
-  if (words.length > 1 && words.every((word) => /^[a-z]+$/.test(word)))
-    return { kind: 'words', words };
-  if (option.name === 'netns') return { kind: 'netns' };
-  if (option.name === 'iface' || option.name === 'live') return { kind: 'interface' };
-  if (option.name === 'bpffs' || option.describe.startsWith('directory of ')) {
-    return { kind: 'directory' };
-  }
-  if (FILE_OPTIONS.includes(option.name) || command.endsWith('[file]')) return { kind: 'file' };
-  return { kind: 'nothing' };
+/** What may follow a verb besides options. The values of all its arguments are offered for each of them. */
+function argumentValues({ arguments: list }: CompletedCommand): Values[] {
+  return list.map(({ values }) => values);
 }
 
-/** What may follow the verb besides options. */
-function argumentsOf(command: string): Values {
-  if (/[[<]interface/.test(command)) return { kind: 'interface' };
-  if (/[[<]file/.test(command)) return { kind: 'file' };
-  if (/[[<]dir/.test(command)) return { kind: 'directory' };
-  if (/[[<]shell/.test(command)) return { kind: 'words', words: SHELLS };
-  return { kind: 'nothing' };
+/** What the first word may be: a verb, or an interface for the default verb. */
+function firstWords(verbs: readonly string[]): Values[] {
+  return [{ kind: 'words', words: verbs }, { kind: 'interface' }];
 }
 
-function wordsOf({ name, letter }: CompletedOption): string[] {
-  return [`--${name}`, ...(letter === undefined ? [] : [`-${letter}`])];
+/** Commands of bash or zsh that offer all the values. In bash those for words must be the first: they replace what was offered before. */
+function actions(expand: (values: Values) => string, list: readonly Values[]): string {
+  return list.length === 0 ? expand({ kind: 'text' }) : list.map(expand).join('; ');
 }
 
-/** Lines of a `case` in which bash and zsh agree: after `verb:--option`, the words to choose from. */
+function wordsOf({ name, alias }: { readonly name: string; readonly alias?: string | undefined }) {
+  return [`--${name}`, ...(alias === undefined ? [] : [`-${alias}`])];
+}
+
+/** The branches of a `case` of bash or zsh that offer the values of an option. A pattern is `verb:--option`. */
 function valueCases(
   commands: readonly CompletedCommand[],
   expand: (values: Values) => string,
 ): string[] {
-  const all = commands.flatMap(({ verb, command, options }) =>
-    options
-      .filter((option) => option.takesValue)
-      .map((option) => ({
-        patterns: wordsOf(option).map((word) => `${verb}:${word}`),
-        action: expand(valuesOf(command, option)),
-      })),
+  const all = commands.flatMap(({ verb, options }) =>
+    options.flatMap((option) => {
+      if (option.values === null) return [];
+      const patterns = wordsOf(option).map((word) => `${verb}:${word}`);
+      return [{ patterns, action: expand(option.values) }];
+    }),
   );
   const byAction = new Map<string, string[]>();
   for (const { patterns, action } of all) {
@@ -111,7 +85,7 @@ function renderBash(commands: readonly CompletedCommand[]): string {
         return 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word"))';
       case 'directory':
         return 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$word"))';
-      case 'nothing':
+      case 'text':
         return 'COMPREPLY=()';
     }
   };
@@ -146,8 +120,8 @@ ${commands.map(({ verb, options }) => `    ${verb}) COMPREPLY=($(compgen -W '${o
     return
   fi
   case $verb in
-    '') COMPREPLY=($(compgen -W '${verbs.join(' ')}' -- "$word")); ${expand({ kind: 'interface' })} ;;
-${commands.map(({ verb, command }) => `    ${verb}) ${expand(argumentsOf(command))} ;;`).join('\n')}
+    '') ${actions(expand, firstWords(verbs))} ;;
+${commands.map((command) => `    ${command.verb}) ${actions(expand, argumentValues(command))} ;;`).join('\n')}
   esac
 }
 complete -F _xdpwho xdpwho
@@ -167,7 +141,7 @@ function renderZsh(commands: readonly CompletedCommand[]): string {
         return '_files';
       case 'directory':
         return '_files -/';
-      case 'nothing':
+      case 'text':
         return ':';
     }
   };
@@ -193,8 +167,8 @@ ${commands.map(({ verb, options }) => `    ${verb}) compadd -- ${options.flatMap
     return
   fi
   case $verb in
-    '') compadd -- ${verbs.join(' ')}; ${expand({ kind: 'interface' })} ;;
-${commands.map(({ verb, command }) => `    ${verb}) ${expand(argumentsOf(command))} ;;`).join('\n')}
+    '') ${actions(expand, firstWords(verbs))} ;;
+${commands.map((command) => `    ${command.verb}) ${actions(expand, argumentValues(command))} ;;`).join('\n')}
   esac
 }
 if [[ \${funcstack[1]} == _xdpwho ]]; then _xdpwho "$@"; else compdef _xdpwho xdpwho; fi
@@ -214,23 +188,23 @@ function renderFish(commands: readonly CompletedCommand[]): string {
         return ' -r -F';
       case 'directory':
         return " -x -a '(__fish_complete_directories)'";
-      case 'nothing':
+      case 'text':
         return ' -x';
     }
   };
   const verbs = commands.map((command) => command.verb);
-  const lines = commands.flatMap(({ verb, command, describe, options }, index) => {
-    // Where no verb is given the first command runs, and so its options are there.
+  const lines = commands.flatMap((command, index) => {
+    const { verb, describe, options } = command;
+    // The first command also runs where no verb is given.
     const condition = index === 0 ? `__xdpwho_verb ${verb} ''` : `__xdpwho_verb ${verb}`;
-    const values = argumentsOf(command);
     return [
       `complete -c xdpwho -n "__xdpwho_verb ''" -f -a ${verb} -d ${fishWord(describe)}`,
-      ...(values.kind === 'nothing'
-        ? []
-        : [`complete -c xdpwho -n "${condition}"${expand(values).replace(/^ -[xr]/, '')}`]),
+      ...argumentValues(command).map(
+        (values) => `complete -c xdpwho -n "${condition}"${expand(values).replace(/^ -[xr]/, '')}`,
+      ),
       ...options.map((option) => {
-        const letter = option.letter === undefined ? '' : ` -s ${option.letter}`;
-        const after = option.takesValue ? expand(valuesOf(command, option)) : '';
+        const letter = option.alias === undefined ? '' : ` -s ${option.alias}`;
+        const after = option.values === null ? '' : expand(option.values);
         return `complete -c xdpwho -n "${condition}" -l ${option.name}${letter}${after} -d ${fishWord(option.describe)}`;
       }),
     ];

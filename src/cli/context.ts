@@ -1,7 +1,7 @@
-/** What a command gets to work with. */
+/** What main.ts gives to a command: streams, the signal to end, bpftool. */
 import type { Readable, Writable } from 'node:stream';
 import type { Bpftool } from '../host/bpftool.js';
-import type { Talk } from './messages.js';
+import type { Messages } from './messages.js';
 
 /** A stream that may be a terminal. */
 export type Output = Writable & {
@@ -10,15 +10,15 @@ export type Output = Writable & {
   readonly rows?: number | undefined;
 };
 
-/** Likewise. */
+/** A stream of keys or data, which may be a terminal. */
 export type Input = Readable & {
   readonly isTTY?: boolean | undefined;
   setRawMode?(raw: boolean): unknown;
 };
 
-/** Why a run ends early, though nothing failed: the reason of the context's `signal`. */
+/** The reason of the context's `signal` where nothing failed: a signal to the process, or a closed output. */
 export class Interruption extends Error {
-  /** 128 + the signal's number; 0 when nobody reads our output any more. */
+  /** 128 + the signal's number, or 0 for a closed output. */
   readonly exitCode: number;
 
   constructor(what: 'SIGHUP' | 'SIGINT' | 'SIGTERM' | 'closed output') {
@@ -28,30 +28,30 @@ export class Interruption extends Error {
   }
 }
 
-/** Whether the run is to end because nobody reads its output any more. */
+/** Whether the run is to end because the reader of its output has gone. */
 export function isOutputClosed(signal: AbortSignal): boolean {
   return signal.reason instanceof Interruption && signal.reason.exitCode === 0;
 }
 
 export interface CommandContext {
-  /** Keys, and a recording where `-` names it. */
+  /** Keys, or a recording that is named `-`. */
   readonly stdin: Input;
-  /** Data. Its errors are seen to: a closed pipe aborts `signal`. */
+  /** For data. main.ts handles its errors: a closed pipe aborts `signal`. */
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Whether to colour what goes to `stdout`. */
+  /** Whether text for `stdout` is coloured. */
   readonly color: boolean;
   /**
-   * Aborted by SIGINT, SIGTERM, SIGHUP, a closed or full `stdout`, and by a bug outside of the
-   * command's own promise. The command then undoes what it did and returns or rejects; the exit code
+   * Aborts at SIGINT, SIGTERM, SIGHUP, a closed or full `stdout`, and at an error that no promise
+   * of the command carries. The command then undoes what it did and returns or rejects. The exit code
    * comes from the reason, unless the command rejects with an XdpwhoError of its own.
    */
   readonly signal: AbortSignal;
-  readonly talk: Talk;
-  /** Finds bpftool and looks at its version, at the first call. Rejects with `tool-missing`, or what bpftool failed of. */
+  readonly messages: Messages;
+  /** Finds bpftool and checks its version, once. Rejects with `tool-missing`, or with the failure of bpftool. */
   readonly bpftool: () => Promise<Bpftool>;
-  /** Of this package. */
+  /** The version of this package. */
   readonly version: string;
-  /** Holds `el/` and `eb/`. Absolute. */
+  /** The absolute path of the directory that holds `el/` and `eb/`. */
   readonly objectsDirectory: string;
 }

@@ -1,22 +1,22 @@
-/** What the command tells its user, apart from the data: lines on standard error. */
+/** Standard error: what a command tells its user besides the data. */
 import { observeCommands } from '../host/command-log.js';
 import type { XdpwhoError } from '../model/errors.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
-export interface TalkOptions {
-  /** `-q`: only errors. */
+export interface MessageOptions {
+  /** `-q`: print errors only. */
   readonly quiet?: boolean | undefined;
-  /** `-v`: also each command, just before it runs. */
+  /** `-v`: print each command just before it runs. */
   readonly verbose?: boolean | undefined;
 }
 
-export class Talk {
+export class Messages {
   readonly verbose: boolean;
   readonly #write: (text: string) => void;
   readonly #quiet: boolean;
 
-  constructor(write: (text: string) => void, options: TalkOptions) {
+  constructor(write: (text: string) => void, options: MessageOptions) {
     this.#write = write;
     this.#quiet = options.quiet === true;
     this.verbose = options.verbose === true;
@@ -25,18 +25,22 @@ export class Talk {
     }
   }
 
-  /** One line, `what: what about it`, unless the user asked for quiet. */
-  say(text: string): void {
+  /** Prints one line, unless the user asked for errors only. */
+  info(text: string): void {
     if (!this.#quiet) this.#line(`xdpwho: ${text}`);
   }
 
-  /** A failure that does not end the command, and its hint: also where the user asked for quiet. */
-  complain({ message, hint }: XdpwhoError): void {
-    this.#line(`xdpwho: ${message}`);
-    if (hint !== undefined) this.#line(`  hint: ${hint}`);
+  /** Prints an error after which the command goes on, such as that of one interface of several. */
+  error(error: XdpwhoError): void {
+    for (const line of errorLines(error)) this.#line(line);
   }
 
   #line(text: string): void {
     this.#write(`${printable(text)}\n`);
   }
+}
+
+/** An error and its hint as lines for a user. They may hold any characters. */
+export function errorLines({ message, hint }: Pick<XdpwhoError, 'message' | 'hint'>): string[] {
+  return [`xdpwho: ${message}`, ...(hint === undefined ? [] : [`  hint: ${hint}`])];
 }

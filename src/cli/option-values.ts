@@ -1,11 +1,12 @@
-/** The values of options: text in, a checked value out. A bad one is an XdpwhoError `usage`. */
+/** Reads the values of options. Each function throws an XdpwhoError `usage` for a value that is not valid. */
 import { isIP } from 'node:net';
+import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 
-/** Entries that a table may have: more would ask the kernel for gigabytes. */
+/** The most entries of a table. For more the kernel would need gigabytes. */
 export const MAX_SOURCES_LIMIT = 4_000_000;
 export const SHORTEST_INTERVAL_MS = 100;
-/** Timers of Node hold 2^31 ms, a little less than 25 days. */
+/** A timer of Node holds at most 2^31 - 1 ms, which is a little less than 25 days. */
 const LONGEST_DURATION_MS = 24 * 24 * 60 * 60 * 1000;
 
 const MS_PER_UNIT: Readonly<Record<string, number>> = {
@@ -51,7 +52,7 @@ export function parseCount(
   return count;
 }
 
-/** A share in `15%`, as 0.15; more than 0, at most 1000%. */
+/** A percentage: `15%` is 0.15. More than 0, at most 1000%. */
 export function parsePercentage(option: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?)%$/.exec(text);
   const percent = Number(match?.[1]);
@@ -61,7 +62,7 @@ export function parsePercentage(option: string, text: string): number {
   return percent / 100;
 }
 
-/** Entries of the table: a whole number from 1 to 4,000,000. */
+/** The size of the table: a whole number from 1 to 4,000,000. */
 export function parseMaxSources(option: string, text: string): number {
   return parseCount(option, text, MAX_SOURCES_LIMIT);
 }
@@ -84,7 +85,7 @@ export function parseSize(option: string, text: string): number {
   return bytes;
 }
 
-/** Permissions in octal, to read only: 0400, 0444. */
+/** File permissions in octal. They allow to read and nothing else: 0400, 0444. */
 export function parseFileMode(option: string, text: string): number {
   const mode = /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : Number.NaN;
   if ((mode & 0o444) === mode && mode >= 0o400) return mode;
@@ -94,14 +95,14 @@ export function parseFileMode(option: string, text: string): number {
   );
 }
 
-/** Where to listen. */
+/** An address and a port to listen on. */
 export interface Listen {
-  /** An address, never a name: a name may lead to more than is meant. */
+  /** An address, never a name: a name can stand for several addresses. */
   readonly host: string;
   readonly port: number;
 }
 
-/** `127.0.0.1:9927`, `[::1]:9927`. Both are to be said: alone, a port means this host to some, and any to others. */
+/** `127.0.0.1:9927` or `[::1]:9927`. The address is needed: some programs take a lone port for this host only, others for all addresses. */
 export function parseListen(option: string, text: string): Listen {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   const [, bracketed, plain, digits] = match ?? [];
@@ -112,6 +113,17 @@ export function parseListen(option: string, text: string): Listen {
   }
   if (port < 1 || port > 65_535) throw bad(option, text, 'a port is from 1 to 65535');
   return { host, port };
+}
+
+/** Any text but an empty one. */
+export function parseText(option: string, text: string): string {
+  if (text === '') throw new XdpwhoError('usage', `${option}: a value is missing`);
+  return text;
+}
+
+/** An absolute path: the programs that get it run in another directory. */
+export function parsePath(option: string, text: string): string {
+  return resolve(parseText(option, text));
 }
 
 /** One word of `choices`. */
@@ -125,7 +137,7 @@ export function parseChoice<T extends string>(
   return choice;
 }
 
-/** One word of `choices`, however often it is asked for; two different ones contradict each other. */
+/** One word of `choices`, or undefined where there is no text. Two different words contradict each other. */
 export function parseFormat<T extends string>(
   option: string,
   texts: readonly string[],

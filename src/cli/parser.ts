@@ -1,173 +1,67 @@
-/** From words to a command and its options: the only module that makes a yargs parser. */
-import yargs, { type ArgumentsCamelCase, type Argv } from 'yargs';
+/** From the words of a command line to a command that can run. The only module that runs yargs. */
+import yargs, { type Options } from 'yargs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
-import { propertyOf, stringIn } from '../model/json-values.js';
-import { printable, wrapWords } from '../text/text.js';
-import type { CommandContext } from './context.js';
-import { type GlobalOptions, globalOptions } from './options.js';
+import { printable } from '../text/text.js';
+import type {
+  AnyCommand,
+  Command,
+  CommandDescription,
+  OptionValues,
+  Run,
+  Verb,
+} from './command.js';
+import { renderCommandHelp, renderHelp } from './help.js';
+import {
+  GENERAL_OPTIONS,
+  OPTIONS,
+  type Option,
+  type OptionTable,
+  visibleOptions,
+} from './options.js';
 
-export type Example = readonly [line: string, description: string];
-
-/** One verb. `O`: its options, with those of every command. */
-export interface Command<O> {
-  /** The verb and its positional arguments as yargs writes them: `watch [interface..]`. */
-  readonly command: string;
-  /** One short line. */
-  readonly describe: string;
-  /** More about it, for its own help, which breaks it into lines. */
-  readonly about?: readonly string[] | undefined;
-  readonly builder: (parser: Argv<GlobalOptions>) => Argv<O>;
-  /** Command lines, and what each does. Help ends with them. */
-  readonly examples: readonly Example[];
-  /** Resolves with the exit code; rejects with an XdpwhoError. */
-  readonly handler: (options: ArgumentsCamelCase<O>, context: CommandContext) => Promise<number>;
-}
-
-/** Runs a command with the options that it has been given already. */
-export type Run = (context: CommandContext) => Promise<number>;
-
-/** What the man page and the completion say of a command: the same that its help does. */
-export interface CommandDescription {
-  readonly verb: string;
-  /** The verb and its positional arguments: `watch [interface..]`. */
-  readonly command: string;
-  readonly describe: string;
-  readonly about: readonly string[];
-  readonly examples: readonly Example[];
-  /** Without those of every command. */
-  readonly options: readonly OptionDescription[];
-}
-
-export interface OptionDescription {
-  /** Without its dashes, as `letter`. */
-  readonly name: string;
-  readonly letter: string | undefined;
-  readonly describe: string;
-  readonly takesValue: boolean;
-  readonly default: string | undefined;
-}
-
-/** A command of any options. */
-export interface AnyCommand {
-  readonly description: () => CommandDescription;
-  readonly addTo: (
-    parser: Argv<GlobalOptions>,
-    aliases: readonly string[],
-    select: (run: Run) => void,
-  ) => void;
-}
-
-/** Checks a command's handler against its options, and makes it one of many. */
-export function defineCommand<O>(command: Command<O>): AnyCommand {
-  const { describe, about = [`${capitalize(describe)}.`], examples } = command;
-  const verb = command.command.split(' ', 1)[0] ?? '';
-  return {
-    description: () => {
-      const parser = yargs().help(false).version(false).options(globalOptions);
-      const others = new Set([
-        ...generalOptions().map((option) => option.name),
-        ...[...command.command.matchAll(/[[<]([\w-]+)/g)].map(([, positional]) => positional),
-      ]);
-      const options = optionsOf(command.builder(parser)).filter(({ name }) => !others.has(name));
-      return { verb, command: command.command, describe, about, examples, options };
-    },
-    addTo: (parser, aliases, select) => {
-      parser.command<O>({
-        command: [command.command, ...aliases],
-        describe,
-        builder: (inner: Argv<GlobalOptions>) => {
-          const lines = wrapWords(about.join(' '), HELP_COLUMNS);
-          addUsage(inner, [`Usage: $0 ${command.command}`, ...lines]);
-          inner.epilogue(renderExamples(examples));
-          // The usage line says it already.
-          return command.builder(inner).hide('interface');
-        },
-        handler: (options) => select((context) => command.handler(options, context)),
-      });
-    },
-  };
-}
-
-/** The options of every command. */
-export function generalOptions(): OptionDescription[] {
-  return [
-    ...optionsOf(yargs().help(false).version(false).options(globalOptions)),
-    { ...HELP_OPTION, takesValue: false, default: undefined },
-    { ...VERSION_OPTION, takesValue: false, default: undefined },
-  ];
-}
-
-const HELP_OPTION = { name: 'help', letter: 'h', describe: 'show this' } as const;
-const VERSION_OPTION = {
-  name: 'version',
-  letter: undefined,
-  describe: 'show the version',
-} as const;
-
-/** Those that a parser has been given and that are not hidden: yargs' getOptions, which its types leave out. */
-function optionsOf(parser: unknown): OptionDescription[] {
-  const call = (object: unknown, method: string): unknown => {
-    const value = typeof object === 'object' || typeof object === 'function' ? object : null;
-    const found: unknown = value === null ? undefined : Reflect.get(value, method);
-    return typeof found === 'function' ? Reflect.apply(found, object, []) : undefined;
-  };
-  const given = call(parser, 'getOptions');
-  const descriptions = call(
-    call(call(parser, 'getInternalMethods'), 'getUsageInstance'),
-    'getDescriptions',
-  );
-  const listed = (list: string): readonly unknown[] => {
-    const value = propertyOf(given, list);
-    return Array.isArray(value) ? value : [];
-  };
-  const hidden = listed('hiddenOptions');
-  return Object.keys(Object(propertyOf(given, 'key'))).flatMap((name) => {
-    const describe = stringIn(descriptions, name);
-    if (describe === undefined || hidden.includes(name)) return [];
-    const aliases = propertyOf(propertyOf(given, 'alias'), name);
-    const letter = Array.isArray(aliases) ? aliases.find((each) => each.length === 1) : undefined;
-    return [
-      {
-        name,
-        letter: typeof letter === 'string' ? letter : undefined,
-        describe,
-        takesValue: !listed('boolean').includes(name),
-        default: stringIn(propertyOf(given, 'defaultDescription'), name),
-      },
-    ];
-  });
-}
-
-/** What the words ask for: a text to print, or a command to run. */
+/** What a command line asks for: a text to print, or a command to run. */
 export type Invocation = { readonly kind: 'text'; readonly text: string } | CommandInvocation;
 
 export interface CommandInvocation {
   readonly kind: 'command';
   /** False where the verb was left out. */
   readonly named: boolean;
-  /** As they were typed. */
+  /** The words as they were typed. */
   readonly words: readonly string[];
-  readonly options: ArgumentsCamelCase<GlobalOptions>;
-  /** The command line that shows its help. */
+  readonly options: OptionValues<typeof GENERAL_OPTIONS>;
+  /** The command line that shows the command's help. */
   readonly help: string;
   readonly run: Run;
 }
 
-/** A command that is loaded when it is asked for: to list the verbs must not take all that they need. */
-export interface Verb {
-  readonly verb: string;
-  /** As the command itself has them. */
-  readonly command: string;
-  readonly describe: string;
-  readonly load: () => Promise<AnyCommand>;
-}
-
 export interface CommandLineOptions {
   readonly verbs: readonly Verb[];
-  /** The one that runs when no verb is given. */
+  /** Runs when no verb is given. */
   readonly defaultVerb: Verb;
   readonly version: string;
+}
+
+/** Makes a command one of many; the compiler checks the handler against the options. */
+export function defineCommand<O extends OptionTable>(command: Command<O>): AnyCommand {
+  const { verb, describe, options, examples } = command;
+  const { about = [`${capitalize(describe)}.`], arguments: list = [] } = command;
+  const description = { verb, describe, about, arguments: list, options, examples };
+  return {
+    description,
+    parse: (words, help) => {
+      const parser = makeParser((message) => {
+        throw new XdpwhoError('usage', message, { hint: help });
+      })
+        .options(GENERAL_OPTIONS)
+        .options(options);
+      const given = parser.parseSync(withOutputWords(words, options));
+      const named = argumentsIn(given);
+      if (named[0] === verb) named.shift();
+      checkWords(Object.keys(given), named, description, help);
+      return (context) => command.handler({ ...given, words: named }, context);
+    },
+  };
 }
 
 /** Throws an XdpwhoError `usage` with a hint. */
@@ -175,14 +69,70 @@ export async function parseCommandLine(
   words: readonly string[],
   { verbs, defaultVerb, version }: CommandLineOptions,
 ): Promise<Invocation> {
-  let run: Run | undefined;
-  // The help of the whole is about the verbs, not about the options of the default one.
-  const helpOfAll = words.length === 1 && ['-h', '--help', 'help'].includes(words[0] ?? '');
-  const verb = verbs.find((each) => words.includes(each.verb)) ?? defaultVerb;
-  const help = words.length === 0 ? 'xdpwho --help' : `xdpwho ${verb.verb} --help`;
+  const options = parseGeneralOptions(words);
+  const [first, second] = argumentsIn(options);
+  const verb = verbs.find((each) => each.verb === first);
+  if (first === 'help') {
+    const asked = verbs.find((each) => each.verb === second);
+    if (second !== undefined && asked === undefined) throw noSuchCommand(second, verbs);
+    return helpText(asked, verbs);
+  }
+  if (options.help) {
+    return helpText(first === undefined ? undefined : (verb ?? defaultVerb), verbs);
+  }
+  if (options.version) return { kind: 'text', text: `${version}\n` };
+  const { verb: name, load } = verb ?? defaultVerb;
+  const help = words.length === 0 ? 'xdpwho --help' : `xdpwho ${name} --help`;
+  const run = (await load()).parse(words, help);
+  return { kind: 'command', named: verb !== undefined, words, options, help, run };
+}
 
-  const parser = yargs()
-    .scriptName('xdpwho')
+async function helpText(verb: Verb | undefined, verbs: readonly Verb[]): Promise<Invocation> {
+  const text =
+    verb === undefined ? renderHelp(verbs) : renderCommandHelp((await verb.load()).description);
+  return { kind: 'text', text };
+}
+
+function noSuchCommand(word: string, verbs: readonly Verb[]): XdpwhoError {
+  const [near] = nearNames(
+    word,
+    verbs.map((each) => each.verb),
+  );
+  return new XdpwhoError('usage', `${printable(word)}: no such command`, {
+    hint: near === undefined ? 'xdpwho --help' : `did you mean: xdpwho help ${near}`,
+  });
+}
+
+/**
+ * Finds the verb before any command is loaded. For that it is enough to know of each option whether
+ * it takes a value: every option is in one table. Errors are left to the command, whose help then is
+ * the hint.
+ */
+function parseGeneralOptions(words: readonly string[]): OptionValues<typeof GENERAL_OPTIONS> {
+  const parser = makeParser(() => {}).options(GENERAL_OPTIONS);
+  parser.options(
+    Object.fromEntries([
+      ...Object.entries(OPTIONS)
+        .filter(([name]) => !(name in GENERAL_OPTIONS))
+        .map(([name, option]) => [name, arityOf(option)]),
+      ['output', { alias: 'o', nargs: 1 }],
+      ['json', { type: 'boolean' }],
+      ['ndjson', { type: 'boolean' }],
+    ]),
+  );
+  return parser.parseSync(words);
+}
+
+function arityOf({ alias, values }: Option): Options {
+  return {
+    ...(alias === undefined ? {} : { alias }),
+    ...(values === null ? { type: 'boolean' } : { nargs: 1 }),
+  };
+}
+
+/** yargs as a parser alone: help, version and the checks of what is unknown are ours. */
+function makeParser(onError: (message: string) => void) {
+  return yargs()
     .locale('en')
     .updateStrings(STRINGS)
     .parserConfiguration({
@@ -192,97 +142,63 @@ export async function parseCommandLine(
       'parse-positional-numbers': false,
       'populate--': true,
     })
-    .options(globalOptions)
-    .help(HELP_OPTION.name, HELP_OPTION.describe)
-    .alias(HELP_OPTION.name, HELP_OPTION.letter)
-    .version(VERSION_OPTION.name, VERSION_OPTION.describe, version)
-    .group([...Object.keys(globalOptions), 'help', 'version'], GENERAL)
-    .wrap(HELP_COLUMNS)
-    .strict()
+    .help(false)
+    .version(false)
     .exitProcess(false)
-    .showHelpOnFail(false)
     .fail((message, error) => {
-      // A YError is yargs' own, and what it makes of an error that the parser of a value threw.
+      // yargs makes a YError of what `coerce` throws; anything else is a bug.
       if (error !== undefined && error !== null && error.name !== 'YError') throw error;
-      throw usageError(message ?? error.message, parser, help);
+      onError(message ?? error.message);
     });
-  if (helpOfAll) {
-    addUsage(parser, USAGE);
-    parser.epilogue(renderExamples(EXAMPLES));
-  }
-  // A verb after options may be the value of one: then it is for the default command.
-  const first = verbs.find((each) => each.verb === words[0]);
-  const possible = verbs.filter((each) => each === defaultVerb || words.includes(each.verb));
-  const needed = helpOfAll ? [] : first === undefined ? possible : [first];
-  for (const each of verbs) {
-    const aliases = each === defaultVerb && !helpOfAll ? ['$0'] : [];
-    if (needed.includes(each)) {
-      (await each.load()).addTo(parser, aliases, (selected) => {
-        run = selected;
-      });
-    } else parser.command([helpOfAll ? each.verb : each.command, ...aliases], each.describe);
-  }
-
-  let text = '';
-  const options = parser.parseSync(rewriteFormats(words), {}, (_error, _options, output) => {
-    text = output;
-  });
-  if (text !== '') return { kind: 'text', text: `${tidied(text, helpOfAll)}\n` };
-  if (run === undefined) throw usageError('no command', parser, help);
-  return { kind: 'command', run, named: options._.length > 0, words, options, help };
 }
 
-const HELP_COLUMNS = 80;
-const GENERAL = 'General options:';
-const USAGE = [
-  'Usage: $0 [watch] interface..., or $0 command ...',
-  'Shows who is sending packets to this host, by an XDP program that only counts.',
-];
-
-const EXAMPLES: readonly Example[] = [
-  ['xdpwho eth0', 'watch eth0 until Ctrl-C'],
-  ['xdpwho watch --help', 'the options of a command'],
-];
-
-/** Descriptions beside the command lines, or below them where one would not fit. */
-function renderExamples(examples: readonly Example[]): string {
-  const width = Math.max(...examples.map(([line]) => line.length));
-  const beside = examples.map(([line, text]) => `  ${line.padEnd(width)}  ${text}`);
-  const lines = beside.every((each) => each.length <= HELP_COLUMNS)
-    ? beside
-    : examples.flatMap(([line, text]) => [`  ${line}`, `      ${text}`]);
-  return ['Examples:', ...lines].join('\n');
-}
-
-/** One call for each line: yargs breaks a longer text in the middle of words. */
-function addUsage(parser: Argv<GlobalOptions>, lines: readonly string[]): void {
-  for (const line of lines) parser.usage(line);
-}
-
-/**
- * yargs puts groups that have a name first: the general options go behind the command's own, and in
- * the help of a verb on a line, so that it fits a screen. That an option takes no value is to be seen.
- */
-function tidied(help: string, ofAll: boolean): string {
-  const sections = help.replace(/\n? +\[boolean\]( \[default: false\])?$/gm, '').split('\n\n');
-  const general = sections.findIndex((section) => section.startsWith(GENERAL));
-  const options = sections.findIndex((section) => section.startsWith('Options:'));
-  if (!ofAll && general >= 0) {
-    const names = generalOptions().map(({ name, letter }) =>
-      letter === undefined ? `--${name}` : `-${letter}`,
-    );
-    sections[general] = `${GENERAL} ${names.join(' ')}; see xdpwho --help`;
-    if (options >= 0) sections.splice(general, 0, ...sections.splice(options, 1));
-  }
-  // A screen has 24 lines.
-  return sections.join('\n\n').replace(/\n(\nGeneral options:|\nExamples:)/g, '$1');
-}
-
-/** yargs' own words for what a user can do wrong, put as ours are: what, then why. */
+/** Messages of yargs in the form of ours: the option, then what is wrong. */
 const STRINGS = { 'Not enough arguments following: %s': 'option %s: a value is missing' };
 
-/** `--json` and `--ndjson` are short for `-o`; together with one that says otherwise they are refused. */
-function rewriteFormats(words: readonly string[]): string[] {
+/** The words that belong to no option, those after `--` last. */
+function argumentsIn(given: Readonly<Record<string, unknown>>): string[] {
+  return ['_', '--'].flatMap((list) => {
+    const words = given[list];
+    return Array.isArray(words) ? words.map(String) : [];
+  });
+}
+
+/** Throws where an option is unknown to the command, or where it takes fewer words. */
+function checkWords(
+  given: readonly string[],
+  words: readonly string[],
+  { arguments: list, options }: CommandDescription,
+  help: string,
+): void {
+  const extra = list.at(-1)?.many === true ? undefined : words[list.length];
+  if (extra !== undefined) {
+    throw new XdpwhoError('usage', `unexpected argument: ${printable(extra)}`, { hint: help });
+  }
+  const tables = [GENERAL_OPTIONS, options];
+  const known = new Set(tables.flatMap((table) => Object.entries(table).flatMap(keysOf)));
+  const unknown = given.find((key) => !known.has(key) && !PARSER_KEYS.includes(key));
+  if (unknown === undefined) return;
+  const names = tables.flatMap((table) => visibleOptions(table).map(({ name }) => name));
+  const [near] = nearNames(unknown, names);
+  throw new XdpwhoError(
+    'usage',
+    `unknown option: ${unknown.length === 1 ? '-' : '--'}${printable(unknown)}`,
+    { hint: near === undefined ? help : `did you mean --${near}? See ${help}` },
+  );
+}
+
+/** What yargs puts beside the options. */
+const PARSER_KEYS: readonly string[] = ['_', '--', '$0'];
+
+/** The keys under which yargs hands over one option. */
+function keysOf([name, { alias }]: readonly [string, Option]): string[] {
+  const camelCase = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+  return [name, camelCase, ...(alias === undefined ? [] : [alias])];
+}
+
+/** `--json` and `--ndjson` are short for `-o`. As its values they are checked together with other ones. */
+function withOutputWords(words: readonly string[], { output }: OptionTable): string[] {
+  if (output?.values?.kind !== 'words') return [...words];
   const end = words.indexOf('--');
   return words.map((word, index) => {
     const isOption = end < 0 || index < end;
@@ -290,26 +206,6 @@ function rewriteFormats(words: readonly string[]): string[] {
       ? `--output=${word.slice(2)}`
       : word;
   });
-}
-
-/** yargs says what is unknown in a sentence; the parser's state has it as data, with the names to choose from. */
-function usageError(message: string, parser: Argv<GlobalOptions>, hint: string): XdpwhoError {
-  if (!message.startsWith('Unknown argument') || parser.parsed === false) {
-    return new XdpwhoError('usage', message, { hint });
-  }
-  const { aliases, argv } = parser.parsed;
-  const [, extra] = argv._;
-  if (extra !== undefined) {
-    return new XdpwhoError('usage', `unexpected argument: ${printable(String(extra))}`, { hint });
-  }
-  const name = message.replace(/^[^:]*: /, '').split(', ', 1)[0] ?? '';
-  const known = Object.keys(aliases).filter((each) => each.length > 1 && !/[A-Z]/.test(each));
-  const [near] = nearNames(name, known);
-  return new XdpwhoError(
-    'usage',
-    `unknown option: ${name.length === 1 ? '-' : '--'}${printable(name)}`,
-    { hint: near === undefined ? hint : `did you mean --${near}? See ${hint}` },
-  );
 }
 
 function capitalize(text: string): string {

@@ -1,25 +1,24 @@
-/** The table of sources that `watch`, `dump` and `demo` show, and the totals in words. */
+/** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, wrapWords } from '../text/text.js';
 
 export interface SourcesTableOptions {
-  /** Columns of the terminal. */
+  /** How wide a line may be. */
   readonly width: number;
   readonly color: boolean;
-  /** Sources of the table that are not among those given. */
+  /** How many sources the interface has besides those that are shown. */
   readonly hidden: number;
-  /** Whether to show packets and bits per second. */
+  /** Whether the table shows packets and bits per second. */
   readonly rates: boolean;
-  /** Lines that there is room for; sources that do not fit are counted as hidden. Default: no limit. */
-  readonly maxLines?: number | undefined;
 }
 
 interface Column {
   readonly title: string;
-  /** So that columns stand still from one reading to the next. */
+  /** Keeps the columns in place from one reading to the next. */
   readonly minWidth: number;
-  /** The column with the highest rank goes first when the terminal is too narrow. */
+  /** If the line is too wide, the column of the highest rank is left out first. */
   readonly rank: number;
   readonly cell: (source: SourceRecord) => string;
 }
@@ -62,69 +61,48 @@ const IDLE_COLUMN: Column = {
   cell: (source) => formatIdle(source.idle_ms),
 };
 
-const GAP = '  ';
-
 /**
- * A header, a line per source, `+N more sources` where some are hidden, and the totals in words,
- * which account for every packet. No line is wider than `width`.
+ * Titles, a line for each source, `+N more sources` where some are hidden, and a sentence that accounts
+ * for every packet. No line is wider than `width`.
  */
 export function renderSourcesTable(
   sources: readonly SourceRecord[],
   totals: TotalsRecord,
-  options: SourcesTableOptions,
+  { width, color, hidden, rates }: SourcesTableOptions,
 ): string[] {
-  const words = wrapWords(describeTotals(totals), options.width, '  ').map((line) =>
-    cutLine(line, options.width),
-  );
-  const fitting = rowsThatFit(sources.length, options, words.length);
-  const shown = sources.slice(0, fitting);
-  const hidden = options.hidden + sources.length - fitting;
-  const more = cutLine(`+${hidden} more ${hidden === 1 ? 'source' : 'sources'}`, options.width);
+  const more = `+${hidden} more ${hidden === 1 ? 'source' : 'sources'}`;
   return [
-    ...(shown.length === 0 ? [] : renderRows(shown, options)),
-    ...(hidden === 0 ? [] : [paint(more, 'dim', options.color)]),
-    ...words,
+    ...(sources.length === 0 ? [] : renderRows(sources, rates, width, color)),
+    ...(hidden === 0 ? [] : [paint(cutLine(more, width), 'dim', color)]),
+    ...wrapWords(describeTotals(totals), width, '  ').map((line) => cutLine(line, width)),
   ];
 }
 
-/** How many sources fit, when the header, the totals and perhaps the line on the hidden ones are there. */
-function rowsThatFit(sources: number, options: SourcesTableOptions, totalsLines: number): number {
-  const room = (options.maxLines ?? Number.POSITIVE_INFINITY) - totalsLines - 1;
-  if (sources <= room - (options.hidden > 0 ? 1 : 0)) return sources;
-  return Math.max(room - 1, 0);
-}
-
-function renderRows(sources: readonly SourceRecord[], options: SourcesTableOptions): string[] {
-  const columns = [
+function renderRows(
+  sources: readonly SourceRecord[],
+  rates: boolean,
+  width: number,
+  color: boolean,
+): string[] {
+  const wanted = [
     SOURCE_COLUMN,
     PACKETS_COLUMN,
     BYTES_COLUMN,
-    ...(options.rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
+    ...(rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
     IDLE_COLUMN,
   ].map((column) => {
     const cells = [column.title, ...sources.map(column.cell)];
-    return {
-      ...column,
-      cells,
-      width: Math.max(column.minWidth, ...cells.map((cell) => cell.length)),
-    };
+    const longest = Math.max(...cells.map((cell) => cell.length));
+    return { ...column, cells, width: Math.max(column.minWidth, longest) };
   });
-  while (lineWidth(columns) > options.width && columns.length > 2) {
-    const ranks = columns.map((column) => column.rank);
-    columns.splice(ranks.indexOf(Math.max(...ranks)), 1);
-  }
+  const columns = fitColumns(wanted, width);
   return [...sources.keys(), sources.length].map((row) => {
-    const cells = columns.map(({ cells, width }, index) => {
-      const cell = cells[row] ?? '';
-      return index === 0 ? cell.padEnd(width) : cell.padStart(width);
-    });
-    const line = cutLine(cells.join(GAP), options.width);
-    return row === 0 ? paint(line, 'bold', options.color) : line;
+    const cells = columns.map((column) =>
+      alignCell(column.cells[row] ?? '', column.width, column === columns[0] ? 'left' : 'right'),
+    );
+    const line = cutLine(cells.join(COLUMN_GAP), width);
+    return row === 0 ? paint(line, 'bold', color) : line;
   });
-}
-
-function lineWidth(columns: readonly { readonly width: number }[]): number {
-  return columns.reduce((sum, column) => sum + column.width, (columns.length - 1) * GAP.length);
 }
 
 /** One sentence that accounts for every packet: `eth0: 2 sources; 15 packets (10 IPv4, 5 other), 1790 bytes`. */

@@ -1,7 +1,8 @@
-/** The table of `status`. */
+/** The table that `status` prints. Pure. */
 import type { StatusRecord } from '../model/records.js';
+import { renderTable } from '../text/columns.js';
 import { formatCount } from '../text/figures.js';
-import { paint, printable } from '../text/text.js';
+import { printable } from '../text/text.js';
 
 const COLUMNS: readonly (readonly [string, (row: StatusRecord) => string])[] = [
   ['INTERFACE', (row) => printable(row.interface)],
@@ -15,23 +16,15 @@ const COLUMNS: readonly (readonly [string, (row: StatusRecord) => string])[] = [
   ['NOTE', note],
 ];
 
-/** A header and a line per row; nothing at all says so. */
-export function renderStatus(rows: readonly StatusRecord[], color: boolean): string[] {
-  if (rows.length === 0) return ['nothing is attached'];
-  const table = [
+/** Titles and a line for each record; where there is none, one line says so. */
+export function renderStatus(records: readonly StatusRecord[], color: boolean): string[] {
+  if (records.length === 0) return ['nothing is attached'];
+  return renderTable(
     COLUMNS.map(([title]) => title),
-    ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
-  ];
-  const widths = COLUMNS.map((_, column) =>
-    Math.max(...table.map((cells) => cells[column]?.length ?? 0)),
+    records.map((record) => COLUMNS.map(([, cell]) => cell(record))),
+    [],
+    color,
   );
-  return table.map((cells, index) => {
-    const line = cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd();
-    return index === 0 ? paint(line, 'bold', color) : line;
-  });
 }
 
 function sourcesCell(row: StatusRecord): string {
@@ -41,7 +34,7 @@ function sourcesCell(row: StatusRecord): string {
   return `${row.sources}${fill}`;
 }
 
-/** What a reader does about it. */
+/** What a user can do about a state. */
 const REMEDIES: Partial<Readonly<Record<StatusRecord['ownership'], string>>> = {
   stale: '; xdpwho clean',
   broken: '; xdpwho clean',

@@ -1,27 +1,27 @@
-/** `attach`: attach, pin, return. */
+/** `attach`: attaches, pins and returns. */
 
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
 import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  fileModeOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesOf,
-  logOptions,
   logRequest,
-  netnsOption,
   outputOption,
   refuseWithoutLog,
 } from '../cli/options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import {
+  errorRecords,
+  type Failure,
+  failedForJson,
+  writeDocument,
+  writeLines,
+  writeRecords,
+} from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CommandLine } from '../host/bpftool-arguments.js';
 
 import { XdpwhoError } from '../model/errors.js';
-import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import {
@@ -34,38 +34,20 @@ import {
 } from '../verbs/attach.js';
 import { planAttachment, planReplacement } from '../verbs/dry-run.js';
 import { describeForJson, fileNote } from '../verbs/status.js';
+import { describeAttachment } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
-import { describeAttachment } from './watch.js';
 
 export const attachCommand = defineCommand({
-  command: 'attach [interface..]',
+  verb: 'attach',
+  arguments: INTERFACES,
   describe: 'attach and return; it goes on counting by itself',
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...attachOptions,
-      ...fileModeOption,
-      log: {
-        type: 'boolean',
-        default: false,
-        describe: 'also keep the last packets, for `xdpwho log`',
-      },
-      ...logOptions,
-      ...bpffsOption,
-      replace: {
-        type: 'boolean',
-        default: false,
-        describe: 'attach anew where the options differ; counts are lost',
-      },
-      'keep-going': {
-        type: 'boolean',
-        default: false,
-        describe: 'one failure does not take back the others',
-      },
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'mode', 'reader', 'max-sources', 'file-mode'),
+    ...chooseOptions('log', 'source', 'sample', 'buffer'),
+    ...chooseOptions('bpffs', 'replace', 'keep-going', 'dry-run'),
+  },
   examples: [
     ['xdpwho attach eth0 --log', 'then: log eth0 --last 50'],
     ['xdpwho attach eth0 eth1 --file-mode 0444 -o json', 'for automation; run it twice'],
@@ -94,7 +76,7 @@ export const attachCommand = defineCommand({
         interfaces: attachments.map(describeForJson),
         failed: failedForJson(failures),
       };
-      await write(context, `${renderDocument(document)}\n`);
+      await writeDocument(context, document);
     } else if (options.output === 'ndjson') {
       await writeRecords(context, [
         ...attachments.map((each) => each.record),
@@ -109,25 +91,25 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   const { attachment, failure, changed } = outcome;
   const name = printable(outcome.interface);
   if (failure !== undefined) {
-    context.talk.complain(failure);
+    context.messages.error(failure);
   } else if (attachment !== undefined && !changed) {
-    context.talk.say(`${name}: attached already, program ${attachment.programId}`);
+    context.messages.info(`${name}: attached already, program ${attachment.programId}`);
   } else if (attachment !== undefined) {
-    for (const line of describeAttachment(attachment)) context.talk.say(line);
+    for (const line of describeAttachment(attachment)) context.messages.info(line);
     const { file } = attachment.record;
     if (file === null) return;
-    context.talk.say(`${name}: cat ${file}`);
+    context.messages.info(`${name}: cat ${file}`);
     const note = fileNote(attachment);
-    if (note !== null) context.talk.say(`${name}: ${note}`);
+    if (note !== null) context.messages.info(`${name}: ${note}`);
   }
 }
 
-/** The exit code of several outcomes: that of the first failure. */
+/** The exit code of the first failure, or 0. */
 function exitCodeOf(failures: readonly XdpwhoError[]): number {
   return failures[0]?.exitCode ?? 0;
 }
 
-/** Like attachToStay, but for doing it. */
+/** Prints the commands that attachToStay would run. */
 async function planAll(
   session: SessionContext,
   all: readonly StayOptions[],
@@ -142,7 +124,7 @@ async function planAll(
       return await work();
     } catch (error) {
       if (!keepGoing || !(error instanceof XdpwhoError)) throw error;
-      context.talk.complain(error);
+      context.messages.error(error);
       failures.push({ interface: name, failure: error });
       return undefined;
     }
@@ -155,9 +137,9 @@ async function planAll(
   }
   if (output === 'json') {
     const document = { changed, commands, failed: failedForJson(failures) };
-    await write(context, `${renderDocument(document)}\n`);
+    await writeDocument(context, document);
   } else {
-    await write(context, commands.map((line) => `${line}\n`).join(''));
+    await writeLines(context, commands);
   }
   return exitCodeOf(failures.map((each) => each.failure));
 }

@@ -1,4 +1,4 @@
-/** `bench`: what a program costs per packet on this host. */
+/** `bench`: measures what a program costs per packet on this host. */
 import { readFileSync } from 'node:fs';
 import { Bench, compareWithSaved, DEFAULT_ROUNDS, LEAST_ROUNDS } from '../bench/bench.js';
 import { parseSaved } from '../bench/compare.js';
@@ -11,12 +11,10 @@ import {
   renderLiveCost,
 } from '../bench/table.js';
 import type { CommandContext } from '../cli/context.js';
-import { parseCount, parseDuration, parsePercentage } from '../cli/option-values.js';
-import { netnsOption, outputOption, parsePath, textOption } from '../cli/options.js';
-import { write } from '../cli/output.js';
+import { chooseOptions, OPTIONS, outputOption } from '../cli/options.js';
+import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
-import { renderDocument } from '../text/json.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'json' | 'bmf';
@@ -36,10 +34,9 @@ interface Options {
 
 const DEFAULT_THRESHOLD = 0.15;
 const DEFAULT_DURATION_MS = 10_000;
-const MOST_ROUNDS = 10_000;
 
 export const benchCommand = defineCommand({
-  command: 'bench',
+  verb: 'bench',
   describe: 'what the program costs per packet on this host',
   about: [
     'Measures what an XDP program costs per packet, in nanoseconds, in turn with an',
@@ -47,34 +44,20 @@ export const benchCommand = defineCommand({
     'program on an interface costs on real traffic. Exit code 1 when --compare finds',
     'something slower.',
   ],
-  builder: (parser) =>
-    parser.options({
-      ...outputOption<Format>(['table', 'json', 'bmf']),
-      object: textOption('a compiled XDP program, instead of our own', (text) =>
-        parsePath('--object', text),
-      ),
-      program: textOption('which program of the object', (text) => text),
-      packets: textOption('directory of frames: one raw frame per file', (text) =>
-        parsePath('--packets', text),
-      ),
-      rounds: {
-        ...textOption('how often each is measured', parseRounds),
-        defaultDescription: String(DEFAULT_ROUNDS),
-      },
-      compare: textOption('compare with what -o json has saved in this file', (text) =>
-        parsePath('--compare', text),
-      ),
-      threshold: {
-        ...textOption('how much slower is slower', (text) => parsePercentage('--threshold', text)),
-        defaultDescription: '15%',
-      },
-      live: textOption('measure the program on this interface', (text) => text),
-      duration: {
-        ...textOption('how long, with --live', (text) => parseDuration('--duration', text)),
-        defaultDescription: '10s',
-      },
-      ...netnsOption,
-    }),
+  options: {
+    ...outputOption('table', 'json', 'bmf'),
+    ...chooseOptions('object', 'program', 'packets'),
+    rounds: { ...OPTIONS.rounds, defaultDescription: String(DEFAULT_ROUNDS) },
+    compare: OPTIONS.compare,
+    threshold: { ...OPTIONS.threshold, defaultDescription: `${DEFAULT_THRESHOLD * 100}%` },
+    live: OPTIONS.live,
+    duration: {
+      ...OPTIONS.duration,
+      describe: 'how long, with --live',
+      defaultDescription: `${DEFAULT_DURATION_MS / 1000}s`,
+    },
+    netns: OPTIONS.netns,
+  },
   examples: [
     ['xdpwho bench -o json > saved.json', 'then: bench --compare saved.json'],
     ['xdpwho bench --live eth0 --duration 30s', 'on real traffic'],
@@ -86,12 +69,6 @@ export const benchCommand = defineCommand({
   },
 });
 
-function parseRounds(text: string): number {
-  const rounds = parseCount('--rounds', text, MOST_ROUNDS);
-  if (rounds >= LEAST_ROUNDS) return rounds;
-  throw new XdpwhoError('usage', `--rounds ${text}: must be at least ${LEAST_ROUNDS}`);
-}
-
 function checkCombination(options: Options): void {
   const { object, program, packets, rounds, compare, threshold, live, duration, netns } = options;
   const others =
@@ -101,6 +78,9 @@ function checkCombination(options: Options): void {
     const why = live === undefined ? 'only with --live' : 'not with --live';
     throw new XdpwhoError('usage', `--${lost}: ${why}`);
   }
+  if (rounds !== undefined && rounds < LEAST_ROUNDS) {
+    throw new XdpwhoError('usage', `--rounds ${rounds}: must be at least ${LEAST_ROUNDS}`);
+  }
   if (threshold !== undefined && compare === undefined) {
     throw new XdpwhoError('usage', '--threshold: only with --compare');
   }
@@ -109,7 +89,7 @@ function checkCombination(options: Options): void {
 async function benchProgram(options: Options, context: CommandContext): Promise<number> {
   const { object, program, packets: packetsDirectory, output, compare } = options;
   const { rounds = DEFAULT_ROUNDS, threshold = DEFAULT_THRESHOLD } = options;
-  const { signal, talk, color } = context;
+  const { signal, messages, color } = context;
   const saved = compare === undefined ? undefined : parseSaved(readText(compare), compare);
   const bench = await Bench.open(await sessionContext(context), {
     object,
@@ -117,9 +97,10 @@ async function benchProgram(options: Options, context: CommandContext): Promise<
     packetsDirectory,
   });
   try {
-    for (const skipped of bench.skipped) talk.say(`${skipped.case}: left out: ${skipped.why}`);
-    talk.say(`${bench.program} and an empty program in turn, ${rounds} rounds`);
-    const onAgain = (cases: readonly string[]) => talk.say(`measuring again: ${cases.join(', ')}`);
+    for (const skipped of bench.skipped) messages.info(`${skipped.case}: left out: ${skipped.why}`);
+    messages.info(`${bench.program} and an empty program in turn, ${rounds} rounds`);
+    const onAgain = (cases: readonly string[]) =>
+      messages.info(`measuring again: ${cases.join(', ')}`);
     const { costs, comparisons } =
       saved === undefined
         ? { costs: await bench.measure(rounds, { signal }), comparisons: undefined }
@@ -127,18 +108,18 @@ async function benchProgram(options: Options, context: CommandContext): Promise<
     if (output === 'json') {
       const { program: name, skipped } = bench;
       const document = { program: name, object, rounds, cases: costs, skipped, comparisons };
-      await write(context, `${renderDocument(document)}\n`);
+      await writeDocument(context, document);
     } else if (output === 'bmf') {
-      await write(context, `${renderDocument(bencherMetrics(bench.program, costs))}\n`);
+      await writeDocument(context, bencherMetrics(bench.program, costs));
     } else if (comparisons === undefined) {
-      await write(context, `${renderCosts(costs, color).join('\n')}\n`);
+      await writeLines(context, renderCosts(costs, color));
     } else {
-      await write(context, `${renderComparisons(comparisons, color).join('\n')}\n`);
+      await writeLines(context, renderComparisons(comparisons, color));
     }
     const slower = comparisons?.filter(({ verdict }) => verdict === 'slower') ?? [];
     if (slower.length === 0) return 0;
     const percent = `${+(threshold * 100).toFixed(2)} %`;
-    talk.say(`slower by more than ${percent}: ${slower.map((each) => each.case).join(', ')}`);
+    messages.info(`slower by more than ${percent}: ${slower.map((each) => each.case).join(', ')}`);
     return 1;
   } finally {
     await bench.close();
@@ -151,20 +132,17 @@ async function benchLive(
   context: CommandContext,
 ): Promise<number> {
   const { netns, output, duration: durationMs = DEFAULT_DURATION_MS } = options;
-  const { signal, talk } = context;
+  const { signal, messages } = context;
   const onStart = (switchedOn: boolean) =>
-    talk.say(
+    messages.info(
       switchedOn
         ? 'kernel.bpf_stats_enabled: switched on, for the whole system, until this ends'
         : 'kernel.bpf_stats_enabled: on already',
     );
   const about = { interface: device, netns, durationMs, signal, onStart };
   const cost = await measureLive(await context.bpftool(), about);
-  const text =
-    output === 'table'
-      ? renderLiveCost(cost).join('\n')
-      : renderDocument(output === 'json' ? cost : liveBencherMetrics(cost));
-  await write(context, `${text}\n`);
+  if (output === 'table') await writeLines(context, renderLiveCost(cost));
+  else await writeDocument(context, output === 'json' ? cost : liveBencherMetrics(cost));
   return 0;
 }
 

@@ -1,26 +1,23 @@
-import { bpffsOption, dryRunOption, netnsOption, outputOption } from '../cli/options.js';
-import { write, writeRecords } from '../cli/output.js';
+/** `clean`: removes what dead runs of ours left. */
+import { chooseOptions, outputOption } from '../cli/options.js';
+import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CleanedRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { clean } from '../verbs/clean.js';
 import { sessionContext } from './session-context.js';
 
 export const cleanCommand = defineCommand({
-  command: 'clean',
+  verb: 'clean',
   describe: 'remove what dead runs left; only ever our own',
   about: [
     'Removes what dead runs left behind, and directories among ours that are broken. What is attached',
     'stays, and so does what xdpwho did not make: it says so, and the exit code is 1.',
   ],
-  builder: (parser) =>
-    parser.options({
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho clean', 'what is attached and alive stays'],
     ['xdpwho clean -n', 'only say what would be removed'],
@@ -42,7 +39,7 @@ export const cleanCommand = defineCommand({
     if (options.output === 'json') {
       const changed = records.some((each) => each.kept === null);
       const directories = records.map(({ type: _, ...record }) => record);
-      await write(context, `${renderDocument({ changed, directories })}\n`);
+      await writeDocument(context, { changed, directories });
     } else if (options.output === 'ndjson') {
       await writeRecords(context, records);
     } else {
@@ -50,9 +47,9 @@ export const cleanCommand = defineCommand({
       const lines = records.map(({ directory, why, kept }) =>
         kept === null ? `${verb} ${directory}: ${why}` : `kept ${directory}: ${why}; ${kept}`,
       );
-      await write(context, lines.map((line) => `${printable(line)}\n`).join(''));
+      await writeLines(context, lines.map(printable));
     }
-    if (results.length === 0) context.talk.say('nothing to clean');
+    if (results.length === 0) context.messages.info('nothing to clean');
     return keeps ? 1 : 0;
   },
 });

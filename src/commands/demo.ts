@@ -1,23 +1,17 @@
-/** `demo`: the main job on traffic of its own, and the counts checked. */
+/** `demo`: watches traffic of its own, and checks every count. */
 
-import { attachOptions, outputOption } from '../cli/options.js';
-import { write } from '../cli/output.js';
+import { chooseOptions, outputOption } from '../cli/options.js';
+import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderCounts } from '../demo/counts-table.js';
 import { demo } from '../demo/demo.js';
-import { renderDocument } from '../text/json.js';
 import { sessionContext } from './session-context.js';
-import { tell, viewOf } from './watch.js';
+import { printMessages, viewOf } from './watch-views.js';
 
 export const demoCommand = defineCommand({
-  command: 'demo',
+  verb: 'demo',
   describe: 'the main job, on traffic of its own',
-  builder: (parser) =>
-    parser.options({
-      mode: attachOptions.mode,
-      reader: attachOptions.reader,
-      ...outputOption<'table' | 'ndjson' | 'json'>(['table', 'ndjson', 'json']),
-    }),
+  options: { ...chooseOptions('mode', 'reader'), ...outputOption('table', 'ndjson', 'json') },
   examples: [
     ['xdpwho demo', 'nothing of it touches your network'],
     ['xdpwho demo --mode generic --reader dump', 'the slow ways, for comparison'],
@@ -26,22 +20,22 @@ export const demoCommand = defineCommand({
     const { mode, reader, output } = options;
     const session = await sessionContext(context);
     const view = viewOf(output === 'json' ? 'none' : output, context);
-    context.talk.say('two network namespaces, one veth between them, no frame leaves them');
+    context.messages.info('two network namespaces, one veth between them, no frame leaves them');
     let exact = false;
     try {
       for await (const event of demo(session, { mode, reader, signal: context.signal })) {
         if (event.kind === 'sending') {
-          context.talk.say(`sending ${event.frames} frames from ${event.sources} addresses`);
+          context.messages.info(`sending ${event.frames} frames from ${event.sources} addresses`);
         } else if (event.kind === 'result') {
           exact = event.exact;
           if (output === 'json') {
             const { counts } = event;
-            await write(context, `${renderDocument({ changed: false, exact, counts })}\n`);
+            await writeDocument(context, { changed: false, exact, counts });
           } else if (output === 'table') {
-            await write(context, `\n${renderCounts(event.counts, context.color).join('\n')}\n`);
+            await writeLines(context, ['', ...renderCounts(event.counts, context.color)]);
           }
         } else {
-          tell(event, context);
+          printMessages(event, context);
           await view.show(event);
         }
       }
@@ -49,7 +43,9 @@ export const demoCommand = defineCommand({
       await view.end();
     }
     if (!context.signal.aborted) {
-      context.talk.say(exact ? 'every count is exact' : 'the counts differ from what was sent');
+      context.messages.info(
+        exact ? 'every count is exact' : 'the counts differ from what was sent',
+      );
     }
     return exact ? 0 : 1;
   },

@@ -1,24 +1,27 @@
-/** `detach`: detach and unpin what is ours. */
+/** `detach`: detaches and unpins what is ours. */
 
 import type { SessionContext } from '../attachment/context.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
 import type { Request } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesIn,
   interfacesOf,
-  netnsOption,
   outputOption,
 } from '../cli/options.js';
-import { errorRecords, type Failure, failedForJson, write, writeRecords } from '../cli/output.js';
+import {
+  errorRecords,
+  type Failure,
+  failedForJson,
+  writeDocument,
+  writeLines,
+  writeRecords,
+} from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
@@ -26,17 +29,14 @@ import { planDetachment } from '../verbs/dry-run.js';
 import { sessionContext } from './session-context.js';
 
 export const detachCommand = defineCommand({
-  command: 'detach [interface..]',
+  verb: 'detach',
+  arguments: INTERFACES,
   describe: "detach and unpin; never a stranger's program",
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      all: { type: 'boolean', default: false, describe: 'everything of ours, in every namespace' },
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface', 'all'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho detach eth0', 'also when it is detached already'],
     ['xdpwho detach --all -o json', 'for automation'],
@@ -56,14 +56,14 @@ export const detachCommand = defineCommand({
     const { entries, left } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
     else await detachAll(session, entries, left, options.output, context);
-    for (const { failure } of left) context.talk.complain(failure);
+    for (const { failure } of left) context.messages.error(failure);
     return left[0]?.failure.exitCode ?? 0;
   },
 });
 
 /**
- * What is to be detached. Of interfaces that were named, one that must not be detached keeps all
- * from it. Of `--all`, what another run holds is left, and strangers' programs are no part of it.
+ * Chooses what to detach. If one of the named interfaces must not be detached, none is. With `--all`,
+ * strangers' programs are not meant, and what another run holds is left.
  */
 function select(
   found: readonly InventoryEntry[],
@@ -87,11 +87,8 @@ async function plan(
   const commands = entries.flatMap((entry) =>
     planDetachment(session, entry).map(({ file, args }) => renderCommand(file, args)),
   );
-  const text =
-    output === 'json'
-      ? `${renderDocument({ changed: entries.length > 0, commands })}\n`
-      : commands.map((line) => `${line}\n`).join('');
-  await write(context, text);
+  if (output === 'json') await writeDocument(context, { changed: entries.length > 0, commands });
+  else await writeLines(context, commands);
 }
 
 async function detachAll(
@@ -105,7 +102,7 @@ async function detachAll(
   for (const entry of entries) {
     const { interface: name, netns, programId } = entry;
     await detachEntry(session, entry);
-    context.talk.say(
+    context.messages.info(
       `${printable(name)}: ${entry.attachment === null ? removed(entry) : 'detached'}`,
     );
     interfaces.push({ interface: name, netns, program_id: programId });
@@ -113,7 +110,7 @@ async function detachAll(
   if (output === 'json') {
     const changed = interfaces.length > 0;
     const document = { changed, interfaces, failed: failedForJson(left) };
-    await write(context, `${renderDocument(document)}\n`);
+    await writeDocument(context, document);
   } else if (output === 'ndjson') {
     const records = interfaces.map(
       ({ netns: _, ...each }): DetachedRecord => ({ type: 'detached', ...each }),
@@ -126,13 +123,13 @@ function removed({ why, pins }: InventoryEntry): string {
   return `${why}; ${pins?.directory} removed`;
 }
 
-/** Undefined when there is nothing to detach: that is told, and no failure. */
+/** Where there is nothing to detach, a message says so, and undefined is returned: that is no failure. */
 async function look(
   session: SessionContext,
   request: Request,
   context: CommandContext,
 ): Promise<InventoryEntry | undefined> {
   const { entry, absent } = await findDetachable(session, request);
-  if (absent !== undefined) context.talk.say([absent.message, absent.hint].join('; '));
+  if (absent !== undefined) context.messages.info([absent.message, absent.hint].join('; '));
   return entry;
 }

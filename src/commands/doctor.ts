@@ -1,36 +1,27 @@
-/** `xdpwho doctor`: what this host has and lacks, and what mends it. */
+/** `doctor`: prints what this host has and lacks, and the commands that mend it. */
 
-import {
-  bpffsOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesIn,
-  netnsOption,
-  outputOption,
-} from '../cli/options.js';
-import { write } from '../cli/output.js';
+import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
+import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { checkHost, checkInterface } from '../doctor/checks.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
-import { renderDocument } from '../text/json.js';
 
 const DEFAULT_COLUMNS = 80;
 
 export const doctorCommand = defineCommand({
-  command: 'doctor [interface..]',
+  verb: 'doctor',
+  arguments: INTERFACES,
   describe: 'what this host has and lacks, and what mends it',
   about: [
     'Says what this host, and an interface, has and lacks, and the command that mends',
     'it. Changes nothing. Exit code 1 when something that is needed is missing.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json'>(['table', 'json']),
-      ...netnsOption,
-      ...bpffsOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json'),
+    ...chooseOptions('netns', 'bpffs'),
+  },
   examples: [
     ['xdpwho doctor', 'the host'],
     ['xdpwho doctor eth0 --json', 'and an interface, for scripts'],
@@ -40,7 +31,7 @@ export const doctorCommand = defineCommand({
     const { netns, bpffs = DEFAULT_BPFFS } = options;
     const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
     const names = interfacesIn(options);
-    // Without one, what is attached stays unknown, and the host's checks have said why.
+    // The checks of the host have reported why bpftool cannot be had. Interfaces are checked without it.
     const bpftool = names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
     for (const name of names) {
       const about = { interface: name, netns, bpffs, bpftool };
@@ -48,14 +39,10 @@ export const doctorCommand = defineCommand({
     }
     const failed = checks.some((check) => check.status === 'fail');
     const width = context.stdout.columns || DEFAULT_COLUMNS;
-    const text =
-      options.output === 'json'
-        ? renderDocument({
-            ok: !failed,
-            checks: checks.map((check) => ({ ...check, fix: check.fix ?? null })),
-          })
-        : renderChecks(checks, { width, color: context.color }).join('\n');
-    await write(context, `${text}\n`);
+    if (options.output === 'json') {
+      const shown = checks.map((check) => ({ ...check, fix: check.fix ?? null }));
+      await writeDocument(context, { ok: !failed, checks: shown });
+    } else await writeLines(context, renderChecks(checks, { width, color: context.color }));
     return failed ? 1 : 0;
   },
 });

@@ -4,26 +4,14 @@ import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { resolveTargets } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
-import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesOf,
-  netnsOption,
-  outputOption,
-  rankingOptions,
-  textOption,
-} from '../cli/options.js';
-import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { chooseOptions, INTERFACES, interfacesOf, OPTIONS, outputOption } from '../cli/options.js';
+import { write, writeCommands, writeDocument, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
 import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
-import { parseGrouping, parsePrefix } from '../model/prefix.js';
 import type { TotalsRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { planReading } from '../verbs/dry-run.js';
 import { type Dump, dump, dumpLines, findToRead } from '../verbs/dump.js';
@@ -32,28 +20,25 @@ import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
 
-/** Where standard output is no terminal. */
+/** Columns of a table where standard output is no terminal. */
 const DEFAULT_WIDTH = 120;
 
 export const dumpCommand = defineCommand({
-  command: 'dump [interface..]',
+  verb: 'dump',
+  arguments: INTERFACES,
   describe: 'the counters now',
   about: [
     'The counters now. Counters only grow: nothing that can be done through bpftool reads and zeroes',
     'them without losing the packets of the moment in between. attach --replace begins anew.',
     `In metrics, the first ${METRICS_TOP} sources are labels, unless --top says otherwise; the rest is "other".`,
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson', 'json', 'prometheus', 'openmetrics']),
-      ...rankingOptions,
-      source: textOption('only sources in this prefix', (text) => parsePrefix(text)),
-      group: textOption('sum by prefix: 24, or 24,64 for IPv4,IPv6', (text) => parseGrouping(text)),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson', 'json', 'prometheus', 'openmetrics'),
+    ...chooseOptions('top', 'sort'),
+    source: { ...OPTIONS.source, describe: 'only sources in this prefix' },
+    ...chooseOptions('group', 'netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho dump eth0 --top 10', 'who sent most since it was attached'],
     ['xdpwho dump eth0 --group 24,64 -o ndjson', 'by network, for jq'],
@@ -80,7 +65,7 @@ export const dumpCommand = defineCommand({
     const dumps: { readonly attachment: Attachment; readonly dump: Dump }[] = [];
     for (const attachment of attachments) {
       if (output === 'ndjson' && plain && sort === undefined && hasOwnLines(attachment)) {
-        await handOn(session, attachment, context);
+        await copyLines(session, attachment, context);
         continue;
       }
       const top = options.top ?? (isMetrics(output) ? METRICS_TOP : 0);
@@ -98,13 +83,13 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** The kernel's lines have the name that the interface had when it was attached. */
+/** Whether the kernel prints the lines, and with the present name of the interface: the name at the time of attaching is part of the iterator. */
 function hasOwnLines({ reader, state, attachedAs }: Attachment): boolean {
   return reader === 'iterator' && state.interface === attachedAs;
 }
 
-/** The kernel's lines as they are: no parsing, no sorting, memory of a few chunks. */
-async function handOn(
+/** Copies the kernel's lines without parsing or sorting them. A table of any size needs the memory of a few chunks. */
+async function copyLines(
   session: SessionContext,
   attachment: Attachment,
   context: CommandContext,
@@ -140,7 +125,7 @@ async function print(
       totals,
       omitted: rest,
     }));
-    await write(context, `${renderDocument({ changed: false, interfaces })}\n`);
+    await writeDocument(context, { changed: false, interfaces });
   } else if (format === 'table') {
     const blocks = dumps.map(({ attachment, dump: { sources, totals, rest } }) => [
       ...(dumps.length > 1 ? [`${printable(attachment.interface)}:`] : []),

@@ -1,20 +1,14 @@
-/** `log`: one line for each packet. */
+/** `log`: prints one line for each packet. */
 
 import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
-import { parseCount, parseDuration, parseInterval } from '../cli/option-values.js';
 import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
+  chooseOptions,
+  INTERFACES,
   interfacesOf,
-  logOptions,
   logRequest,
-  netnsOption,
+  OPTIONS,
   outputOption,
-  textOption,
 } from '../cli/options.js';
 import { write, writeCommands, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
@@ -24,38 +18,27 @@ import { PacketLines } from '../packet-log/lines.js';
 import { printable } from '../text/text.js';
 import { planLog } from '../verbs/dry-run.js';
 import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
+import { describeAttachment, describeLog } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
-import { describeAttachment, describeLog } from './watch.js';
 
 type Format = 'table' | 'ndjson';
 
 export const logCommand = defineCommand({
-  command: 'log [interface..]',
+  verb: 'log',
+  arguments: INTERFACES,
   describe: 'one line per packet, until Ctrl-C; detach',
   about: [
     'One line per packet: time, interface, source, length. Attaches, and detaches',
     'when it ends. Where `attach --log` has attached, it only reads, beside others.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson']),
-      ...logOptions,
-      count: textOption('end after N packets', (text) => parseCount('--count', text)),
-      duration: textOption('end after this time: 90s, 10m, 1h', (text) =>
-        parseDuration('--duration', text),
-      ),
-      last: textOption('only the last N packets that `attach --log` has kept', (text) =>
-        parseCount('--last', text, 0xffff_fffe),
-      ),
-      totals: textOption('account for all packets at this interval', (text) =>
-        parseInterval('--totals', text),
-      ),
-      ...netnsOption,
-      ...attachOptions,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson'),
+    ...chooseOptions('source', 'sample', 'buffer'),
+    count: { ...OPTIONS.count, describe: 'end after N packets' },
+    ...chooseOptions('duration', 'last', 'totals', 'netns'),
+    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho log eth0 --source 198.51.100.0/24', 'every packet of one network'],
     ['xdpwho log eth0 --last 50', 'after attach --log: the last ones'],
@@ -89,7 +72,7 @@ export const logCommand = defineCommand({
         : logHistory(session, { ...shared, interfaces }, last);
     const printer = new LogPrinter(context, options.output);
     for await (const event of events) {
-      // Nobody reads any more: leaving the loop detaches.
+      // The reader of our output has gone. Leaving the loop detaches.
       if (isOutputClosed(context.signal)) break;
       await printer.print(event);
     }
@@ -104,7 +87,7 @@ function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
   }
 }
 
-/** Data to standard output, talk to standard error. */
+/** Prints the events of a log: data to standard output, messages to standard error. */
 class LogPrinter {
   readonly #context: CommandContext;
   readonly #format: Format;
@@ -117,7 +100,7 @@ class LogPrinter {
 
   async print(event: LogEvent): Promise<void> {
     const context = this.#context;
-    const { talk } = context;
+    const { messages } = context;
     const isNdjson = this.#format === 'ndjson';
     switch (event.kind) {
       case 'attached':
@@ -125,10 +108,10 @@ class LogPrinter {
         const { attachment } = event;
         const { interface: name, programId, state, record } = attachment;
         if (event.kind === 'attached') {
-          for (const line of describeAttachment(attachment)) talk.say(line);
+          for (const line of describeAttachment(attachment)) messages.info(line);
         } else if (state.log !== null) {
           const log = describeLog(state.log);
-          talk.say(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
+          messages.info(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
         }
         if (isNdjson) await writeRecords(context, [record]);
         break;
@@ -148,14 +131,14 @@ class LogPrinter {
         break;
       case 'totals':
         if (isNdjson) await writeRecords(context, [event.record]);
-        else talk.say(accountLine(event.record));
+        else messages.info(accountLine(event.record));
         break;
       case 'note':
-        talk.say(`${event.interface}: ${event.text}`);
+        messages.info(`${event.interface}: ${event.text}`);
         break;
       case 'detached':
         if (isNdjson) await writeRecords(context, [event.record]);
-        talk.say(`${event.record.interface}: detached`);
+        messages.info(`${event.record.interface}: detached`);
         break;
     }
   }
@@ -169,6 +152,7 @@ class LogPrinter {
   }
 }
 
+/** Accounts for every packet that the program saw. */
 function accountLine(totals: TotalsRecord): string {
   const { seen = 0n, printed = 0n, sampled_out = 0n, filtered_out = 0n, lost = 0n } = totals;
   const { other, malformed } = totals;

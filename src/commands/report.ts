@@ -1,9 +1,10 @@
-/** `report`: a recording of `watch -o ndjson` as a page to look at. */
+/** `report`: makes an HTML page of a recording of `watch -o ndjson`. */
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { CommandContext } from '../cli/context.js';
-import { parsePath, textOption } from '../cli/options.js';
+import { parsePath } from '../cli/option-values.js';
+import { valueOption } from '../cli/options.js';
 import { write } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -12,31 +13,24 @@ import { readReport } from '../report/recording.js';
 import { printable } from '../text/text.js';
 
 export const reportCommand = defineCommand({
-  command: 'report [file]',
+  verb: 'report',
+  arguments: [{ name: 'file', values: { kind: 'file' } }],
   describe: 'a recording of watch -o ndjson as an HTML page',
   about: [
     'Turns a recording of `watch -o ndjson` into one HTML page: traffic over time, the',
     'top sources, a table. The page has no script and loads nothing. FILE may be -.',
   ],
-  builder: (parser) =>
-    parser
-      .positional('file', { type: 'string', hidden: true })
-      .hide('file')
-      // Or yargs takes a lone dash for an empty name.
-      .nargs('file', 1)
-      .options({
-        output: {
-          ...textOption('where to write it; default: standard output', (text) =>
-            parsePath('--output', text),
-          ),
-          alias: 'o',
-        },
-      }),
+  options: {
+    output: {
+      ...valueOption('--output', 'where to write it; default: standard output', 'file', parsePath),
+      alias: 'o',
+    },
+  },
   examples: [
     ['xdpwho eth0 -o ndjson --duration 1m > eth0.ndjson', 'record a minute'],
     ['xdpwho report eth0.ndjson -o eth0.html', 'and look at it'],
   ],
-  handler: async ({ file, output }, context) => {
+  handler: async ({ words: [file], output }, context) => {
     if (file === undefined) throw new XdpwhoError('usage', 'no recording named');
     const name = file === '-' ? 'standard input' : file;
     const recording = await readReport(await open(file, context), printable(name), context.signal);
@@ -50,12 +44,12 @@ export const reportCommand = defineCommand({
     } catch (error) {
       throw unusable(output, error);
     }
-    context.talk.say(`${output}: written`);
+    context.messages.info(`${output}: written`);
     return 0;
   },
 });
 
-/** Opened before anything is read, so that a missing file is told as such. */
+/** Resolves once the file is open, so that an error of opening it is reported as such. */
 async function open(file: string, context: CommandContext): Promise<Readable> {
   if (file === '-') return context.stdin;
   const stream = createReadStream(file);

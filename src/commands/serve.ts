@@ -1,59 +1,44 @@
-/** `serve`: the counters over HTTP, for Prometheus. */
+/** `serve`: serves the counters over HTTP, for Prometheus. */
 
-import { parseCount, parseListen } from '../cli/option-values.js';
-import {
-  bpffsOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesOf,
-  netnsOption,
-  textOption,
-} from '../cli/options.js';
+import { chooseOptions, INTERFACES, interfacesOf, OPTIONS } from '../cli/options.js';
 import { defineCommand } from '../cli/parser.js';
 import { Bpftool } from '../host/bpftool.js';
 import { findTool } from '../host/exec.js';
 import { METRICS_TOP } from '../metrics/metrics.js';
 import { readMetrics, serve } from '../metrics/serve.js';
 
-const DEFAULT_LISTEN = '127.0.0.1:9927';
-
 export const serveCommand = defineCommand({
-  command: 'serve [interface..]',
+  verb: 'serve',
+  arguments: INTERFACES,
   describe: 'the counters over HTTP, for Prometheus',
   about: [
     'Answers GET /metrics with what dump -o prometheus prints, until Ctrl-C. It reads what attach has',
     'left: any user can run it, without bpftool, where --file-mode 0444 was given to attach.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      listen: {
-        ...textOption('address and port', (text) => parseListen('--listen', text)),
-        default: DEFAULT_LISTEN,
-        defaultDescription: DEFAULT_LISTEN,
-      },
-      top: {
-        ...textOption('sources that become labels', (text) => parseCount('--top', text)),
-        defaultDescription: String(METRICS_TOP),
-      },
-      ...netnsOption,
-      ...bpffsOption,
-    }),
+  options: {
+    ...chooseOptions('iface', 'listen'),
+    top: {
+      ...OPTIONS.top,
+      describe: 'sources that become labels',
+      defaultDescription: String(METRICS_TOP),
+    },
+    ...chooseOptions('netns', 'bpffs'),
+  },
   examples: [
-    ['xdpwho serve eth0', `then: curl http://${DEFAULT_LISTEN}/metrics`],
+    ['xdpwho serve eth0', `then: curl http://${OPTIONS.listen.default}/metrics`],
     ['xdpwho serve eth0 --bpffs /run/xdpwho', 'as any user: what xdpwho@eth0 has attached'],
   ],
   handler: async (options, context) => {
-    const { talk, signal, version, objectsDirectory } = context;
+    const { messages, signal, version, objectsDirectory } = context;
     const interfaces = interfacesOf(options);
     const { listen, top = METRICS_TOP, netns, bpffs } = options;
-    // Run only where attach had to use --reader dump, and so not looked at before.
+    // bpftool runs only where attach had to use --reader dump. Elsewhere it may be absent, so its version is not asked.
     const bpftool =
       options.bpftool === undefined
         ? new Bpftool({ path: findTool('bpftool') ?? 'bpftool' })
         : await context.bpftool();
     const session = { bpftool, objectsDirectory };
-    let said = '';
+    let lastFailure = '';
     await serve({
       listen,
       signal,
@@ -61,14 +46,14 @@ export const serveCommand = defineCommand({
       onListening: () => {
         const { host, port } = listen;
         const shown = host.includes(':') ? `[${host}]` : host;
-        talk.say(`http://${shown}:${port}/metrics`);
+        messages.info(`http://${shown}:${port}/metrics`);
         if (!/^127\.|^::1$/.test(host)) {
-          talk.say(`${shown}: whoever reaches this address can read who sends`);
+          messages.info(`${shown}: whoever reaches this address can read who sends`);
         }
       },
       onFailure: (message) => {
-        if (message !== said) talk.say(message);
-        said = message;
+        if (message !== lastFailure) messages.info(message);
+        lastFailure = message;
       },
     });
     return 0;

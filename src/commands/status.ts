@@ -1,38 +1,27 @@
-/** `status`: what is attached, how, and whose it is. */
+/** `status`: prints what is attached, how, and whose it is. */
 
-import {
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesIn,
-  netnsOption,
-  outputOption,
-} from '../cli/options.js';
-import { write, writeRecords } from '../cli/output.js';
+import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
+import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderStatus } from '../cli/status-table.js';
 import { EXIT_CODES } from '../model/errors.js';
 import type { StatusRecord } from '../model/records.js';
-import { renderDocument } from '../text/json.js';
 import { status } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
 
 export const statusCommand = defineCommand({
-  command: 'status [interface..]',
+  verb: 'status',
+  arguments: INTERFACES,
   describe: 'what is attached, in which mode, whose it is',
   about: [
     'What is attached, in which mode, whose it is. Exit code for interfaces that are named: 0 when',
     "ours is attached, 3 when nothing is, 4 when a stranger's program is, 1 when something is broken.",
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<'table' | 'json' | 'ndjson'>(['table', 'json', 'ndjson']),
-      ...netnsOption,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'json', 'ndjson'),
+    ...chooseOptions('netns', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho status', "ours everywhere, and strangers' programs here"],
     ['xdpwho status eth0 --json', 'exit code 3 when nothing is attached'],
@@ -43,18 +32,18 @@ export const statusCommand = defineCommand({
     const records = await status(session, { ...options, interfaces: names });
     if (options.output === 'json') {
       const interfaces = records.map(({ type: _, ...record }) => record);
-      await write(context, `${renderDocument({ changed: false, interfaces })}\n`);
+      await writeDocument(context, { changed: false, interfaces });
     } else if (options.output === 'ndjson') {
       await writeRecords(context, records);
     } else {
       const lines = renderStatus(records, context.color);
-      await write(context, lines.map((line) => `${line}\n`).join(''));
+      await writeLines(context, lines);
     }
     return names.length === 0 ? 0 : exitCodeOf(records);
   },
 });
 
-/** What a state is to whoever asks for an interface by name. Other states are 0. */
+/** The exit code for an interface that was named. For the states that are missing here it is 0. */
 const CODES: Partial<Readonly<Record<StatusRecord['ownership'], number>>> = {
   broken: EXIT_CODES['bad-object'],
   'other-version': EXIT_CODES['other-version'],
@@ -63,7 +52,7 @@ const CODES: Partial<Readonly<Record<StatusRecord['ownership'], number>>> = {
   none: EXIT_CODES['not-attached'],
 };
 
-/** Of several, that which is furthest from being well. */
+/** The exit code of several interfaces: something broken goes before a stranger, and that before nothing. */
 function exitCodeOf(records: readonly StatusRecord[]): number {
   const codes = records.map(({ ownership }) => CODES[ownership] ?? 0);
   return [1, 4, 3].find((code) => codes.includes(code)) ?? 0;

@@ -1,12 +1,12 @@
 /**
- * Every verb, in the order in which help lists them. Commands are loaded when they are asked for, so
- * that help comes at once; test/verbs.test.ts holds the words here against theirs.
+ * Every verb, in the order of the help. A command is loaded when it is needed, so that help comes at
+ * once. test/commands/verbs.test.ts compares the words here with those of the commands.
  */
-import type { AnyCommand, Verb } from '../cli/parser.js';
+import type { AnyCommand, Verb } from '../cli/command.js';
 
-/** The one that runs when no verb is given. */
+/** Runs when no verb is given. */
 export const DEFAULT_VERB: Verb = lazy(
-  'watch [interface..]',
+  'watch',
   'attach, show sources live until Ctrl-C, detach',
   async () => {
     const { watchCommand } = await import('./watch.js');
@@ -16,23 +16,23 @@ export const DEFAULT_VERB: Verb = lazy(
 
 export const VERBS: readonly Verb[] = [
   DEFAULT_VERB,
-  lazy('log [interface..]', 'one line per packet, until Ctrl-C; detach', async () => {
+  lazy('log', 'one line per packet, until Ctrl-C; detach', async () => {
     const { logCommand } = await import('./log.js');
     return logCommand;
   }),
-  lazy('attach [interface..]', 'attach and return; it goes on counting by itself', async () => {
+  lazy('attach', 'attach and return; it goes on counting by itself', async () => {
     const { attachCommand } = await import('./attach.js');
     return attachCommand;
   }),
-  lazy('dump [interface..]', 'the counters now', async () => {
+  lazy('dump', 'the counters now', async () => {
     const { dumpCommand } = await import('./dump.js');
     return dumpCommand;
   }),
-  lazy('status [interface..]', 'what is attached, in which mode, whose it is', async () => {
+  lazy('status', 'what is attached, in which mode, whose it is', async () => {
     const { statusCommand } = await import('./status.js');
     return statusCommand;
   }),
-  lazy('detach [interface..]', "detach and unpin; never a stranger's program", async () => {
+  lazy('detach', "detach and unpin; never a stranger's program", async () => {
     const { detachCommand } = await import('./detach.js');
     return detachCommand;
   }),
@@ -40,11 +40,11 @@ export const VERBS: readonly Verb[] = [
     const { cleanCommand } = await import('./clean.js');
     return cleanCommand;
   }),
-  lazy('report [file]', 'a recording of watch -o ndjson as an HTML page', async () => {
+  lazy('report', 'a recording of watch -o ndjson as an HTML page', async () => {
     const { reportCommand } = await import('./report.js');
     return reportCommand;
   }),
-  lazy('serve [interface..]', 'the counters over HTTP, for Prometheus', async () => {
+  lazy('serve', 'the counters over HTTP, for Prometheus', async () => {
     const { serveCommand } = await import('./serve.js');
     return serveCommand;
   }),
@@ -52,11 +52,11 @@ export const VERBS: readonly Verb[] = [
     const { benchCommand } = await import('./bench.js');
     return benchCommand;
   }),
-  lazy('doctor [interface..]', 'what this host has and lacks, and what mends it', async () => {
+  lazy('doctor', 'what this host has and lacks, and what mends it', async () => {
     const { doctorCommand } = await import('./doctor.js');
     return doctorCommand;
   }),
-  lazy('build [directory]', 'compile the BPF objects with clang', async () => {
+  lazy('build', 'compile the BPF objects with clang', async () => {
     const { buildCommand } = await import('./build.js');
     return buildCommand;
   }),
@@ -64,25 +64,21 @@ export const VERBS: readonly Verb[] = [
     const { demoCommand } = await import('./demo.js');
     return demoCommand;
   }),
-  lazy(
-    'script <verb> [interface]',
-    'a verb as one shell script, for a host without Node',
-    async () => {
-      const { scriptCommand } = await import('./script.js');
-      return scriptCommand;
-    },
-  ),
-  lazy('completion [shell]', 'completion for bash, zsh or fish', async () => {
+  lazy('script', 'a verb as one shell script, for a host without Node', async () => {
+    const { scriptCommand } = await import('./script.js');
+    return scriptCommand;
+  }),
+  lazy('completion', 'completion for bash, zsh or fish', async () => {
     const { makeCompletionCommand } = await import('./completion.js');
     return makeCompletionCommand(loadCommands);
   }),
 ];
 
-/** All of them, for what tells about all of them. */
+/** Loads every command. */
 export function loadCommands(): Promise<AnyCommand[]> {
   return Promise.all(VERBS.map((verb) => verb.load()));
 }
 
-function lazy(command: string, describe: string, load: Verb['load']): Verb {
-  return { verb: command.split(' ', 1)[0] ?? '', command, describe, load };
+function lazy(verb: string, describe: string, load: Verb['load']): Verb {
+  return { verb, describe, load };
 }

@@ -1,63 +1,35 @@
 /** `watch`: attach, show sources live, detach. */
-
-import type { Attachment } from '../attachment/attachment.js';
-import { estimatedSourceBytes } from '../attachment/defaults.js';
-import type { LogState } from '../attachment/record.js';
 import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, isOutputClosed } from '../cli/context.js';
-import {
-  attachOptions,
-  bpffsOption,
-  dryRunOption,
-  interfaceOption,
-  interfacePositional,
-  interfacesOf,
-  netnsOption,
-  outputOption,
-  rankingOptions,
-  timingOptions,
-} from '../cli/options.js';
-import { write, writeCommands, writeRecords } from '../cli/output.js';
+import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
+import { writeCommands } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
-import { drawsInPlace, Screen } from '../cli/screen.js';
-import { renderSourcesTable } from '../cli/sources-table.js';
 import { endingOf } from '../host/abort.js';
-import { countPossibleCpus } from '../host/kernel.js';
 import { LiveView } from '../live/view.js';
-import type { AttachedRecord } from '../model/records.js';
-import { SEGMENT_RECORDS } from '../objects/layout.js';
-import { ringBytes } from '../objects/ring-size.js';
-import { formatCount } from '../text/figures.js';
-import { renderDocument } from '../text/json.js';
-import { printable } from '../text/text.js';
+import { takesEscapes } from '../text/color.js';
 import { planWatch } from '../verbs/dry-run.js';
-import { type Reading, type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
+import { type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
 import { sessionContext } from './session-context.js';
+import { printMessages, viewOf } from './watch-views.js';
 
-type Format = 'table' | 'ndjson' | 'json';
-
-/** Sources in a table, unless asked otherwise. */
+/** How many sources a table shows without --top. */
 const DEFAULT_TOP = 20;
 
 export const watchCommand = defineCommand({
-  command: 'watch [interface..]',
+  verb: 'watch',
+  arguments: INTERFACES,
   describe: 'attach, show sources live until Ctrl-C, detach',
   about: [
     'Attaches, shows sources live until Ctrl-C (or q; ? shows the keys), detaches.',
     'k, M and G are powers of 1000. The table has room for 65,536 sources, or fewer',
     'where the CPUs are so many that it would take more than 64 MiB.',
   ],
-  builder: (parser) =>
-    parser.positional('interface', interfacePositional).options({
-      ...interfaceOption,
-      ...outputOption<Format>(['table', 'ndjson', 'json']),
-      ...timingOptions,
-      ...rankingOptions,
-      ...netnsOption,
-      ...attachOptions,
-      ...bpffsOption,
-      ...dryRunOption,
-    }),
+  options: {
+    ...chooseOptions('iface'),
+    ...outputOption('table', 'ndjson', 'json'),
+    ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'netns'),
+    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+  },
   examples: [
     ['xdpwho eth0', 'who is sending, once a second'],
     ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'two interfaces, for jq'],
@@ -79,7 +51,7 @@ export const watchCommand = defineCommand({
     const live = options.output === 'table' && isLive(context);
     const plainView = viewOf(options.output, context);
     const showPlain = async (event: WatchEvent) => {
-      tell(event, context);
+      printMessages(event, context);
       await plainView.show(event);
     };
     const view = live
@@ -99,13 +71,13 @@ export const watchCommand = defineCommand({
       intervalMs: options.interval,
       durationMs: options.duration,
       count: options.count,
-      // The live view chooses and sorts for itself, anew at every key.
+      // The live view sorts and chooses itself, since keys change the order.
       top: live ? 0 : (options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0)),
       sort: live ? 'none' : sort,
     };
     try {
       for await (const event of watch(session, watching)) {
-        // Nobody reads any more: leaving the loop detaches.
+        // The reader of our output has gone. Leaving the loop detaches.
         if (isOutputClosed(context.signal)) break;
         await view.show(event);
       }
@@ -118,162 +90,7 @@ export const watchCommand = defineCommand({
   },
 });
 
-/** A terminal that takes escape sequences; the commands that -v prints would stand in the middle of it. */
-function isLive({ stdout, talk }: CommandContext): boolean {
-  return drawsInPlace(stdout.isTTY === true, process.env.TERM) && !talk.verbose;
-}
-
-/** Shows events in one of the formats. */
-export interface WatchView {
-  show(event: WatchEvent): Promise<void>;
-  /** However it ended. */
-  end(): Promise<void>;
-}
-
-/** `none`: for those who show the outcome in a way of their own. */
-export function viewOf(format: Format | 'none', context: CommandContext): WatchView {
-  switch (format) {
-    case 'none':
-      return { show: async () => {}, end: async () => {} };
-    case 'ndjson':
-      return new NdjsonView(context);
-    case 'json':
-      return new DocumentView(context);
-    case 'table':
-      return new TableView(context);
-  }
-}
-
-/** Says on standard error what is not data. */
-export function tell(event: WatchEvent, context: CommandContext): void {
-  if (event.kind === 'attached') {
-    for (const line of describeAttachment(event.attachment)) context.talk.say(line);
-  } else if (event.kind === 'joined') {
-    const { interface: name, programId, state } = event.attachment;
-    context.talk.say(
-      `${name}: reading what is attached since ${state.since}, program ${programId}`,
-    );
-  } else if (event.kind === 'note') {
-    context.talk.say(`${event.interface}: ${event.text}`);
-  } else if (event.kind === 'detached') {
-    context.talk.say(`${event.record.interface}: detached`);
-  }
-}
-
-/** What was made, and every restriction that came with it. */
-export function describeAttachment(attachment: Attachment): string[] {
-  const { interface: name, mode, programId, reader, state, notes } = attachment;
-  const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
-  const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B)`;
-  const log = state.log === null ? '' : `, ${describeLog(state.log)}`;
-  return [
-    ...notes.map((note) => `${name}: ${note}`),
-    `${name}: attached in ${mode} mode, program ${programId}, ${table}${log}, read by ${reader}`,
-  ];
-}
-
-/** How much is kept, and of what. */
-export function describeLog({ source, sample, segments, cpus }: LogState): string {
-  const packets = formatCount(BigInt(segments * SEGMENT_RECORDS));
-  const bytes = formatCount(BigInt(ringBytes(segments, cpus)));
-  return [
-    `log of ${packets} packets for each CPU (${bytes}B)`,
-    ...(source === null ? [] : [`only from ${source}`]),
-    ...(sample === 1 ? [] : [`one in ${sample}`]),
-  ].join(', ');
-}
-
-class NdjsonView implements WatchView {
-  readonly #context: CommandContext;
-
-  constructor(context: CommandContext) {
-    this.#context = context;
-  }
-
-  async show(event: WatchEvent): Promise<void> {
-    switch (event.kind) {
-      case 'attached':
-      case 'joined':
-        await writeRecords(this.#context, [event.attachment.record]);
-        break;
-      case 'readings':
-        for (const { sources, totals } of event.readings) {
-          await writeRecords(this.#context, [...sources, totals]);
-        }
-        break;
-      case 'detached':
-        await writeRecords(this.#context, [event.record]);
-        break;
-      case 'note':
-        break;
-    }
-  }
-
-  async end(): Promise<void> {}
-}
-
-/** One document when it ends: what was attached, and the last reading of each interface. */
-class DocumentView implements WatchView {
-  readonly #context: CommandContext;
-  readonly #attached: AttachedRecord[] = [];
-  readonly #readings = new Map<string, Reading>();
-
-  constructor(context: CommandContext) {
-    this.#context = context;
-  }
-
-  async show(event: WatchEvent): Promise<void> {
-    if (event.kind === 'attached' || event.kind === 'joined')
-      this.#attached.push(event.attachment.record);
-    if (event.kind !== 'readings') return;
-    for (const reading of event.readings) this.#readings.set(reading.interface, reading);
-  }
-
-  async end(): Promise<void> {
-    if (this.#attached.length === 0) return;
-    const interfaces = this.#attached.map(({ type: _, ...attached }) => {
-      const { sources = [], totals = null } = this.#readings.get(attached.interface) ?? {};
-      return { ...attached, sources, totals };
-    });
-    await write(this.#context, `${renderDocument({ interfaces })}\n`);
-  }
-}
-
-class TableView implements WatchView {
-  readonly #context: CommandContext;
-  readonly #screen: Screen;
-
-  constructor(context: CommandContext) {
-    const { stdout } = context;
-    this.#context = context;
-    const inPlace = drawsInPlace(stdout.isTTY === true, process.env.TERM);
-    // The commands that -v prints would stand between the lines that are to be drawn over.
-    this.#screen = new Screen(stdout, inPlace && !context.talk.verbose);
-  }
-
-  async show(event: WatchEvent): Promise<void> {
-    // What standard error says may land in the middle of what is drawn.
-    if (event.kind !== 'readings') this.#screen.interrupt();
-    else this.#draw(event.readings, event.final);
-  }
-
-  async end(): Promise<void> {
-    this.#screen.close();
-  }
-
-  #draw(readings: readonly Reading[], final: boolean): void {
-    const height = this.#screen.height;
-    const each = height === undefined ? undefined : Math.floor(height / readings.length);
-    const blocks = readings.map(({ interface: name, sources, totals }) => [
-      ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
-      ...renderSourcesTable(sources, totals, {
-        width: this.#screen.width,
-        color: this.#context.color,
-        hidden: totals.sources - sources.length,
-        rates: !final,
-        maxLines: each === undefined ? undefined : each - 2,
-      }),
-    ]);
-    this.#screen.draw(blocks.flatMap((block, index) => (index === 0 ? block : ['', ...block])));
-  }
+/** Whether to show the live view. With -v the printed commands would stand in the middle of it. */
+function isLive({ stdout, messages }: CommandContext): boolean {
+  return takesEscapes(stdout.isTTY, process.env) && !messages.verbose;
 }

@@ -10,6 +10,7 @@ import type { Readable, Writable } from 'node:stream';
 import { execa } from 'execa';
 import { XdpwhoError } from '../model/errors.js';
 import { announceCommand } from './command-log.js';
+import { noteRunning } from './running.js';
 
 /** Where tools are looked for, in this order: never in the caller's PATH. */
 export const TOOL_DIRECTORIES = [
@@ -65,7 +66,7 @@ export async function run(
   options: RunOptions = {},
 ): Promise<RunResult> {
   for (const told of options.announce ?? [{ file, args }]) announceCommand(told.file, told.args);
-  const result = await begun(file, () =>
+  const subprocess = begun(file, () =>
     execa(file, args, {
       ...isolated(options.signal),
       reject: false,
@@ -81,6 +82,8 @@ export async function run(
       ],
     }),
   );
+  noteRunning(subprocess);
+  const result = await subprocess;
   return {
     exitCode: result.exitCode,
     signal: result.signal,
@@ -115,6 +118,7 @@ export function runStreaming(
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   );
+  noteRunning(subprocess);
   const ended = subprocess.then((result) => ({
     exitCode: result.exitCode,
     signal: result.signal,

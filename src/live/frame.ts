@@ -2,6 +2,7 @@
 import type { Order } from '../model/ranking.js';
 import type { Mode, TotalsRecord } from '../model/records.js';
 import type { ColorDepth } from '../text/color.js';
+import { type Alignment, alignCell, COLUMN_GAP, fitColumns, lineWidth } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, paintIndexed, printable, type Style } from '../text/text.js';
 
@@ -202,7 +203,8 @@ function renderFooter(frame: LiveFrame): Piece[] {
 
 interface Column {
   readonly title: string;
-  readonly left?: boolean;
+  /** Default: right. */
+  readonly alignment?: Alignment;
   /** The title is marked when this order is the current one. */
   readonly order?: Order;
   readonly minWidth: number;
@@ -212,8 +214,6 @@ interface Column {
   readonly rank: number;
   readonly cell: (row: LiveRow, width: number) => Piece;
 }
-
-const GAP = 2;
 
 function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[][] {
   if (frame.rows.length === 0) {
@@ -226,9 +226,8 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
   const rows = frame.rows.slice(0, fitting);
   const columns = layOut(columnsOf(frame, size), rows, size.width);
   const titles = columns.map(({ column, width }): Piece => {
-    const { title, left, order } = column;
-    const text = left === true ? title.padEnd(width) : title.padStart(width);
-    return [text, order === frame.sort ? 'inverse' : 'bold'];
+    const { title, alignment = 'right', order } = column;
+    return [alignCell(title, width, alignment), order === frame.sort ? 'inverse' : 'bold'];
   });
   const hidden = all - rows.length;
   const noun = frame.group === undefined ? 'source' : 'prefix';
@@ -239,8 +238,7 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
       joinCells(
         columns.map(({ column, width }): Piece => {
           const [text, ink] = column.cell(row, width);
-          const cut = cutLine(text, width);
-          return [column.left === true ? cut.padEnd(width) : cut.padStart(width), ink];
+          return [alignCell(cutLine(text, width), width, column.alignment ?? 'right'), ink];
         }),
       ),
     ),
@@ -253,15 +251,19 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
     value === undefined ? '-' : formatRate(factor * value);
   const columns: (Column | false)[] = [
     {
-      ...{ title: frame.group === undefined ? 'SOURCE' : 'PREFIX', left: true, order: 'source' },
+      ...{
+        title: frame.group === undefined ? 'SOURCE' : 'PREFIX',
+        alignment: 'left',
+        order: 'source',
+      },
       ...{ minWidth: 15, rank: 0, cell: (row) => [row.source] },
     },
     frame.interfaces.length > 1 && {
-      ...{ title: 'INTERFACE', left: true, minWidth: 9, rank: 2 },
+      ...{ title: 'INTERFACE', alignment: 'left', minWidth: 9, rank: 2 },
       cell: (row) => [printable(row.interface)],
     },
     frame.showsNames && {
-      ...{ title: 'NAME', left: true, minWidth: 12, maxWidth: 40, rank: 1 },
+      ...{ title: 'NAME', alignment: 'left', minWidth: 12, maxWidth: 40, rank: 1 },
       cell: ({ name }) => (name === undefined ? ['-', 'dim'] : [printable(name)]),
     },
     {
@@ -281,11 +283,11 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
       cell: (row) => [formatCount(row.bytes)],
     },
     {
-      ...{ title: 'SHARE', left: true, minWidth: 10, maxWidth: 21, rank: 4 },
+      ...{ title: 'SHARE', alignment: 'left', minWidth: 10, maxWidth: 21, rank: 4 },
       cell: (row, width) => [shareCell(row.share, width, size.blocks), shareInk(row.share)],
     },
     {
-      ...{ title: 'LAST MINUTE', left: true, minWidth: 11, maxWidth: 60, rank: 8 },
+      ...{ title: 'LAST MINUTE', alignment: 'left', minWidth: 11, maxWidth: 60, rank: 8 },
       cell: (row, width) => [sparkline(row.minute, width, size.blocks), 'cyan'],
     },
     {
@@ -298,19 +300,18 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
 
 /** Leaves columns out until the others fit, then gives the spare width to columns that can grow. */
 function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
-  const sized = columns.map((column) => ({
-    column,
-    width: Math.max(
-      column.minWidth,
-      ...(column.maxWidth === undefined ? rows.map((row) => column.cell(row, 0)[0].length) : []),
-    ),
-  }));
-  const used = () => sized.reduce((sum, { width: own }) => sum + own, (sized.length - 1) * GAP);
-  while (used() > width && sized.length > 2) {
-    const ranks = sized.map(({ column }) => column.rank);
-    sized.splice(ranks.indexOf(Math.max(...ranks)), 1);
-  }
-  let spare = width - used();
+  const sized = fitColumns(
+    columns.map((column) => ({
+      column,
+      rank: column.rank,
+      width: Math.max(
+        column.minWidth,
+        ...(column.maxWidth === undefined ? rows.map((row) => column.cell(row, 0)[0].length) : []),
+      ),
+    })),
+    width,
+  );
+  let spare = width - lineWidth(sized);
   for (const entry of sized) {
     const more = Math.min(Math.max((entry.column.maxWidth ?? 0) - entry.width, 0), spare);
     if (more <= 0) continue;
@@ -321,9 +322,7 @@ function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
 }
 
 function joinCells(cells: readonly Piece[]): Piece[] {
-  return cells.flatMap((cell, index) =>
-    index === 0 ? [cell] : [[' '.repeat(GAP)] as const, cell],
-  );
+  return cells.flatMap((cell, index) => (index === 0 ? [cell] : [[COLUMN_GAP] as const, cell]));
 }
 
 /** Bars of 0 to 8 eighths of a character's width. */

@@ -1,8 +1,8 @@
-/** Figures for people. k, M, G, T are powers of 1000. */
+/** Numbers for people. k, M, G and T are powers of 1000. Pure. */
 
 const PREFIXES = ['', 'k', 'M', 'G', 'T', 'P', 'E'];
 
-/** Every digit up to 99999, then one decimal and a prefix: 123.4k, 5.6M. Rounded down: never more than there was. */
+/** Every digit up to 99999, then one decimal and a prefix: 123.4k, 5.6M. It rounds down, so that a count is never too high. */
 export function formatCount(count: bigint): string {
   if (count < 100_000n) return count.toString();
   let divisor = 1000n;
@@ -15,7 +15,7 @@ export function formatCount(count: bigint): string {
   return `${tenths / 10n}.${tenths % 10n}${PREFIXES[prefix] ?? ''}`;
 }
 
-/** A number per second: one decimal below 10, else as formatCount. */
+/** A number per second: one decimal below 10, otherwise like formatCount. */
 export function formatRate(perSecond: number): string {
   if (!Number.isFinite(perSecond) || perSecond <= 0) return '0';
   if (perSecond < 9.95) return perSecond.toFixed(1).replace(/\.0$/, '');

@@ -1,17 +1,17 @@
-/** JSON with bigint: u64 counters as numbers with every digit, which JSON.stringify refuses to print. */
+/** JSON with bigint. Counters are u64, and JSON.stringify throws at a bigint; here it prints every digit. Pure. */
 import type { AnyRecord } from '../model/records.js';
 
-/** One line, without its end. */
+/** A record as one line, without the line end. */
 export function stringifyRecord(record: AnyRecord): string {
   return stringify(record, '', '');
 }
 
-/** One document of many lines, indented by two. Takes what JSON.stringify takes, and bigint. */
+/** A document of several lines, indented by two blanks. It takes what JSON.stringify takes, and bigint. */
 export function renderDocument(value: unknown): string {
   return stringify(value, '\n', '  ');
 }
 
-/** A JSON string that is fit for a terminal too: JSON itself allows DEL and the C1 control characters as they are. */
+/** A JSON string that is safe for a terminal: JSON itself allows DEL and the C1 control characters unescaped. */
 export function quoteJson(text: string): string {
   return JSON.stringify(text).replace(
     /\p{Cc}/gu,
@@ -19,7 +19,7 @@ export function quoteJson(text: string): string {
   );
 }
 
-/** `lineEnd` is the line break with the indentation of the value, or empty: all on one line. */
+/** `lineEnd` is a line break and the indentation of the value. If it is empty, everything is on one line. */
 function stringify(value: unknown, lineEnd: string, indent: string): string {
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'string') return quoteJson(value);

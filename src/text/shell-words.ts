@@ -1,17 +1,18 @@
+/** Commands as text that a POSIX shell reads back. Pure. */
 import { printable } from './text.js';
 
-/** A command as a line for a POSIX shell: what `-v` and `--dry-run` print. */
+/** A command as one line, as `-v` and `--dry-run` print it. */
 export function renderCommand(file: string, args: readonly string[]): string {
   return [file, ...args].map(quoteWord).join(' ');
 }
 
-/** A word as a POSIX shell reads it back, quoted where it has to be. */
+/** A word, quoted where a shell would otherwise change it. */
 export function quoteWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** An interface, and where it is: as the user named it, null or undefined where he did not. */
-export interface NamedPlace {
+/** An interface in the user's words. What the user did not name is null or undefined. */
+export interface NamedInterface {
   readonly interface: string;
   readonly netns?: string | null | undefined;
   readonly bpffs?: string | null | undefined;
@@ -19,10 +20,13 @@ export interface NamedPlace {
 
 /**
  * A command of ours for a hint: `xdpwho attach --replace eth0 --netns blue`. Without the namespace it
- * would be about another interface of that name; and what whoever made the interface has called it
- * must not be run by the shell that a hint is pasted into.
+ * would mean another interface of that name. The name is quoted, because a user may paste the hint into
+ * a shell, and an interface may be called $(reboot).
  */
-export function ownCommand(words: string, { interface: name, netns, bpffs }: NamedPlace): string {
+export function ownCommand(
+  words: string,
+  { interface: name, netns, bpffs }: NamedInterface,
+): string {
   const where = Object.entries({ netns, bpffs }).flatMap(([option, value]) =>
     value == null ? [] : [`--${option}`, value],
   );

@@ -1,6 +1,6 @@
-/** Lines for a terminal: safe, cut, wrapped, coloured. */
+/** Text for a terminal: printable, cut, wrapped, coloured. Pure. */
 
-/** Text of unknown origin made fit for a terminal: control characters as \xNN. */
+/** Makes text of unknown origin safe for a terminal: control characters become \xNN. */
 export function printable(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
@@ -8,12 +8,12 @@ export function printable(text: string): string {
   );
 }
 
-/** `line` in at most `width` columns, one for each character. Before colouring, or codes are cut too. */
+/** Cuts a line to `width` characters. Colour it afterwards: escape codes would be cut too. */
 export function cutLine(line: string, width: number): string {
   return line.length <= width ? line : line.slice(0, Math.max(width, 0));
 }
 
-/** Words on as many lines of at most `width` columns as they need; later lines begin with `indent`. */
+/** Breaks words into lines of at most `width` characters. All lines but the first begin with `indent`. */
 export function wrapWords(text: string, width: number, indent = ''): string[] {
   const lines: string[] = [];
   let line = '';
@@ -30,7 +30,7 @@ export function wrapWords(text: string, width: number, indent = ''): string[] {
 
 export type Style = 'bold' | 'dim' | 'inverse' | 'green' | 'yellow' | 'red' | 'cyan';
 
-/** ECMA-48 SGR codes. */
+/** The codes that switch a style on and off (ECMA-48, SGR). */
 const STYLE_CODES = {
   bold: [1, 22],
   dim: [2, 22],
@@ -47,7 +47,7 @@ export function paint(text: string, style: Style, color: boolean): string {
   return `\x1b[${on}m${text}\x1b[${off}m`;
 }
 
-/** Foreground `index` of the palette of 256 (xterm's, ISO 8613-6 syntax with semicolons). */
+/** Colours text with `index` of the palette of 256 colours (xterm's form, with semicolons). */
 export function paintIndexed(text: string, index: number): string {
   return text === '' ? text : `\x1b[38;5;${index}m${text}\x1b[39m`;
 }

@@ -1,31 +1,31 @@
-/** Completion as the shells themselves do it. */
+/** Completion in the shells themselves. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { renderCompletion, SHELLS, type Shell } from '../../src/cli/completion.js';
-import { generalOptions } from '../../src/cli/parser.js';
+import { GENERAL_OPTIONS, visibleOptions } from '../../src/cli/options.js';
 import { loadCommands } from '../../src/commands/verbs.js';
 import { findTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 
-const descriptions = (await loadCommands()).map((command) => command.description());
+const descriptions = (await loadCommands()).map(({ description }) => description);
 
 function script(shell: Shell): string {
-  return renderCompletion(shell, descriptions, generalOptions());
+  return renderCompletion(shell, descriptions);
 }
 
 function run(file: string, args: readonly string[]): string {
   const { stdout, stderr, status } = spawnSync(file, args, { encoding: 'utf8', timeout: 60_000 });
-  equal([status, stderr], [0, ''], `${file}: ${stderr}`);
+  assert.equal([status, stderr], [0, ''], `${file}: ${stderr}`);
   return stdout;
 }
 
 /** What a shell offers at the end of a command line, without the descriptions. */
 const COMPLETE: Readonly<Record<Shell, (line: string) => string[]>> = {
   bash: (line) => {
-    // As readline splits it: `=` is a word of its own.
+    // readline takes `=` for a word of its own.
     const words = line
       .split(' ')
       .flatMap((word) => word.split(/(=)/).filter((part, index) => part !== '' || index === 0));
@@ -34,7 +34,7 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _xdpwho; printf '%s\\n' "\${COMPREPLY
     return linesOf(run('bash', ['--norc', '--noprofile', '-c', code, 'bash', ...words]));
   },
   zsh: (line) => {
-    // compadd works only within the line editor: what it is given is printed, and what begins otherwise left out.
+    // The real compadd works only in the line editor. This one prints the words that begin like the typed one.
     const code = `compdef() { :; }; compset() { word=\${word#*=}; }; _files() { print -l -- *; }
 compadd() { shift; for each; do [[ $each == $word* ]] && print -r -- "$each"; done; return 0; }
 ${script('zsh')}
@@ -64,55 +64,59 @@ for (const shell of SHELLS) {
 
   test('offers verbs and interfaces', () => {
     const offered = complete('xdpwho ');
-    for (const word of [...VERBS, 'lo']) ok(offered.includes(word), word);
-    equal(complete('xdpwho stat'), ['status']);
+    for (const word of [...VERBS, 'lo']) assert.ok(offered.includes(word), word);
+    assert.equal(complete('xdpwho stat'), ['status']);
   });
 
   test('offers the interfaces that there are', () => {
     const directories = INTERFACES.filter((name) => name !== 'bonding_masters').sort();
-    equal(
+    assert.equal(
       complete('xdpwho watch ').filter((each) => !each.startsWith('-')),
       directories,
     );
-    equal(
+    assert.equal(
       complete('xdpwho dump -n l'),
       directories.filter((name) => name.startsWith('l')),
     );
-    equal(
+    assert.equal(
       complete('xdpwho watch -i l'),
       directories.filter((name) => name.startsWith('l')),
     );
   });
 
   test('offers the options of the verb, and those of the default one without', () => {
-    equal(complete('xdpwho dump --gr'), ['--group']);
-    equal(complete('xdpwho status --gr'), []);
-    equal(complete('xdpwho lo --max'), ['--max-sources']);
-    equal(complete('xdpwho watch --ver'), ['--verbose', '--version']);
+    assert.equal(complete('xdpwho dump --gr'), ['--group']);
+    assert.equal(complete('xdpwho status --gr'), []);
+    assert.equal(complete('xdpwho lo --max'), ['--max-sources']);
+    assert.equal(complete('xdpwho watch --ver'), ['--verbose', '--version']);
   });
 
   test('offers the values of an option', () => {
-    equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native']);
-    equal(complete('xdpwho dump lo -o p'), ['prometheus']);
-    equal(complete('xdpwho --color a'), ['always', 'auto']);
-    equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
-    equal(complete('xdpwho bench --live lo'), ['lo']);
-    // In zsh these are its own function's, which is not there in a shell that nobody types into.
+    assert.equal(complete('xdpwho watch --mode '), ['auto', 'generic', 'native']);
+    assert.equal(complete('xdpwho dump lo -o p'), ['prometheus']);
+    assert.equal(complete('xdpwho --color a'), ['always', 'auto']);
+    assert.equal(complete('xdpwho completion '), ['bash', 'fish', 'zsh']);
+    assert.equal(complete('xdpwho bench --live lo'), ['lo']);
+    assert.equal(complete('xdpwho script at'), ['attach']);
+    // In zsh _files offers them, which is a function of the line editor.
     if (shell === 'zsh') return;
     for (const option of ['bench --compare', 'bench --object', 'bench --packets', 'build --source'])
-      match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
+      assert.match(complete(`xdpwho ${option} /pro`).join(), /^\/proc\/?$/, option);
   });
 
   test('offers the values after an equals sign', () => {
     const offered = complete('xdpwho watch --sort=by');
-    ok(offered.length === 1 && /^(--sort=)?bytes$/.test(offered[0] ?? ''), offered.join(' '));
+    assert.ok(
+      offered.length === 1 && /^(--sort=)?bytes$/.test(offered[0] ?? ''),
+      offered.join(' '),
+    );
   });
 
   test('offers every option of every verb', () => {
     for (const { verb, options } of descriptions) {
       const offered = complete(`xdpwho ${verb} --`);
-      for (const { name } of [...options, ...generalOptions()]) {
-        ok(offered.includes(`--${name}`), `${verb} --${name}`);
+      for (const { name } of visibleOptions({ ...options, ...GENERAL_OPTIONS })) {
+        assert.ok(offered.includes(`--${name}`), `${verb} --${name}`);
       }
     }
   });
@@ -125,7 +129,7 @@ const editor = suite(
   findTool('zsh') === undefined ? 'there is no zsh' : undefined,
 );
 
-/** An interactive zsh in a terminal of its own, with the function in $fpath, as a package puts it there. */
+/** Runs an interactive zsh in a terminal of its own. The function lies in $fpath, where a package puts it. */
 const IN_EDITOR = `
 zmodload zsh/zpty
 directory=$1
@@ -146,7 +150,7 @@ editor('completes what has one ending', () => {
     const lines = ['stat', 'watch --mo', 'watch --mode g', 'dump lo -o o', 'watch --sort=by'];
     const typed = lines.map((line) => `xdpwho ${line}`);
     const shown = run('zsh', ['-f', '-c', IN_EDITOR, 'zsh', directory, ...typed]);
-    equal(
+    assert.equal(
       [...shown.matchAll(/<xdpwho (\S[^>]*?) ?>/g)].map(([, line]) => line),
       ['status', 'watch --mode', 'watch --mode generic', 'dump lo -o openmetrics'].concat(
         'watch --sort=bytes',
@@ -180,37 +184,11 @@ COMP_WORDS=(xdpwho watch '') COMP_CWORD=2; _xdpwho; printf '%s\\n' "\${COMPREPLY
       `cd "$(mktemp -d)"; ${code}`,
     ]),
   );
-  ok(!offered.includes('x'), 'nothing was run');
-  ok(
+  assert.ok(!offered.includes('x'), 'nothing was run');
+  assert.ok(
     offered.some((each) => each.startsWith('\\$\\(touch')),
     offered.join(' '),
   );
 });
 
 hostile.run();
-
-const description = suite('the description of the commands');
-
-description('is the one that their help shows', () => {
-  const watch = descriptions.find((each) => each.verb === 'watch');
-  const option = (name: string) => watch?.options.find((each) => each.name === name);
-  equal(option('output'), {
-    ...{
-      name: 'output',
-      letter: 'o',
-      describe: 'table, ndjson, json',
-      takesValue: true,
-      default: 'table',
-    },
-  });
-  is(option('dry-run')?.takesValue, false);
-  is(option('objects'), undefined, 'hidden ones are left out');
-  is(option('quiet'), undefined, 'general ones are apart');
-  equal(
-    generalOptions().map((each) => each.name),
-    ['quiet', 'verbose', 'color', 'bpftool', 'help', 'version'],
-  );
-  match(watch?.command ?? '', /^watch \[interface/);
-});
-
-description.run();

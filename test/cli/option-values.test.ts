@@ -1,4 +1,4 @@
-import { equal, is, ok, unreachable } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import {
   MAX_SOURCES_LIMIT,
   parseChoice,
@@ -19,12 +19,12 @@ function refuses(parse: () => unknown, message: string): void {
   try {
     parse();
   } catch (error) {
-    ok(error instanceof XdpwhoError, String(error));
-    is(error.code, 'usage');
-    is(error.message, message);
+    assert.ok(error instanceof XdpwhoError, String(error));
+    assert.is(error.code, 'usage');
+    assert.is(error.message, message);
     return;
   }
-  unreachable(`taken, where this was expected: ${message}`);
+  assert.unreachable(`taken, where this was expected: ${message}`);
 }
 
 const durations = suite('parseDuration');
@@ -33,7 +33,7 @@ durations('takes every unit, and plain numbers as seconds', () => {
   const parsed = ['500ms', '10s', '2m', '1h', '3', '0.5', '.25s', '1.5m', '576h'].map((text) =>
     parseDuration('--duration', text),
   );
-  equal(parsed, [500, 10_000, 120_000, 3_600_000, 3000, 500, 250, 90_000, 2_073_600_000]);
+  assert.equal(parsed, [500, 10_000, 120_000, 3_600_000, 3000, 500, 250, 90_000, 2_073_600_000]);
 });
 
 durations('refuses what is no duration', () => {
@@ -73,8 +73,8 @@ durations.run();
 const intervals = suite('parseInterval');
 
 intervals('takes 100 ms and more', () => {
-  is(parseInterval('--interval', '100ms'), 100);
-  is(parseInterval('--interval', '1'), 1000);
+  assert.is(parseInterval('--interval', '100ms'), 100);
+  assert.is(parseInterval('--interval', '1'), 1000);
 });
 
 intervals('refuses less, zero and negative ones', () => {
@@ -91,7 +91,7 @@ intervals.run();
 const counts = suite('parseCount');
 
 counts('takes whole numbers from 1 on', () => {
-  equal(
+  assert.equal(
     ['1', '65536', '+7', '007'].map((text) => parseCount('--count', text)),
     [1, 65_536, 7, 7],
   );
@@ -111,7 +111,7 @@ counts('refuses everything else', () => {
 });
 
 counts('holds --max-sources to its limit', () => {
-  is(parseMaxSources('--max-sources', String(MAX_SOURCES_LIMIT)), 4_000_000);
+  assert.is(parseMaxSources('--max-sources', String(MAX_SOURCES_LIMIT)), 4_000_000);
   for (const text of ['4000001', '4000000000']) {
     refuses(
       () => parseMaxSources('--max-sources', text),
@@ -126,7 +126,7 @@ counts.run();
 const words = suite('parseChoice, parseFormat');
 
 words('takes one of the words, in its own case', () => {
-  is(parseChoice('--mode', 'native', ['auto', 'native', 'generic']), 'native');
+  assert.is(parseChoice('--mode', 'native', ['auto', 'native', 'generic']), 'native');
   for (const text of ['Native', 'nat', '']) {
     refuses(
       () => parseChoice('--mode', text, ['auto', 'native', 'generic']),
@@ -136,9 +136,9 @@ words('takes one of the words, in its own case', () => {
 });
 
 words('takes a format twice, and refuses two', () => {
-  is(parseFormat('--output', [], ['table', 'json']), undefined);
-  is(parseFormat('--output', ['json'], ['table', 'json']), 'json');
-  is(parseFormat('--output', ['json', 'json'], ['table', 'json']), 'json');
+  assert.is(parseFormat('--output', [], ['table', 'json']), undefined);
+  assert.is(parseFormat('--output', ['json'], ['table', 'json']), 'json');
+  assert.is(parseFormat('--output', ['json', 'json'], ['table', 'json']), 'json');
   refuses(
     () => parseFormat('--output', ['json', 'table'], ['table', 'json']),
     '--output: json and table: one format at a time',
@@ -157,7 +157,7 @@ sizes('takes every unit, as a power of 1024, and plain numbers as bytes', () => 
   const parsed = ['4096', '512K', '32M', '1g', '2MiB', '2mb'].map((text) =>
     parseSize('--buffer', text),
   );
-  equal(parsed, [4096, 512 * 1024, 32 * 1024 ** 2, 1024 ** 3, 2 * 1024 ** 2, 2 * 1024 ** 2]);
+  assert.equal(parsed, [4096, 512 * 1024, 32 * 1024 ** 2, 1024 ** 3, 2 * 1024 ** 2, 2 * 1024 ** 2]);
 });
 
 sizes('refuses what is no size, nothing, or too much', () => {
@@ -176,7 +176,7 @@ sizes.run();
 const listens = suite('parseListen');
 
 listens('takes an address and a port', () => {
-  equal(
+  assert.equal(
     ['127.0.0.1:9927', '0.0.0.0:1', '[::1]:65535'].map((text) => parseListen('--listen', text)),
     [
       { host: '127.0.0.1', port: 9927 },
@@ -206,7 +206,7 @@ listens.run();
 const fileModes = suite('parseFileMode');
 
 fileModes('takes permissions to read, for the owner at least', () => {
-  equal(
+  assert.equal(
     ['0400', '400', '0440', '0444'].map((text) => parseFileMode('--file-mode', text)),
     [0o400, 0o400, 0o440, 0o444],
   );

@@ -1,0 +1,31 @@
+/** An attachment in words, for the messages of the verbs that make or read one. */
+import type { Attachment } from '../attachment/attachment.js';
+import { estimatedSourceBytes } from '../attachment/defaults.js';
+import type { LogState } from '../attachment/record.js';
+import { countPossibleCpus } from '../host/kernel.js';
+import { SEGMENT_RECORDS } from '../objects/layout.js';
+import { ringBytes } from '../objects/ring-size.js';
+import { formatCount } from '../text/figures.js';
+
+/** The restrictions of an attachment, a line for each, and a line that says what was attached. */
+export function describeAttachment(attachment: Attachment): string[] {
+  const { interface: name, mode, programId, reader, state, notes } = attachment;
+  const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
+  const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B)`;
+  const log = state.log === null ? '' : `, ${describeLog(state.log)}`;
+  return [
+    ...notes.map((note) => `${name}: ${note}`),
+    `${name}: attached in ${mode} mode, program ${programId}, ${table}${log}, read by ${reader}`,
+  ];
+}
+
+/** How many packets a log holds, and of which. */
+export function describeLog({ source, sample, segments, cpus }: LogState): string {
+  const packets = formatCount(BigInt(segments * SEGMENT_RECORDS));
+  const bytes = formatCount(BigInt(ringBytes(segments, cpus)));
+  return [
+    `log of ${packets} packets for each CPU (${bytes}B)`,
+    ...(source === null ? [] : [`only from ${source}`]),
+    ...(sample === 1 ? [] : [`one in ${sample}`]),
+  ].join(', ');
+}

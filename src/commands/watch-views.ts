@@ -1,0 +1,137 @@
+/** What `watch` and `demo` print: readings as data, and the rest as messages. */
+import type { CommandContext } from '../cli/context.js';
+import { write, writeDocument, writeRecords } from '../cli/output.js';
+import { renderSourcesTable } from '../cli/sources-table.js';
+import type { AttachedRecord } from '../model/records.js';
+import { printable } from '../text/text.js';
+import type { Reading, WatchEvent } from '../verbs/watch.js';
+import { describeAttachment } from './describe-attachment.js';
+
+export type WatchFormat = 'table' | 'ndjson' | 'json';
+
+/** Columns of a table where standard output is no terminal. */
+const DEFAULT_WIDTH = 80;
+
+/** Shows the events of `watch` as data, in one format. */
+export interface WatchView {
+  show(event: WatchEvent): Promise<void>;
+  /** Called once at the end, also after an error. */
+  end(): Promise<void>;
+}
+
+/** The view `none` prints no data: the caller prints the outcome in its own way. */
+export function viewOf(format: WatchFormat | 'none', context: CommandContext): WatchView {
+  switch (format) {
+    case 'none':
+      return { show: async () => {}, end: async () => {} };
+    case 'ndjson':
+      return new NdjsonView(context);
+    case 'json':
+      return new DocumentView(context);
+    case 'table':
+      return new TableView(context);
+  }
+}
+
+/** Prints what is no data. */
+export function printMessages(event: WatchEvent, context: CommandContext): void {
+  if (event.kind === 'attached') {
+    for (const line of describeAttachment(event.attachment)) context.messages.info(line);
+  } else if (event.kind === 'joined') {
+    const { interface: name, programId, state } = event.attachment;
+    context.messages.info(
+      `${name}: reading what is attached since ${state.since}, program ${programId}`,
+    );
+  } else if (event.kind === 'note') {
+    context.messages.info(`${event.interface}: ${event.text}`);
+  } else if (event.kind === 'detached') {
+    context.messages.info(`${event.record.interface}: detached`);
+  }
+}
+
+class NdjsonView implements WatchView {
+  readonly #context: CommandContext;
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    switch (event.kind) {
+      case 'attached':
+      case 'joined':
+        await writeRecords(this.#context, [event.attachment.record]);
+        break;
+      case 'readings':
+        for (const { sources, totals } of event.readings) {
+          await writeRecords(this.#context, [...sources, totals]);
+        }
+        break;
+      case 'detached':
+        await writeRecords(this.#context, [event.record]);
+        break;
+      case 'note':
+        break;
+    }
+  }
+
+  async end(): Promise<void> {}
+}
+
+/** Prints one document at the end: what was attached, and the last reading of each interface. */
+class DocumentView implements WatchView {
+  readonly #context: CommandContext;
+  readonly #attached: AttachedRecord[] = [];
+  readonly #readings = new Map<string, Reading>();
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    if (event.kind === 'attached' || event.kind === 'joined')
+      this.#attached.push(event.attachment.record);
+    if (event.kind !== 'readings') return;
+    for (const reading of event.readings) this.#readings.set(reading.interface, reading);
+  }
+
+  async end(): Promise<void> {
+    if (this.#attached.length === 0) return;
+    const interfaces = this.#attached.map(({ type: _, ...attached }) => {
+      const { sources = [], totals = null } = this.#readings.get(attached.interface) ?? {};
+      return { ...attached, sources, totals };
+    });
+    await writeDocument(this.#context, { interfaces });
+  }
+}
+
+/** Prints a table of each interface for each reading, one below the other. */
+class TableView implements WatchView {
+  readonly #context: CommandContext;
+  #isFirst = true;
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async show(event: WatchEvent): Promise<void> {
+    if (event.kind !== 'readings') return;
+    const { readings, final } = event;
+    const { stdout, color } = this.#context;
+    for (const { interface: name, sources, totals } of readings) {
+      const lines = [
+        ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
+        ...renderSourcesTable(sources, totals, {
+          width: stdout.columns || DEFAULT_WIDTH,
+          color,
+          hidden: totals.sources - sources.length,
+          rates: !final,
+        }),
+      ];
+      await write(this.#context, `${this.#isFirst ? '' : '\n'}${lines.join('\n')}\n`);
+      this.#isFirst = false;
+    }
+  }
+
+  async end(): Promise<void> {}
+}
