@@ -65,7 +65,7 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   let exitCode = 0;
   try {
     if (invocation.kind === 'text') process.stdout.write(invocation.text);
-    else exitCode = await invocation.run(contextFor(invocation, signal));
+    else exitCode = await runCommand(invocation, contextFor(invocation, signal));
   } catch (error) {
     if (!signal.aborted || !isAbort(error, signal)) throw withHint(error, invocation);
   }
@@ -74,6 +74,17 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   const reason: unknown = signal.reason;
   if (reason instanceof Interruption) return reason.exitCode;
   throw reason;
+}
+
+/** A failure of bpftool is looked at once more: bpftool itself may be too old, or not work at all. */
+async function runCommand({ run }: CommandInvocation, context: CommandContext): Promise<number> {
+  try {
+    return await run(context);
+  } catch (error) {
+    if (!(error instanceof XdpwhoError) || error.code !== 'tool-failed') throw error;
+    const { explainFailure } = await import('./host/find-bpftool.js');
+    throw await explainFailure(await context.bpftool(), error);
+  }
 }
 
 function contextFor({ options }: CommandInvocation, signal: AbortSignal): CommandContext {

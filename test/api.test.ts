@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { API_REFERENCE, renderApiReference } from '../scripts/api-reference.js';
 import * as library from '../src/index.js';
 import { suite } from './suite.js';
@@ -11,7 +11,7 @@ const page = readFileSync(API_REFERENCE, 'utf8');
 const test = suite('the API reference');
 
 test('is the one that the doc comments make: npm run docs', () => {
-  is(
+  assert.is(
     page,
     renderApiReference((path) => readFileSync(`${ROOT}${path}`, 'utf8')),
   );
@@ -21,20 +21,20 @@ test('has everything that the library exports, and a text for each function', ()
   const sections = page.split(/^### /m).slice(1);
   const names = sections.map((section) => section.split('\n', 1)[0] ?? '');
   for (const [name, value] of Object.entries(library)) {
-    ok(names.includes(name), name);
+    assert.ok(names.includes(name), name);
     if (typeof value !== 'function') continue;
     const section = sections.find((each) => each.startsWith(`${name}\n`)) ?? '';
-    ok(/^\w+\n\n[A-Z]/.test(section), `${name} has no text`);
+    assert.ok(/^\w+\n\n[A-Z]/.test(section), `${name} has no text`);
   }
   for (const verb of ['attach', 'watch', 'log', 'dump', 'status', 'detach'])
-    ok(verb in library, verb);
+    assert.ok(verb in library, verb);
 });
 
 test('shows no private member, and every block is closed', () => {
-  ok(!/#private|#\w+:/.test(page));
+  assert.ok(!/#private|#\w+:/.test(page));
   for (const [, code = ''] of page.matchAll(/```ts\n([\s\S]*?)\n```/g)) {
     const count = (character: string) => code.split(character).length;
-    equal([count('{'), count('(')], [count('}'), count(')')], code);
+    assert.equal([count('{'), count('(')], [count('}'), count(')')], code);
   }
 });
 

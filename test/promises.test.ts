@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { suite } from './suite.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -31,7 +31,7 @@ function promisesOfTests(): Promise[] {
       const code = readFileSync(`${ROOT}test/${file}`, 'utf8');
       const text = /^const PROMISE =\s*(?:'([^']*)'|"([^"]*)");$/m.exec(code);
       if (text === null) return [];
-      ok(/= suite\(PROMISE\b/.test(code), `${file}: its suite has another name`);
+      assert.ok(/= suite\(PROMISE\b/.test(code), `${file}: its suite has another name`);
       return [{ text: text[1] ?? text[2] ?? '', file: `test/${file}` }];
     });
 }
@@ -42,13 +42,13 @@ const test = suite('the promises');
 
 test('of the README are the test suites that try to break them, and the other way round', () => {
   const promised = promisesIn(readFileSync(`${ROOT}README.md`, 'utf8'));
-  equal(promised.sort(byFile), promisesOfTests().sort(byFile));
+  assert.equal(promised.sort(byFile), promisesOfTests().sort(byFile));
 });
 
 test('have each a table of what was tried in docs/reliability.md', () => {
   const document = readFileSync(`${ROOT}docs/reliability.md`, 'utf8');
   const titles = [...document.matchAll(/^### (.*)$/gm)].map((match) => match[1]);
-  equal(
+  assert.equal(
     titles.sort(),
     promisesOfTests()
       .map(({ text }) => text)
@@ -59,8 +59,8 @@ test('have each a table of what was tried in docs/reliability.md', () => {
 test('are found in a README that has some', () => {
   const readme =
     '# x\n\n## What it promises\n\nText.\n\n- **One\n  line**: so\n  ([a](test/a.test.ts)).\n\n## Next\n\n- no\n';
-  equal(promisesIn(readme), [{ text: 'One line', file: 'test/a.test.ts' }]);
-  is(promisesIn('# x\n').length, 0);
+  assert.equal(promisesIn(readme), [{ text: 'One line', file: 'test/a.test.ts' }]);
+  assert.is(promisesIn('# x\n').length, 0);
 });
 
 test.run();

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import {
   ARCHITECTURE,
   GRAPH_BLOCK,
@@ -30,7 +30,7 @@ const files = sourceFiles();
 const test = suite('the rooms of src/');
 
 test('are those of the list', () => {
-  equal([...new Set(files.map(({ room }) => room))].sort(), [...ROOMS].sort());
+  assert.equal([...new Set(files.map(({ room }) => room))].sort(), [...ROOMS].sort());
 });
 
 test('import only what is below them', () => {
@@ -40,7 +40,7 @@ test('import only what is below them', () => {
       .filter((target) => floorOf(target) < floorOf(file.path))
       .map((target) => `${file.path} imports ${target}`),
   );
-  equal(upward, []);
+  assert.equal(upward, []);
 });
 
 test('have no files that need each other to load', () => {
@@ -52,7 +52,7 @@ test('have no files that need each other to load', () => {
       seen.add(next);
       return reaches(next, to, seen);
     });
-  equal(
+  assert.equal(
     [...targets.keys()].filter((path) => reaches(path, path)),
     [],
   );
@@ -64,13 +64,13 @@ test('leave to one place what only one place may do', () => {
       (rule) => `${path}: ${rule.what.exec(code)?.[0]}`,
     ),
   );
-  equal(found, []);
+  assert.equal(found, []);
 });
 
 test('are drawn and described in docs/architecture.md: npm run docs', () => {
   const page = readFileSync(ARCHITECTURE, 'utf8');
-  is(GRAPH_BLOCK.exec(page)?.[0], roomGraph(files));
-  for (const room of ROOMS) ok(new RegExp(`\`${room}(/|\\.ts)\``).test(page), room);
+  assert.is(GRAPH_BLOCK.exec(page)?.[0], roomGraph(files));
+  for (const room of ROOMS) assert.ok(new RegExp(`\`${room}(/|\\.ts)\``).test(page), room);
 });
 
 test.run();

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transform } from 'esbuild';
-import { equal, is, match, not, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { TOOL_DIRECTORIES } from '../src/host/exec.js';
 import { suite } from './suite.js';
 
@@ -195,20 +195,20 @@ for (const [installer, calls] of Object.entries(INSTALLERS)) {
     machine.program(`root/usr/bin/${installer}`, noting(INSTALL));
     machine.program('root/usr/bin/apt-cache', 'echo "  Candidate: 1.0"');
     const first = machine.setup(['test']);
-    is(first.status, 0, first.stderr);
-    equal(machine.calls(), [...calls, NPM_CI, 'build']);
-    match(first.stderr, /^setup: {3}clang +compiles the BPF programs$/m);
+    assert.is(first.status, 0, first.stderr);
+    assert.equal(machine.calls(), [...calls, NPM_CI, 'build']);
+    assert.match(first.stderr, /^setup: {3}clang +compiles the BPF programs$/m);
 
-    equal(machine.setup(['test']), { status: 0, stdout: '', stderr: '' });
-    equal(machine.calls(), []);
+    assert.equal(machine.setup(['test']), { status: 0, stdout: '', stderr: '' });
+    assert.equal(machine.calls(), []);
   });
 }
 
 asRoot('installs only what is missing', ({ machine }) => {
   machine.installAllBut('usr/sbin/ip', 'usr/include/linux/bpf.h');
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
-  is(machine.setup(['test']).status, 0);
-  is(
+  assert.is(machine.setup(['test']).status, 0);
+  assert.is(
     machine.calls()[1],
     'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 linux-libc-dev iproute2',
   );
@@ -218,7 +218,7 @@ asRoot('wants clang-format for the tests only', ({ machine }) => {
   machine.installAllBut('usr/bin/clang-format');
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   machine.setup(['demo']);
-  equal(machine.calls(), [NPM_CI, 'build', 'xdpwho demo']);
+  assert.equal(machine.calls(), [NPM_CI, 'build', 'xdpwho demo']);
 });
 
 asRoot('wants QEMU for `npm run vm`, and neither bpftool nor ip there', ({ machine }) => {
@@ -232,9 +232,9 @@ asRoot('wants QEMU for `npm run vm`, and neither bpftool nor ip there', ({ machi
   );
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   const result = machine.setup(['vm']);
-  is(result.status, 0, result.stderr);
-  match(result.stderr, /^setup: `npm run vm` needs more than is here; from apt-get:$/m);
-  equal(machine.calls(), [
+  assert.is(result.status, 0, result.stderr);
+  assert.match(result.stderr, /^setup: `npm run vm` needs more than is here; from apt-get:$/m);
+  assert.equal(machine.calls(), [
     'apt-get update',
     'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 qemu-system-x86',
     NPM_CI,
@@ -250,8 +250,8 @@ asRoot("takes Ubuntu's packages when its bpftool has no program behind it", ({ m
   machine.program('store/usr/lib/linux-tools/6.8.0-1/bpftool', 'echo "bpftool v7.4.0"');
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   const result = machine.setup(['test']);
-  is(result.status, 0, result.stderr);
-  is(
+  assert.is(result.status, 0, result.stderr);
+  assert.is(
     machine.calls()[1],
     'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 linux-tools-common linux-tools-generic',
   );
@@ -262,10 +262,13 @@ asRoot('does without a browser where apt has none, each time', ({ machine }) => 
   machine.program('root/usr/bin/apt-cache', '[ "$2" = chromium ] || echo "  Candidate: 1.0"');
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   rmSync(join(machine.store, 'usr/bin/chromium'));
-  is(machine.setup(['test']).status, 0);
-  is(machine.calls()[1], 'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 tmux');
-  equal(machine.setup(['test']), { status: 0, stdout: '', stderr: '' });
-  equal(machine.calls(), []);
+  assert.is(machine.setup(['test']).status, 0);
+  assert.is(
+    machine.calls()[1],
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 tmux',
+  );
+  assert.equal(machine.setup(['test']), { status: 0, stdout: '', stderr: '' });
+  assert.equal(machine.calls(), []);
 });
 
 asRoot("does not take busybox's ip for iproute2's", ({ machine }) => {
@@ -278,31 +281,31 @@ asRoot("does not take busybox's ip for iproute2's", ({ machine }) => {
       'rm "$XDPWHO_SETUP_ROOT/usr/sbin/ip"; cp "$STORE/usr/sbin/ip" "$XDPWHO_SETUP_ROOT/usr/sbin/"',
     ),
   );
-  is(machine.setup(['test']).status, 0);
-  is(machine.calls()[0], 'apk add --no-cache iproute2');
+  assert.is(machine.setup(['test']).status, 0);
+  assert.is(machine.calls()[0], 'apk add --no-cache iproute2');
 });
 
 asRoot('goes on when a package source does not answer', ({ machine }) => {
   machine.installAllBut('usr/bin/clang');
   machine.program('root/usr/bin/apt-get', noting(`${INSTALL}; [ "$1" != update ] || exit 100`));
-  is(machine.setup(['test']).status, 0);
+  assert.is(machine.setup(['test']).status, 0);
 });
 
 asRoot('shows what the installer says, and ends in one line when it fails', ({ machine }) => {
   machine.program('root/usr/bin/dnf', 'echo "no match for clang" >&2; exit 3');
   const result = machine.setup(['test']);
-  is(result.status, 1);
-  match(result.stderr, /^ {4}no match for clang$/m);
-  match(result.stderr, /^setup: dnf install .* clang .*: failed \(exit 3\), see above\n$/m);
-  equal(machine.calls(), []);
+  assert.is(result.status, 1);
+  assert.match(result.stderr, /^ {4}no match for clang$/m);
+  assert.match(result.stderr, /^setup: dnf install .* clang .*: failed \(exit 3\), see above\n$/m);
+  assert.equal(machine.calls(), []);
 });
 
 asRoot('says what is still missing after an installation', ({ machine }) => {
   machine.installAllBut('usr/bin/clang', 'usr/sbin/ip');
   machine.program('root/usr/bin/zypper', 'exit 0');
   const result = machine.setup(['test']);
-  is(result.status, 1);
-  match(result.stderr, /^setup: still missing after the installation: clang, ip$/m);
+  assert.is(result.status, 1);
+  assert.match(result.stderr, /^setup: still missing after the installation: clang, ip$/m);
 });
 
 asRoot.run();
@@ -320,10 +323,10 @@ asUser('installs by sudo, and nothing else by sudo', ({ machine }) => {
   machine.program('root/usr/bin/apt-get', noting(INSTALL));
   machine.program('root/usr/bin/apt-cache', 'echo "  Candidate: 1.0"');
   const result = machine.setup(['test'], { asNobody: true });
-  is(result.status, 0, result.stderr);
-  match(result.stderr, /from apt-get, by sudo/);
+  assert.is(result.status, 0, result.stderr);
+  assert.match(result.stderr, /from apt-get, by sudo/);
   const [update, install] = INSTALLERS['apt-get'];
-  equal(machine.calls(), [
+  assert.equal(machine.calls(), [
     `sudo ${update}`,
     update,
     `sudo env DEBIAN_FRONTEND=noninteractive ${install}`,
@@ -337,20 +340,20 @@ asUser('gives the command for root in one line without sudo, and calls nothing',
   machine.installAllBut('usr/bin/clang', 'usr/bin/llvm-strip');
   machine.program('root/usr/bin/apt-get', noting());
   const result = machine.setup(['test'], { asNobody: true });
-  is(result.status, 1);
-  is(
+  assert.is(result.status, 1);
+  assert.is(
     result.stderr,
     'setup: missing: clang, llvm-strip; no sudo here, so run as root: apt-get update && ' +
       'env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm\n',
   );
-  equal(machine.calls(), []);
+  assert.equal(machine.calls(), []);
 });
 
 asUser('names what to install where it knows no package manager', ({ machine }) => {
   machine.installAllBut('usr/sbin/bpftool', 'usr/bin/nsenter');
   const result = machine.setup(['test'], { asNobody: true });
-  is(result.status, 1);
-  is(
+  assert.is(result.status, 1);
+  assert.is(
     result.stderr,
     'setup: none of dnf, zypper, apk, apt-get is here: install by hand: bpftool, nsenter\n',
   );
@@ -360,42 +363,42 @@ asUser('runs the demo by sudo, with its arguments and its exit code', ({ machine
   machine.installAllBut();
   machine.program('root/usr/bin/sudo', noting('exec "$@"'));
   const result = machine.setup(['demo', '-o', 'json'], { asNobody: true });
-  is(result.status, 4, result.stderr);
-  match(result.stderr, /running it by sudo/);
+  assert.is(result.status, 4, result.stderr);
+  assert.match(result.stderr, /running it by sudo/);
   const demo = `${process.execPath} ${join(machine.project, 'bin/xdpwho.js')} demo -o json`;
-  equal(machine.calls().slice(2), [`sudo ${demo}`, 'xdpwho demo -o json']);
+  assert.equal(machine.calls().slice(2), [`sudo ${demo}`, 'xdpwho demo -o json']);
 });
 
 asUser('says how to run the demo where there is no sudo', ({ machine }) => {
   machine.installAllBut();
   const result = machine.setup(['demo'], { asNobody: true });
-  is(result.status, 1);
-  match(result.stderr, /^setup: the demo loads a BPF program: as root, run `npm run demo`/m);
-  not.match(machine.calls().join(), 'xdpwho');
+  assert.is(result.status, 1);
+  assert.match(result.stderr, /^setup: the demo loads a BPF program: as root, run `npm run demo`/m);
+  assert.not.match(machine.calls().join(), 'xdpwho');
 });
 
 asUser('installs the modules again only when they differ from the lock file', ({ machine }) => {
   machine.installAllBut();
   const run = () => machine.setup(['test'], { asNobody: true });
-  is(run().status, 0);
-  equal(machine.calls(), [NPM_CI, 'build']);
-  is(run().status, 0);
-  equal(machine.calls(), []);
+  assert.is(run().status, 0);
+  assert.equal(machine.calls(), [NPM_CI, 'build']);
+  assert.is(run().status, 0);
+  assert.equal(machine.calls(), []);
   machine.write('project/package-lock.json', LOCK('1.0.1'));
-  match(run().stderr, /node_modules differs from package-lock\.json \(node_modules\/uvu\)/);
-  equal(machine.calls(), [NPM_CI, 'build']);
+  assert.match(run().stderr, /node_modules differs from package-lock\.json \(node_modules\/uvu\)/);
+  assert.equal(machine.calls(), [NPM_CI, 'build']);
 });
 
 for (const file of ['src/main.ts', 'bpf/xdpwho.bpf.c', 'build.mjs', 'package.json']) {
   asUser(`builds again after a change of ${file}`, ({ machine }) => {
     machine.installAllBut();
     const run = () => machine.setup(['test'], { asNobody: true });
-    is(run().status, 0);
+    assert.is(run().status, 0);
     machine.calls();
     const text = readFileSync(join(machine.project, file), 'utf8');
     machine.write(`project/${file}`, `${text}\n`);
-    is(run().status, 0);
-    equal(machine.calls(), ['build']);
+    assert.is(run().status, 0);
+    assert.equal(machine.calls(), ['build']);
   });
 }
 
@@ -403,8 +406,11 @@ asUser('ends in one line when npm ci or the build fails', ({ machine }) => {
   machine.installAllBut();
   machine.program('root/usr/bin/npm', 'echo "npm error network" >&2; exit 1');
   const npm = machine.setup(['test'], { asNobody: true });
-  is(npm.status, 1);
-  match(npm.stderr, /^ {4}npm error network\nsetup: npm ci: failed \(exit 1\), see above\n$/m);
+  assert.is(npm.status, 1);
+  assert.match(
+    npm.stderr,
+    /^ {4}npm error network\nsetup: npm ci: failed \(exit 1\), see above\n$/m,
+  );
 
   machine.program(
     'root/usr/bin/npm',
@@ -412,8 +418,11 @@ asUser('ends in one line when npm ci or the build fails', ({ machine }) => {
   );
   machine.write('project/build.mjs', "console.error('no src/main.ts'); process.exit(1);");
   const build = machine.setup(['test'], { asNobody: true });
-  is(build.status, 1);
-  match(build.stderr, /^ {4}no src\/main\.ts\nsetup: build: failed \(exit 1\), see above\n$/m);
+  assert.is(build.status, 1);
+  assert.match(
+    build.stderr,
+    /^ {4}no src\/main\.ts\nsetup: build: failed \(exit 1\), see above\n$/m,
+  );
 });
 
 asUser('hands a signal on to the demo and waits for it', async ({ machine }) => {
@@ -428,7 +437,7 @@ asUser('hands a signal on to the demo and waits for it', async ({ machine }) => 
      setInterval(() => {}, 1000);
      console.log('attached');`,
   );
-  is(machine.setup(['test']).status, 0);
+  assert.is(machine.setup(['test']).status, 0);
   const child = spawn(process.execPath, [join(machine.project, 'setup.mjs'), 'demo'], {
     env: machine.environment(),
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -439,8 +448,8 @@ asUser('hands a signal on to the demo and waits for it', async ({ machine }) => 
     if (text.includes('attached')) child.kill('SIGTERM');
   });
   const [code] = await once(child, 'close');
-  is(code, 143);
-  is(output, 'attached\ndetached\n');
+  assert.is(code, 143);
+  assert.is(output, 'attached\ndetached\n');
 });
 
 asUser('stops at Ctrl-C instead of going on to the next step', async ({ machine }) => {
@@ -458,16 +467,16 @@ asUser('stops at Ctrl-C instead of going on to the next step', async ({ machine 
     if (text.includes('    working')) process.kill(-Number(child.pid), 'SIGINT');
   });
   const [code] = await once(child, 'close');
-  is(code, 130);
-  equal(machine.calls(), [NPM_CI]);
+  assert.is(code, 130);
+  assert.equal(machine.calls(), [NPM_CI]);
 });
 
 asUser('asks for a newer Node in one line', ({ machine }) => {
   const old =
     "data:text/javascript,Object.defineProperty(process,'versions',{value:{node:'18.18.2'}})";
   const result = machine.setup(['test'], { nodeArgs: ['--import', old] });
-  is(result.status, 1);
-  match(result.stderr, /^setup: node v\S+ is too old: 18\.19 or newer is needed\n$/);
+  assert.is(result.status, 1);
+  assert.match(result.stderr, /^setup: node v\S+ is too old: 18\.19 or newer is needed\n$/);
 });
 
 asUser.run();
@@ -477,7 +486,7 @@ const paths = suite('the directories that setup.mjs looks in');
 paths('are those that src/host/exec.ts takes tools from', () => {
   const text = readFileSync(join(repository, 'setup.mjs'), 'utf8');
   const looked = TOOL_DIRECTORIES.map((path) => `'${path.slice(1)}'`).join(', ');
-  ok(text.includes(`[${looked}]`));
+  assert.ok(text.includes(`[${looked}]`));
 });
 
 paths.run();
@@ -489,13 +498,13 @@ for (const file of ['setup.mjs', 'bin/xdpwho.js']) {
     const text = readFileSync(join(repository, file), 'utf8');
     const { code } = await transform(text, { target: 'esnext' });
     const { code: forOldNode } = await transform(text, { target: 'node12.22' });
-    is(forOldNode, code);
+    assert.is(forOldNode, code);
   });
 
   syntax(`${file} asks for the Node that package.json asks for`, () => {
     const { engines } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
-    ok(/^>=\d+\.\d+$/.test(engines.node));
-    match(readFileSync(join(repository, file), 'utf8'), engines.node.slice(2));
+    assert.ok(/^>=\d+\.\d+$/.test(engines.node));
+    assert.match(readFileSync(join(repository, file), 'utf8'), engines.node.slice(2));
   });
 }
 

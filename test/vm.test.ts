@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equal, is, match, throws } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { suite } from './suite.js';
 import { AMD64, S390X } from './vm/architecture.js';
 import { CONFIGURATIONS } from './vm/configurations.js';
@@ -29,7 +29,7 @@ const file = (path: string, text: string, mode = 0o644): CpioEntry => ({
 function readArchive(archive: Buffer) {
   const entries: { path: string; mode: number; owner: number; inode: number; text: string }[] = [];
   for (let at = 0; at < archive.length; ) {
-    is(archive.toString('latin1', at, at + 6), '070701', `no header at ${at}`);
+    assert.is(archive.toString('latin1', at, at + 6), '070701', `no header at ${at}`);
     const field = (index: number) =>
       Number.parseInt(archive.toString('latin1', at + 6 + index * 8, at + 14 + index * 8), 16);
     const [inode, mode, owner, size, nameSize] = [
@@ -57,7 +57,7 @@ archives('holds directories before what is in them, and everything belongs to ro
       file('usr/bin/other', ''),
     ]),
   );
-  equal(
+  assert.equal(
     entries.map(({ path, mode, text }) => [path, mode.toString(8), text]),
     [
       ['usr', '40755', ''],
@@ -68,24 +68,24 @@ archives('holds directories before what is in them, and everything belongs to ro
       ['TRAILER!!!', '0', ''],
     ],
   );
-  equal(new Set(entries.map(({ owner }) => owner)), new Set([0]));
+  assert.equal(new Set(entries.map(({ owner }) => owner)), new Set([0]));
   // Two files with one inode would be one file.
-  is(new Set(entries.map(({ inode }) => inode)).size, entries.length);
+  assert.is(new Set(entries.map(({ inode }) => inode)).size, entries.length);
 });
 
 archives('can be put one after another', () => {
   const both = Buffer.concat([cpioArchive([file('a', '1')]), cpioArchive([file('b', '22222')])]);
-  is(both.length % 4, 0);
-  equal(
+  assert.is(both.length % 4, 0);
+  assert.equal(
     readArchive(both).map(({ path }) => path),
     ['a', 'TRAILER!!!', 'b', 'TRAILER!!!'],
   );
 });
 
 archives('refuses a path twice, and one that leads out of the root', () => {
-  throws(() => cpioArchive([file('a', ''), file('a', '')]), /a twice/);
-  throws(() => cpioArchive([file('/etc/passwd', '')]), /bad path/);
-  throws(() => cpioArchive([file('../passwd', '')]), /bad path/);
+  assert.throws(() => cpioArchive([file('a', ''), file('a', '')]), /a twice/);
+  assert.throws(() => cpioArchive([file('/etc/passwd', '')]), /bad path/);
+  assert.throws(() => cpioArchive([file('../passwd', '')]), /bad path/);
 });
 
 archives('takes a folder as it is, links included', () => {
@@ -94,7 +94,7 @@ archives('takes a folder as it is, links included', () => {
     mkdirSync(join(directory, 'deep'));
     writeFileSync(join(directory, 'deep/file'), 'x', { mode: 0o700 });
     symlinkSync('deep/file', join(directory, 'link'));
-    equal(
+    assert.equal(
       readArchive(cpioArchive(treeEntries(directory, 'opt/x'))).map(({ path, mode, text }) => [
         path,
         mode.toString(8),
@@ -124,22 +124,22 @@ http://mirror.example/debian/ bookworm contrib
 http://mirror.example/debian/ bookworm main
 http://mirror.example/debian/ bookworm-updates main
 http://security.example/debian-security/ bookworm-security main`;
-  equal(parseIndexTargets(text), {
+  assert.equal(parseIndexTargets(text), {
     archive: 'http://mirror.example/debian/',
     security: 'http://security.example/debian-security/',
   });
 });
 
 mirrors('takes a method of apt that is not HTTP', () => {
-  equal(parseIndexTargets('mirror+file:/etc/apt/mirrors/debian.list trixie main'), {
+  assert.equal(parseIndexTargets('mirror+file:/etc/apt/mirrors/debian.list trixie main'), {
     archive: 'mirror+file:/etc/apt/mirrors/debian.list',
     security: undefined,
   });
 });
 
 mirrors('finds none where the host is of another distribution', () => {
-  is(parseIndexTargets('http://archive.example/ubuntu/ noble main\n'), undefined);
-  is(parseIndexTargets(''), undefined);
+  assert.is(parseIndexTargets('http://archive.example/ubuntu/ noble main\n'), undefined);
+  assert.is(parseIndexTargets(''), undefined);
 });
 
 mirrors.run();
@@ -147,7 +147,7 @@ mirrors.run();
 const sources = suite('sourcesList');
 
 sources('has each suite at its mirror, signed by the keyring', () => {
-  is(
+  assert.is(
     sourcesList(
       { archive: 'http://a', security: 'http://s' },
       ['sid', 'trixie-security'],
@@ -160,7 +160,7 @@ deb [signed-by=/k.gpg] http://s trixie-security main
 });
 
 sources('leaves security updates out where the host has no mirror of them', () => {
-  is(
+  assert.is(
     sourcesList(
       { archive: 'http://a', security: undefined },
       ['bullseye', 'bullseye-security'],
@@ -184,7 +184,7 @@ depends('gives what a package depends on, of alternatives the first, and nothing
   Breaks: initramfs-tools
   Recommends: apparmor
 `;
-  equal(parseDepends(text), ['linux-base', 'dracut', 'linux-binary-7.3.4']);
+  assert.equal(parseDepends(text), ['linux-base', 'dracut', 'linux-binary-7.3.4']);
 });
 
 depends.run();
@@ -193,23 +193,32 @@ const line = suite('parseVmArguments');
 
 line('runs the demo on 6.1 with the bpftool of its release', () => {
   const { kernel, bpftool, cpus, command } = parseVmArguments([]);
-  equal([kernel.kernel, bpftool.bpftool, cpus, command], ['6.1', '7.1', '2', ['xdpwho', 'demo']]);
+  assert.equal(
+    [kernel.kernel, bpftool.bpftool, cpus, command],
+    ['6.1', '7.1', '2', ['xdpwho', 'demo']],
+  );
 });
 
 line('takes both versions apart, and all from the first word on as the command', () => {
   const { kernel, bpftool, cpus, command } = parseVmArguments(
     '--kernel 5.10 --bpftool=newest --cpus 2,maxcpus=4 xdpwho watch --kernel lo'.split(' '),
   );
-  equal([kernel.name, bpftool.name, cpus], ['bullseye', 'newest', '2,maxcpus=4']);
-  equal(command, ['xdpwho', 'watch', '--kernel', 'lo']);
-  equal(parseVmArguments(['--refresh', '--', '-x']).command, ['-x']);
+  assert.equal([kernel.name, bpftool.name, cpus], ['bullseye', 'newest', '2,maxcpus=4']);
+  assert.equal(command, ['xdpwho', 'watch', '--kernel', 'lo']);
+  assert.equal(parseVmArguments(['--refresh', '--', '-x']).command, ['-x']);
 });
 
 line('refuses what it does not know, and says what there is', () => {
-  throws(() => parseVmArguments(['--kernel', '4.19']), /there are 5\.10, 6\.1, 6\.12, newest/);
-  throws(() => parseVmArguments(['--bpftool', '6.1']), /there are 5\.10, 7\.1, 7\.5, newest/);
-  throws(() => parseVmArguments(['--kernle', '6.1']), /Unknown option '--kernle'/);
-  throws(() => parseVmArguments(['--cpus', '0']), /a number, or as in 2,maxcpus=4/);
+  assert.throws(
+    () => parseVmArguments(['--kernel', '4.19']),
+    /there are 5\.10, 6\.1, 6\.12, newest/,
+  );
+  assert.throws(
+    () => parseVmArguments(['--bpftool', '6.1']),
+    /there are 5\.10, 7\.1, 7\.5, newest/,
+  );
+  assert.throws(() => parseVmArguments(['--kernle', '6.1']), /Unknown option '--kernle'/);
+  assert.throws(() => parseVmArguments(['--cpus', '0']), /a number, or as in 2,maxcpus=4/);
 });
 
 line.run();
@@ -220,14 +229,17 @@ guests('are each the one of a test file', () => {
   const files = readdirSync(new URL('vm', import.meta.url)).filter((name) =>
     /\.test\.ts$/.test(name),
   );
-  equal(
+  assert.equal(
     files.sort(),
     Object.keys(CONFIGURATIONS)
       .sort()
       .map((name) => `${name}.test.ts`),
   );
   for (const name of Object.keys(CONFIGURATIONS)) {
-    match(readFileSync(new URL(`vm/${name}.test.ts`, import.meta.url), 'utf8'), `('${name}')`);
+    assert.match(
+      readFileSync(new URL(`vm/${name}.test.ts`, import.meta.url), 'utf8'),
+      `('${name}')`,
+    );
   }
 });
 
@@ -238,22 +250,22 @@ const options = { architecture: AMD64, vmlinuz: '/k', cpus: '3', initrd: '/i', l
 
 machine('connects no network, and emulates several CPUs in one thread', () => {
   const words = qemuArguments({ ...options, accelerator: 'tcg' }).join(' ');
-  match(words, / -nic none /);
-  match(words, /-accel tcg,thread=single /);
-  match(words, / -smp 3 /);
-  match(words, /panic=-1/);
+  assert.match(words, / -nic none /);
+  assert.match(words, /-accel tcg,thread=single /);
+  assert.match(words, / -smp 3 /);
+  assert.match(words, /panic=-1/);
 });
 
 machine('uses KVM when it is told to', () => {
-  match(qemuArguments({ ...options, accelerator: 'kvm' }).join(' '), /^-accel kvm /);
+  assert.match(qemuArguments({ ...options, accelerator: 'kvm' }).join(' '), /^-accel kvm /);
 });
 
 machine('gives every machine its console and three lines of its own kind', () => {
   const big = { ...options, architecture: S390X, accelerator: 'tcg' } as const;
   const words = qemuArguments(big).join(' ');
-  match(words, /-device sclpconsole,chardev=console /);
-  match(words, /-chardev socket,id=line5,fd=5 -device virtserialport,chardev=line5,nr=3$/);
-  is(
+  assert.match(words, /-device sclpconsole,chardev=console /);
+  assert.match(words, /-chardev socket,id=line5,fd=5 -device virtserialport,chardev=line5,nr=3$/);
+  assert.is(
     qemuArguments({ ...options, accelerator: 'tcg' }).filter((word) => word === '-serial').length,
     4,
   );
@@ -265,12 +277,12 @@ const findings = suite('parseFinding');
 
 findings('reads what a guest writes, and takes nothing else for it', () => {
   const check = { type: 'check', name: 'x', why: 'y', seconds: 1.5 } as const;
-  equal(parseFinding(JSON.stringify(check)), check);
-  equal(parseFinding(JSON.stringify({ ...check, why: null })), { ...check, why: null });
+  assert.equal(parseFinding(JSON.stringify(check)), check);
+  assert.equal(parseFinding(JSON.stringify({ ...check, why: null })), { ...check, why: null });
   const fact = { type: 'fact', name: 'mode', value: 'native' } as const;
-  equal(parseFinding(JSON.stringify(fact)), fact);
+  assert.equal(parseFinding(JSON.stringify(fact)), fact);
   const others = ['', 'hello', '{}', '{"type":"check","name":"x","seconds":1}', '{"name":"mode"}'];
-  for (const text of others) is(parseFinding(text), undefined);
+  for (const text of others) assert.is(parseFinding(text), undefined);
 });
 
 findings('expectations cross unchanged, or not at all', () => {
@@ -278,8 +290,8 @@ findings('expectations cross unchanged, or not at all', () => {
     ...{ kernel: '6.1', kernelRelease: '6.1.0-1', bpftool: '7.1' },
     ...{ possibleCpus: 4, onlineCpus: 2 },
   };
-  equal(parseExpectations(JSON.stringify(expected)), expected);
-  throws(() => parseExpectations('{"kernel":"6.1"}'), /not what a guest is to expect/);
+  assert.equal(parseExpectations(JSON.stringify(expected)), expected);
+  assert.throws(() => parseExpectations('{"kernel":"6.1"}'), /not what a guest is to expect/);
 });
 
 findings.run();
@@ -295,21 +307,24 @@ const guest = (kernel: string, check: string, why: string | null): GuestReport =
 
 report('has a row for each guest, each restriction once, and each check', () => {
   const text = renderGuests([guest('5.10', 'counts', null), guest('6.1', 'logs', 'no')]);
-  match(text, /^\| 1 \| 5\.10\.1 \(5\.10\.1-1\) \| - \(-\) \|/m);
-  match(text, /^- can't load sources\.o \(1, 2\)$/m);
-  match(text, /^\| counts \| ok \| - \|$/m);
-  match(text, /^\| logs \| - \| \*\*failed\*\* \|$/m);
+  assert.match(text, /^\| 1 \| 5\.10\.1 \(5\.10\.1-1\) \| - \(-\) \|/m);
+  assert.match(text, /^- can't load sources\.o \(1, 2\)$/m);
+  assert.match(text, /^\| counts \| ok \| - \|$/m);
+  assert.match(text, /^\| logs \| - \| \*\*failed\*\* \|$/m);
 });
 
 report('has a row for each Node', () => {
   const text = renderNodes([{ version: '18.19.1', tests: '9 passed', demo: 'exact' }]);
-  match(text, /^\| 18\.19\.1 \| 9 passed \| exact \|$/m);
+  assert.match(text, /^\| 18\.19\.1 \| 9 passed \| exact \|$/m);
 });
 
 report('keeps what is written by hand around a section', () => {
   const document = 'before\n<!-- a -->\nold\n<!-- /a -->\nafter\n';
-  is(replaceSection(document, 'a', 'new\n'), 'before\n<!-- a -->\n\nnew\n\n<!-- /a -->\nafter\n');
-  throws(() => replaceSection('nothing', 'a', 'new'), /no section a/);
+  assert.is(
+    replaceSection(document, 'a', 'new\n'),
+    'before\n<!-- a -->\n\nnew\n\n<!-- /a -->\nafter\n',
+  );
+  assert.throws(() => replaceSection('nothing', 'a', 'new'), /no section a/);
 });
 
 report.run();

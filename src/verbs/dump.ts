@@ -4,7 +4,8 @@ import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
 import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
-import { contains, type Grouping, groupOf, type Prefix } from '../model/prefix.js';
+import { GroupSums } from '../model/group-sums.js';
+import { contains, type Grouping, type Prefix } from '../model/prefix.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
@@ -67,7 +68,7 @@ export async function dump(
 ): Promise<Dump> {
   const reader = new SourceReader(context, attachment);
   const ranking = new Ranking(options.sort, options.top);
-  const groups = new Map<string, SourceRecord>();
+  const groups = options.group === undefined ? undefined : new GroupSums(options.group);
   const table = { sources: 0, packets: 0n };
   const selected = { sources: 0, packets: 0n, bytes: 0n };
   const select = (record: SourceRecord) => {
@@ -82,11 +83,11 @@ export async function dump(
       table.sources++;
       table.packets += record.packets;
       if (options.source !== undefined && !contains(options.source, record.source)) continue;
-      if (options.group === undefined) select(record);
-      else addToGroup(groups, record, options.group);
+      if (groups === undefined) select(record);
+      else groups.add(record);
     }
   }
-  for (const record of groups.values()) select(record);
+  for (const record of groups?.records() ?? []) select(record);
   const totals = completeTotals(attachment.interface, before, await reader.totals(), table);
   const sources = ranking.result();
   for (const record of sources) {
@@ -167,20 +168,4 @@ function unexpectedLine(line: string): XdpwhoError {
       hint: 'was it attached by another version? xdpwho status',
     },
   );
-}
-
-function addToGroup(
-  groups: Map<string, SourceRecord>,
-  record: SourceRecord,
-  grouping: Grouping,
-): void {
-  const source = groupOf(record.source, grouping);
-  const there = groups.get(source);
-  groups.set(source, {
-    ...record,
-    source,
-    packets: record.packets + (there?.packets ?? 0n),
-    bytes: record.bytes + (there?.bytes ?? 0n),
-    idle_ms: Math.min(record.idle_ms, there?.idle_ms ?? record.idle_ms),
-  });
 }

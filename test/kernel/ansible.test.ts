@@ -1,6 +1,6 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, WHY_NOT } from './lab.js';
@@ -77,55 +77,55 @@ for (const way of ['package', 'agentless']) {
   const playbook = `${way}.yml`;
   test(`attaches once, tells the truth before it does, and leaves nothing (${way})`, async () => {
     const foreseen = await play(home, playbook, '--check', '--diff');
-    equal(recap(foreseen.stdout), all(1), foreseen.all);
-    equal(await attached(), [0, 0, 0]);
+    assert.equal(recap(foreseen.stdout), all(1), foreseen.all);
+    assert.equal(await attached(), [0, 0, 0]);
     if (way === 'package')
-      match(foreseen.stdout, /-\s+"ownership": "none"[\s\S]*\+\s+"ownership": "ours"/);
+      assert.match(foreseen.stdout, /-\s+"ownership": "none"[\s\S]*\+\s+"ownership": "ours"/);
     const first = await play(home, playbook);
-    equal(recap(first.stdout), all(1), first.all);
-    equal(await attached(), [1, 1, 1]);
+    assert.equal(recap(first.stdout), all(1), first.all);
+    assert.equal(await attached(), [1, 1, 1]);
     const [second, checked] = [
       await play(home, playbook),
       await play(home, playbook, '--check', '--diff'),
     ];
-    equal([recap(second.stdout), recap(checked.stdout)], [all(0), all(0)], second.all);
+    assert.equal([recap(second.stdout), recap(checked.stdout)], [all(0), all(0)], second.all);
     const other = ['-e', JSON.stringify({ xdpwho_file_mode: '0444', replace: true })];
     const differing = await play(home, playbook, '--check', '--diff', ...other);
-    equal(recap(differing.stdout), all(1), differing.all);
+    assert.equal(recap(differing.stdout), all(1), differing.all);
     if (way === 'package')
-      match(differing.stdout, /-\s+"file_mode": "0400"[\s\S]*\+\s+"file_mode": "0444"/);
+      assert.match(differing.stdout, /-\s+"file_mode": "0400"[\s\S]*\+\s+"file_mode": "0444"/);
     const refused = await play(home, playbook, '--check', '-e', 'xdpwho_file_mode=0444');
-    equal(recap(refused.stdout), all(0, 1), refused.all);
+    assert.equal(recap(refused.stdout), all(0, 1), refused.all);
     const replaced = await play(home, playbook, ...other);
-    equal(recap(replaced.stdout), all(1), replaced.all);
-    equal(await fileModes(), ['0444', '0444', '0444']);
+    assert.equal(recap(replaced.stdout), all(1), replaced.all);
+    assert.equal(await fileModes(), ['0444', '0444', '0444']);
     const absent = ['-e', 'xdpwho_state=absent'];
-    equal(recap((await play(home, playbook, '--check', ...absent)).stdout), all(1));
-    equal(await attached(), [1, 1, 1]);
-    equal(recap((await play(home, playbook, ...absent)).stdout), all(1));
-    equal([await attached(), hosts.flatMap((lab) => lab.pins())], [[0, 0, 0], []]);
-    equal(recap((await play(home, playbook, ...absent)).stdout), all(0));
+    assert.equal(recap((await play(home, playbook, '--check', ...absent)).stdout), all(1));
+    assert.equal(await attached(), [1, 1, 1]);
+    assert.equal(recap((await play(home, playbook, ...absent)).stdout), all(1));
+    assert.equal([await attached(), hosts.flatMap((lab) => lab.pins())], [[0, 0, 0], []]);
+    assert.equal(recap((await play(home, playbook, ...absent)).stdout), all(0));
   });
 
   test(`leaves a host alone that holds a stranger's program, and does the others (${way})`, async () => {
     const [, second] = hosts;
-    ok(second);
+    assert.ok(second);
     await second.attachStranger(DEVICE);
     const before = await second.attached();
     const ran = await play(home, playbook);
-    is(ran.exitCode, 2);
-    equal(recap(ran.stdout), [
+    assert.is(ran.exitCode, 2);
+    assert.equal(recap(ran.stdout), [
       'host0 changed 1 failed 0',
       'host1 changed 0 failed 1',
       'host2 changed 1 failed 0',
     ]);
-    match(ran.stdout, /held by another program/);
-    equal(await second.attached(), before);
+    assert.match(ran.stdout, /held by another program/);
+    assert.equal(await second.attached(), before);
   });
 }
 
 test('answers which sources hit the fleet most, all hosts together', async () => {
-  equal(recap((await play(home, 'agentless.yml')).stdout), all(1));
+  assert.equal(recap((await play(home, 'agentless.yml')).stdout), all(1));
   for (const [index, lab] of hosts.entries()) {
     await lab.send(FRAME, 10 * (index + 1));
     const other = Buffer.from(FRAME);
@@ -137,9 +137,9 @@ test('answers which sources hit the fleet most, all hosts together', async () =>
     xdpwho_options: { bpffs: '{{ bpffs }}' },
   });
   const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
-  is(ran.exitCode, 0, ran.all);
+  assert.is(ran.exitCode, 0, ran.all);
   const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
-  equal(answer, {
+  assert.equal(answer, {
     msg: [
       { source: '192.0.2.1', hosts: 3, packets: 60 },
       { source: '198.51.100.7', hosts: 3, packets: 3 },
@@ -155,11 +155,11 @@ test('is clean to ansible-lint at the production profile, and documented', async
     reject: false,
     all: true,
   });
-  equal([lint.exitCode, lint.stdout], [0, ''], lint.all);
+  assert.equal([lint.exitCode, lint.stdout], [0, ''], lint.all);
   for (const name of readdirSync(`${COLLECTION}/plugins/modules`)) {
     const module = `xdpwho.xdpwho.${name.replace('.py', '')}`;
     const { stdout } = await execa('ansible-doc', [module], { env });
-    match(stdout, /EXAMPLES:/);
+    assert.match(stdout, /EXAMPLES:/);
   }
 });
 

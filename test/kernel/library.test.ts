@@ -1,7 +1,7 @@
 /** The library as a program uses it: through the package's name, and from its examples. */
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { equal, is, match, ok, unreachable } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import {
   attach,
   attachToStay,
@@ -44,11 +44,11 @@ function place({ netns, bpffs }: Lab) {
 test('attaches for a block, and dumps and tells meanwhile', async ({ lab }) => {
   {
     await using attachment = await attach(place(lab));
-    is(attachment.interface, 'eth0');
+    assert.is(attachment.interface, 'eth0');
     await lab.send(udpFrame({ source: '192.0.2.1' }), 5);
     await lab.send(udpFrame({ source: '198.51.100.1' }), 7);
     const whole = await dump(place(lab));
-    equal(
+    assert.equal(
       whole.sources.map(({ source, packets }) => [source, packets]),
       [
         ['198.51.100.1', 7n],
@@ -56,36 +56,39 @@ test('attaches for a block, and dumps and tells meanwhile', async ({ lab }) => {
       ],
     );
     const network = await dump({ ...place(lab), source: '192.0.2.0/24', group: '8' });
-    equal(
+    assert.equal(
       network.sources.map(({ source, packets }) => [source, packets]),
       [['192.0.0.0/8', 5n]],
     );
     const [record] = await status({ ...place(lab), interfaces: ['eth0'] });
-    equal([record?.ownership, record?.packets], ['foreground', 12n]);
+    assert.equal([record?.ownership, record?.packets], ['foreground', 12n]);
   }
-  is((await lab.attached()).length, 0);
+  assert.is((await lab.attached()).length, 0);
 });
 
 test('what is kept stays until it is detached', async ({ lab }) => {
   const attachment = await attach(place(lab));
   await attachment.keep();
-  is((await status({ ...place(lab), interfaces: ['eth0'] }))[0]?.ownership, 'ours');
-  is(await detach(place(lab)), true);
-  is(await detach(place(lab)), false);
+  assert.is((await status({ ...place(lab), interfaces: ['eth0'] }))[0]?.ownership, 'ours');
+  assert.is(await detach(place(lab)), true);
+  assert.is(await detach(place(lab)), false);
 });
 
 test('what is attached to stay stays, and is not changed the second time', async ({ lab }) => {
   const first = await attachToStay([place(lab)]);
-  equal(
+  assert.equal(
     first.map(({ interface: name, changed, failure }) => ({ name, changed, failure })),
     [{ name: 'eth0', changed: true, failure: undefined }],
   );
   const second = await attachToStay([place(lab), { ...place(lab), interface: 'nosuch0' }], {
     keepGoing: true,
   });
-  is(second.find((each) => each.interface === 'eth0')?.changed, false);
-  is(second.find((each) => each.interface === 'nosuch0')?.failure?.code, 'no-such-interface');
-  is(await detach(place(lab)), true);
+  assert.is(second.find((each) => each.interface === 'eth0')?.changed, false);
+  assert.is(
+    second.find((each) => each.interface === 'nosuch0')?.failure?.code,
+    'no-such-interface',
+  );
+  assert.is(await detach(place(lab)), true);
 });
 
 test('watches until the loop is left, and detaches then', async ({ lab }) => {
@@ -95,12 +98,15 @@ test('watches until the loop is left, and detaches then', async ({ lab }) => {
     kinds.push(event.kind);
     if (event.kind === 'attached') await lab.send(udpFrame({ source: '192.0.2.1' }), 3);
     if (event.kind !== 'readings') continue;
-    is(event.readings[0]?.sources[0]?.packets, 3n);
-    ok(!Number.isNaN(Date.parse(event.readings[0]?.totals.time ?? '')), 'the time of the reading');
+    assert.is(event.readings[0]?.sources[0]?.packets, 3n);
+    assert.ok(
+      !Number.isNaN(Date.parse(event.readings[0]?.totals.time ?? '')),
+      'the time of the reading',
+    );
     break;
   }
-  equal(kinds, ['attached', 'readings']);
-  is((await lab.attached()).length, 0);
+  assert.equal(kinds, ['attached', 'readings']);
+  assert.is((await lab.attached()).length, 0);
 });
 
 test('an AbortSignal ends it in order, with a final reading', async ({ lab }) => {
@@ -112,7 +118,7 @@ test('an AbortSignal ends it in order, with a final reading', async ({ lab }) =>
     kinds.push(event.kind === 'readings' && event.final ? 'final' : event.kind);
     if (event.kind === 'attached') ending.abort();
   }
-  equal(kinds, ['attached', 'final', 'detached']);
+  assert.equal(kinds, ['attached', 'final', 'detached']);
 });
 
 test('logs one record for each packet', async ({ lab }) => {
@@ -122,7 +128,7 @@ test('logs one record for each packet', async ({ lab }) => {
     if (event.kind === 'attached') await lab.send(udpFrame({ source: '192.0.2.9' }), 4);
     if (event.kind === 'packets') packets += event.packets.length;
   }
-  is(packets, 4);
+  assert.is(packets, 4);
 });
 
 test('a log that joins has everything from the moment it says so', async ({ lab }) => {
@@ -136,7 +142,7 @@ test('a log that joins has everything from the moment it says so', async ({ lab 
     if (event.kind !== 'packets') continue;
     for (const { source } of event.packets.records('eth0')) sources.push(source);
   }
-  equal(sources, Array(4).fill('192.0.2.9'));
+  assert.equal(sources, Array(4).fill('192.0.2.9'));
   await detach(place(lab));
 });
 
@@ -152,11 +158,11 @@ test('rejects with a code that a program can act upon', async ({ lab }) => {
     try {
       await call();
     } catch (error) {
-      ok(error instanceof XdpwhoError, String(error));
-      is(error.code, code);
+      assert.ok(error instanceof XdpwhoError, String(error));
+      assert.is(error.code, code);
       continue;
     }
-    unreachable(code);
+    assert.unreachable(code);
   }
 });
 
@@ -171,8 +177,8 @@ test('the examples run, by the name of the package', async ({ lab }) => {
     await lab.send(udpFrame({ source: '192.0.2.1' }), 6);
     return (await running).stdout;
   };
-  is(await example('top-talkers', ['eth0', '2', lab.netns, lab.bpffs]), '192.0.2.1\t6');
-  match(
+  assert.is(await example('top-talkers', ['eth0', '2', lab.netns, lab.bpffs]), '192.0.2.1\t6');
+  assert.match(
     await example('scoped', ['eth0', lab.netns, lab.bpffs]),
     /^attached in native mode\n192\.0\.2\.0\/24\t6\n6 packets in all$/,
   );

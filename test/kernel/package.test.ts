@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/exec.js';
 import { quoteWord } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
@@ -30,7 +30,7 @@ let packages: string;
 /** The package whose name ends so. */
 function packageFile(end: string): string {
   const [name, ...others] = readdirSync(packages).filter((each) => each.endsWith(end));
-  equal(others, []);
+  assert.equal(others, []);
   return `${packages}/${name}`;
 }
 
@@ -42,8 +42,8 @@ function checksums(): Promise<string> {
 /** The demo checks its own counts. */
 async function runsTheDemo(command: readonly string[]): Promise<void> {
   const ran = await root.run('sh', '-c', 'cd / && exec "$@"', 'sh', ...command, 'demo');
-  is(ran.exitCode, 0, ran.all);
-  match(ran.all, /every count is exact/);
+  assert.is(ran.exitCode, 0, ran.all);
+  assert.match(ran.all, /every count is exact/);
 }
 
 test.before(async () => {
@@ -60,18 +60,21 @@ test.after(() => {
 test('is the same bytes each time it is made', async () => {
   const before = await checksums();
   await execa(process.execPath, ['packaging/package.mjs', packages], { cwd: HOME });
-  is(await checksums(), before);
+  assert.is(await checksums(), before);
 });
 
 test('brings what it needs, as .deb, and nothing more: no compiler, no headers', async () => {
-  is((await root.run('sh', '-c', 'command -v node bpftool')).stdout, '');
+  assert.is((await root.run('sh', '-c', 'command -v node bpftool')).stdout, '');
   cpSync(packageFile('.deb'), `${root.path}/root/xdpwho.deb`);
   await root.must('apt-get', '-qq', 'update');
   const install = ['apt-get', '-qq', 'install', '-y', '--no-install-recommends'];
   await root.must(...install, '/root/xdpwho.deb', 'iproute2');
-  is((await root.run('sh', '-c', 'command -v clang gcc npm')).stdout, '');
-  match(await root.must('xdpwho', '--version'), /^\d+\.\d+\.\d+$/);
-  match(await root.must('getent', 'passwd', 'xdpwho'), /:\/nonexistent:\/usr\/sbin\/nologin$/);
+  assert.is((await root.run('sh', '-c', 'command -v clang gcc npm')).stdout, '');
+  assert.match(await root.must('xdpwho', '--version'), /^\d+\.\d+\.\d+$/);
+  assert.match(
+    await root.must('getent', 'passwd', 'xdpwho'),
+    /:\/nonexistent:\/usr\/sbin\/nologin$/,
+  );
   await runsTheDemo(['xdpwho']);
 });
 
@@ -86,11 +89,11 @@ test('has the man page, the completions, the units and the tmpfiles entry, as .d
     '/usr/lib/tmpfiles.d/xdpwho.conf',
     ...units,
   ]) {
-    ok(listed.includes(path), path);
+    assert.ok(listed.includes(path), path);
   }
   const completion = `${root.path}/usr/share/bash-completion/completions/xdpwho`;
   await execa('bash', ['-n', completion]);
-  ok(readFileSync(completion, 'utf8').includes('detach'));
+  assert.ok(readFileSync(completion, 'utf8').includes('detach'));
 });
 
 test('is one file that runs from anywhere with nothing beside it', async () => {
@@ -101,8 +104,8 @@ test('is one file that runs from anywhere with nothing beside it', async () => {
   await runsTheDemo([file]);
   const script = ['script', 'status', 'eth0'];
   const ours = await execa(process.execPath, [`${HOME}bin/xdpwho.js`, ...script]);
-  is(await root.must(file, ...script), ours.stdout);
-  match(await root.must(file, 'script', 'attach', 'eth0'), /^el\/sources\) cat <<'END'$/m);
+  assert.is(await root.must(file, ...script), ours.stdout);
+  assert.match(await root.must(file, 'script', 'attach', 'eth0'), /^el\/sources\) cat <<'END'$/m);
 });
 
 test('is an npm tarball that carries the objects of both byte orders', async () => {
@@ -110,21 +113,21 @@ test('is an npm tarball that carries the objects of both byte orders', async () 
   const ignoring = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefix', prefix];
   await execa('npm', ['install', '--global', ...ignoring, packageFile('.tgz')]);
   const objects = `${prefix}/lib/node_modules/xdpwho/dist/bpf`;
-  equal(readdirSync(`${objects}/el`), readdirSync(`${objects}/eb`));
-  ok(existsSync(`${objects}/eb/sources.o`));
+  assert.equal(readdirSync(`${objects}/el`), readdirSync(`${objects}/eb`));
+  assert.ok(existsSync(`${objects}/eb/sources.o`));
   await runsTheDemo(['/usr/local/bin/xdpwho']);
   const library = 'const { EXIT_CODES } = await import("xdpwho"); console.log(EXIT_CODES.usage)';
   const modules = '/usr/local/lib/node_modules/xdpwho/x.mjs';
   writeFileSync(`${root.path}${modules}`, library);
-  is(await root.must('node', modules), '2');
+  assert.is(await root.must('node', modules), '2');
 });
 
 test('goes as it came, as .deb', async () => {
   await root.must('dpkg', '--purge', 'xdpwho');
   for (const path of ['/usr/bin/xdpwho', '/usr/lib/xdpwho', '/usr/lib/tmpfiles.d/xdpwho.conf']) {
-    is(existsSync(`${root.path}${path}`), false, path);
+    assert.is(existsSync(`${root.path}${path}`), false, path);
   }
-  is((await root.run('getent', 'passwd', 'xdpwho')).exitCode, 2);
+  assert.is((await root.run('getent', 'passwd', 'xdpwho')).exitCode, 2);
 });
 
 const ROLE = 'is installed and attached by the role, told of before and not done again';
@@ -154,8 +157,8 @@ exec nsenter --net=/run/netns/${lab.netns} -- ${words} "$@"`;
         [['-e', 'xdpwho_state=absent'], 1, 0],
       ] as const) {
         const ran = await play(home, 'site.yml', ...args);
-        equal(recap(ran.stdout), [`host0 changed ${changed} failed 0`], ran.all);
-        is((await lab.attached()).length, attached);
+        assert.equal(recap(ran.stdout), [`host0 changed ${changed} failed 0`], ran.all);
+        assert.is((await lab.attached()).length, attached);
       }
     } finally {
       await lab.close();

@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { type Pins, pinsIn } from '../../src/attachment/pin-paths.js';
 import { readState } from '../../src/attachment/record.js';
 import { configuredHz } from '../../src/host/kernel.js';
@@ -97,7 +97,7 @@ function firstInterface(ran: Ran): object {
 
 function pins(): Pins {
   const [name, ...others] = lab.pins();
-  equal(others, []);
+  assert.equal(others, []);
   return pinsIn(`${lab.bpffs}/xdpwho/${name}`);
 }
 
@@ -116,7 +116,7 @@ async function remains() {
   ];
   const shown = await lab.bpftool.showProgram(program);
   const attached = await lab.attached();
-  equal(
+  assert.equal(
     attached.map(({ programId }) => programId),
     [shown.id],
   );
@@ -156,59 +156,62 @@ for (const shell of SHELLS) {
   ] as const) {
     test(`leaves what the command leaves, ${name} (${shell.name})`, async () => {
       const ours = await command('attach', lab.device, '-o', 'json', ...words);
-      is(ours.exitCode, 0, ours.stderr);
+      assert.is(ours.exitCode, 0, ours.stderr);
       const expected = await remains();
-      is((await command('detach', lab.device)).exitCode, 0);
+      assert.is((await command('detach', lab.device)).exitCode, 0);
       const ran = await shell.run({ verb: 'attach', ...options });
-      is(ran.exitCode, 0, ran.stderr);
-      equal(await remains(), expected);
+      assert.is(ran.exitCode, 0, ran.stderr);
+      assert.equal(await remains(), expected);
 
       const unlike = { program_id: 0, since: '' };
-      equal({ ...firstInterface(ran), ...unlike }, { ...firstInterface(ours), ...unlike });
-      equal(Object.keys(parse(ran.stdout) ?? {}), Object.keys(parse(ours.stdout) ?? {}));
-      is(propertyOf(parse(ran.stdout), 'changed'), true);
+      assert.equal({ ...firstInterface(ran), ...unlike }, { ...firstInterface(ours), ...unlike });
+      assert.equal(Object.keys(parse(ran.stdout) ?? {}), Object.keys(parse(ours.stdout) ?? {}));
+      assert.is(propertyOf(parse(ran.stdout), 'changed'), true);
 
       await lab.send(FRAME, 5);
       const dumped = await command('dump', lab.device, '-o', 'ndjson');
-      match(dumped.stdout, /"source":"192\.0\.2\.1","packets":5,"bytes":300,/);
+      assert.match(dumped.stdout, /"source":"192\.0\.2\.1","packets":5,"bytes":300,/);
       const [status, reported] = [
         await command('status', lab.device, '-o', 'json'),
         await shell.run({ verb: 'status' }),
       ];
-      equal(parse(reported.stdout), parse(status.stdout));
-      is(reported.exitCode, 0);
+      assert.equal(parse(reported.stdout), parse(status.stdout));
+      assert.is(reported.exitCode, 0);
 
       const again = await shell.run({ verb: 'attach', ...options });
-      is(propertyOf(parse(again.stdout), 'changed'), false);
+      assert.is(propertyOf(parse(again.stdout), 'changed'), false);
       const byCommand = await command('attach', lab.device, '-o', 'json', ...words);
-      is(propertyOf(parse(byCommand.stdout), 'changed'), false);
+      assert.is(propertyOf(parse(byCommand.stdout), 'changed'), false);
 
       const detached = await command('detach', lab.device, '-o', 'json');
-      is(propertyOf(parse(detached.stdout), 'changed'), true);
+      assert.is(propertyOf(parse(detached.stdout), 'changed'), true);
       await lab.untilNothingLeft();
     });
   }
 
   test(`reads, keeps and detaches what the command attached (${shell.name})`, async () => {
-    is((await command('attach', lab.device)).exitCode, 0);
+    assert.is((await command('attach', lab.device)).exitCode, 0);
     await lab.send(FRAME, 3);
     const kept = await shell.run({ verb: 'attach' });
-    is(propertyOf(parse(kept.stdout), 'changed'), false);
+    assert.is(propertyOf(parse(kept.stdout), 'changed'), false);
     const status = await shell.run({ verb: 'status' });
-    equal(parse(status.stdout), parse((await command('status', lab.device, '-o', 'json')).stdout));
-    is(propertyOf(firstInterface(status), 'packets'), 3);
+    assert.equal(
+      parse(status.stdout),
+      parse((await command('status', lab.device, '-o', 'json')).stdout),
+    );
+    assert.is(propertyOf(firstInterface(status), 'packets'), 3);
     const detached = await shell.run({ verb: 'detach' });
-    is(detached.exitCode, 0, detached.stderr);
-    equal(Object.keys(firstInterface(detached)), ['interface', 'netns', 'program_id']);
+    assert.is(detached.exitCode, 0, detached.stderr);
+    assert.equal(Object.keys(firstInterface(detached)), ['interface', 'netns', 'program_id']);
     await lab.untilNothingLeft();
     const again = await shell.run({ verb: 'detach' });
-    is(again.exitCode, 0);
-    equal(parse(again.stdout), { changed: false, interfaces: [] });
+    assert.is(again.exitCode, 0);
+    assert.equal(parse(again.stdout), { changed: false, interfaces: [] });
     const [none, expected] = [
       await shell.run({ verb: 'status' }),
       await command('status', lab.device, '-o', 'json'),
     ];
-    equal([parse(none.stdout), none.exitCode], [parse(expected.stdout), expected.exitCode]);
+    assert.equal([parse(none.stdout), none.exitCode], [parse(expected.stdout), expected.exitCode]);
   });
 
   test(`leaves a stranger's program alone (${shell.name})`, async () => {
@@ -221,12 +224,12 @@ for (const shell of SHELLS) {
         await shell.run({ verb }),
         await command(verb, lab.device, '-o', 'json'),
       ];
-      is(ran.exitCode, 4, verb);
-      is(ours.exitCode, 4, verb);
-      equal(parse(ran.stdout), parse(ours.stdout), verb);
+      assert.is(ran.exitCode, 4, verb);
+      assert.is(ours.exitCode, 4, verb);
+      assert.equal(parse(ran.stdout), parse(ours.stdout), verb);
     }
-    equal(await lab.attached(), before);
-    equal(lab.pins(), []);
+    assert.equal(await lab.attached(), before);
+    assert.equal(lab.pins(), []);
   });
 }
 
@@ -237,36 +240,36 @@ for (const shell of SHELLS) {
     for (const device of HOSTILE) {
       await lab.addVeth(`tx${HOSTILE.indexOf(device)}`, device);
       const ran = await shell.run({ verb: 'attach', interface: device });
-      is(ran.exitCode, 0, ran.stderr);
-      is(propertyOf(firstInterface(ran), 'interface'), device);
-      is(readState(pins())?.interface, device);
+      assert.is(ran.exitCode, 0, ran.stderr);
+      assert.is(propertyOf(firstInterface(ran), 'interface'), device);
+      assert.is(readState(pins())?.interface, device);
       await lab.send(FRAME, 2, { ifindex: await lab.ifindex(`tx${HOSTILE.indexOf(device)}`) });
-      equal(
+      assert.equal(
         lines().map((line) => propertyOf(line, 'interface')),
         [device],
       );
       const reported = await shell.run({ verb: 'status', interface: device });
-      is(propertyOf(firstInterface(reported), 'ownership'), 'ours');
+      assert.is(propertyOf(firstInterface(reported), 'ownership'), 'ours');
       // bpftool's JSON has \n for a backslash (src/json_writer.c), so the command does not find this one.
       if (!device.includes('\\')) {
         const status = await command('status', device, '-o', 'json');
-        equal(parse(reported.stdout), parse(status.stdout));
+        assert.equal(parse(reported.stdout), parse(status.stdout));
       }
-      is((await shell.run({ verb: 'detach', interface: device })).exitCode, 0);
+      assert.is((await shell.run({ verb: 'detach', interface: device })).exitCode, 0);
       await lab.untilNothingLeft();
     }
   });
 }
 
 test('keeps away from an attachment that logs packets, and describes it', async () => {
-  is((await command('attach', lab.device, '--log')).exitCode, 0);
+  assert.is((await command('attach', lab.device, '--log')).exitCode, 0);
   const [dash] = SHELLS;
   const status = await dash?.run({ verb: 'status' });
   const expected = await command('status', lab.device, '-o', 'json');
-  equal(parse(status?.stdout ?? ''), parse(expected.stdout));
+  assert.equal(parse(status?.stdout ?? ''), parse(expected.stdout));
   const refused = await dash?.run({ verb: 'attach' });
-  match(refused?.stderr ?? '', /--log is on, asked for off/);
-  is((await dash?.run({ verb: 'detach' }))?.exitCode, 0);
+  assert.match(refused?.stderr ?? '', /--log is on, asked for off/);
+  assert.is((await dash?.run({ verb: 'detach' }))?.exitCode, 0);
   await lab.untilNothingLeft();
 });
 
@@ -274,15 +277,15 @@ test('finds a namespace by its name and by its path, and says when there is none
   for (const netns of [lab.netns, `/run/netns/${lab.netns}`]) {
     const input = script({ verb: 'attach', netns });
     const ran = await execa('dash', { input, reject: false });
-    is(ran.exitCode, 0, ran.stderr);
-    is(propertyOf(firstInterface(ran), 'netns'), netns);
+    assert.is(ran.exitCode, 0, ran.stderr);
+    assert.is(propertyOf(firstInterface(ran), 'netns'), netns);
     const ours = await lab.run(['attach', lab.device, '-o', 'json']);
-    is(propertyOf(parse(ours.stdout), 'changed'), false);
+    assert.is(propertyOf(parse(ours.stdout), 'changed'), false);
     const detached = await execa('dash', {
       input: script({ verb: 'detach', netns }),
       reject: false,
     });
-    is(detached.exitCode, 0, detached.stderr);
+    assert.is(detached.exitCode, 0, detached.stderr);
     await lab.untilNothingLeft();
   }
   for (const [netns, code] of [
@@ -290,42 +293,42 @@ test('finds a namespace by its name and by its path, and says when there is none
     ['/etc/passwd', 'usage'],
   ] as const) {
     const ran = await execa('dash', { input: script({ verb: 'attach', netns }), reject: false });
-    is(propertyOf(parse(ran.stdout), 'code'), code);
+    assert.is(propertyOf(parse(ran.stdout), 'code'), code);
   }
 });
 
 test('refuses other options, and with --replace begins anew', async () => {
   const [dash] = SHELLS;
-  ok(dash);
-  is((await dash.run({ verb: 'attach' })).exitCode, 0);
+  assert.ok(dash);
+  assert.is((await dash.run({ verb: 'attach' })).exitCode, 0);
   await lab.send(FRAME, 3);
   const refused = await dash.run({ verb: 'attach', maxSources: 100 });
-  is(refused.exitCode, 1);
-  is(propertyOf(parse(refused.stdout), 'code'), 'options-differ');
-  match(refused.stderr, /--max-sources is \d+, asked for 100/);
-  equal(lines().length, 1);
+  assert.is(refused.exitCode, 1);
+  assert.is(propertyOf(parse(refused.stdout), 'code'), 'options-differ');
+  assert.match(refused.stderr, /--max-sources is \d+, asked for 100/);
+  assert.equal(lines().length, 1);
   const replaced = await dash.run({ verb: 'attach', maxSources: 100, replace: true });
-  is(replaced.exitCode, 0, replaced.stderr);
-  is(propertyOf(parse(replaced.stdout), 'changed'), true);
-  is(readState(pins())?.maxSources, 100);
-  is(readFileSync(pins().sourcesFile, 'utf8'), '');
+  assert.is(replaced.exitCode, 0, replaced.stderr);
+  assert.is(propertyOf(parse(replaced.stdout), 'changed'), true);
+  assert.is(readState(pins())?.maxSources, 100);
+  assert.is(readFileSync(pins().sourcesFile, 'utf8'), '');
 });
 
 test('leaves what was there, with its counts, when a replacement fails', async () => {
   const [dash] = SHELLS;
-  ok(dash);
-  is((await dash.run({ verb: 'attach' })).exitCode, 0);
+  assert.ok(dash);
+  assert.is((await dash.run({ verb: 'attach' })).exitCode, 0);
   await lab.send(FRAME, 3);
   const before = readState(pins());
   const failed = await dash.run({ verb: 'attach', maxSources: 4_294_967_295, replace: true });
-  is(failed.exitCode, 1, failed.stderr);
-  is(propertyOf(parse(failed.stdout), 'code'), 'tool-failed');
-  equal(readState(pins()), before);
-  equal(
+  assert.is(failed.exitCode, 1, failed.stderr);
+  assert.is(propertyOf(parse(failed.stdout), 'code'), 'tool-failed');
+  assert.equal(readState(pins()), before);
+  assert.equal(
     lines().map((line) => propertyOf(line, 'packets')),
     [3],
   );
-  is((await lab.attached()).length, 1);
+  assert.is((await lab.attached()).length, 1);
 });
 
 /** bpftool as it fails on kernels and drivers that lack something. */
@@ -339,27 +342,27 @@ test('falls back as the command does: to the plain program, generic mode, no ite
   for (const [name, wrapper] of Object.entries(FALLBACKS)) {
     root.wrapBpftool(wrapper);
     const ran = await root.start(lab, script({ verb: 'attach' }));
-    is(ran.exitCode, 0, `${name}: ${ran.stderr}`);
+    assert.is(ran.exitCode, 0, `${name}: ${ran.stderr}`);
     const state = readState(pins());
-    is(state?.mode, name === 'native' ? 'generic' : 'native');
-    is(state?.reader, name === 'iterator' ? 'dump' : 'iterator');
-    is(typeof state?.readerNote, name === 'iterator' ? 'string' : 'object');
+    assert.is(state?.mode, name === 'native' ? 'generic' : 'native');
+    assert.is(state?.reader, name === 'iterator' ? 'dump' : 'iterator');
+    assert.is(typeof state?.readerNote, name === 'iterator' ? 'string' : 'object');
     await lab.send(FRAME, 2);
     const reported = await root.start(lab, script({ verb: 'status' }));
-    equal(
+    assert.equal(
       parse(reported.stdout),
       parse((await command('status', lab.device, '-o', 'json')).stdout),
     );
-    is((await root.start(lab, script({ verb: 'detach' }))).exitCode, 0);
+    assert.is((await root.start(lab, script({ verb: 'detach' }))).exitCode, 0);
     await lab.untilNothingLeft();
   }
   root.wrapBpftool(FALLBACKS.iterator);
   const insisting = await root.start(lab, script({ verb: 'attach', reader: 'iterator' }));
-  is(insisting.exitCode, 5);
-  is(propertyOf(parse(insisting.stdout), 'code'), 'kernel-too-old');
+  assert.is(insisting.exitCode, 5);
+  assert.is(propertyOf(parse(insisting.stdout), 'code'), 'kernel-too-old');
   root.wrapBpftool(FALLBACKS.native);
   const native = await root.start(lab, script({ verb: 'attach', mode: 'native' }));
-  is(propertyOf(parse(native.stdout), 'code'), 'mode-unsupported');
+  assert.is(propertyOf(parse(native.stdout), 'code'), 'mode-unsupported');
   await lab.untilNothingLeft();
 });
 
@@ -370,8 +373,8 @@ test('measures the ticks of a kernel that does not publish its configuration', a
   );
   const measured = await root.start(lab, text, { masked: '/proc/config.gz' });
   const known = configuredHz();
-  if (known === undefined) match(measured.stdout, /^\/(100|250|300|1000)$/);
-  else is(measured.stdout, `/${known}`, measured.stderr);
+  if (known === undefined) assert.match(measured.stdout, /^\/(100|250|300|1000)$/);
+  else assert.is(measured.stdout, `/${known}`, measured.stderr);
 });
 
 test('takes back what it had begun when it is ended, and is collected when it is killed', async () => {
@@ -382,9 +385,9 @@ test('takes back what it had begun when it is ended, and is collected when it is
   const running = root.start(lab, script({ verb: 'attach' }));
   await lab.until(() => existsSync(during), 'attached');
   const shell = readState(pins())?.holder?.pid;
-  ok(shell);
+  assert.ok(shell);
   process.kill(shell, 'SIGTERM');
-  is((await running).exitCode, 143);
+  assert.is((await running).exitCode, 143);
   await lab.untilNothingLeft();
 
   await execa('rm', [during]);
@@ -392,13 +395,13 @@ test('takes back what it had begun when it is ended, and is collected when it is
   await lab.until(() => existsSync(during), 'attached');
   process.kill(readState(pins())?.holder?.pid ?? 0, 'SIGKILL');
   await killed;
-  is((await lab.attached()).length, 1);
+  assert.is((await lab.attached()).length, 1);
   root.unwrapBpftool();
   const status = await root.start(lab, script({ verb: 'status' }));
-  is(status.exitCode, 3, status.stdout);
-  is(propertyOf(firstInterface(status), 'ownership'), 'stale');
+  assert.is(status.exitCode, 3, status.stdout);
+  assert.is(propertyOf(firstInterface(status), 'ownership'), 'stale');
   const anew = await root.start(lab, script({ verb: 'attach' }));
-  is(propertyOf(parse(anew.stdout), 'changed'), true, anew.stderr);
+  assert.is(propertyOf(parse(anew.stdout), 'changed'), true, anew.stderr);
 });
 
 test('leaves a run in another pid namespace alone, and collects it when that has ended', async () => {
@@ -409,18 +412,18 @@ test('leaves a run in another pid namespace alone, and collects it when that has
   ]);
   await run.says(/attached in native mode/);
   const held = await dash.run({ verb: 'detach' });
-  is(held.exitCode, 1);
-  match(held.stderr, /held by xdpwho watch, process \d+ in another pid namespace/);
-  match(held.stderr, /hint: end it there: kill \d+/);
+  assert.is(held.exitCode, 1);
+  assert.match(held.stderr, /held by xdpwho watch, process \d+ in another pid namespace/);
+  assert.match(held.stderr, /hint: end it there: kill \d+/);
   process.kill(
     Number(readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8')),
     'SIGKILL',
   );
   await run.ended();
   await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
-  is((await lab.attached()).length, 1);
-  is(propertyOf(firstInterface(await dash.run({ verb: 'status' })), 'ownership'), 'stale');
-  is((await dash.run({ verb: 'detach' })).exitCode, 0);
+  assert.is((await lab.attached()).length, 1);
+  assert.is(propertyOf(firstInterface(await dash.run({ verb: 'status' })), 'ownership'), 'stale');
+  assert.is((await dash.run({ verb: 'detach' })).exitCode, 0);
   await lab.untilNothingLeft();
 });
 
@@ -432,14 +435,14 @@ test('keeps the pins of what it cannot take back', async () => {
 esac
 exec "$real" "$@"`);
     const failed = await root.start(lab, script({ verb: 'attach' }));
-    is(failed.exitCode, 1, failed.stderr);
-    match(failed.stderr, /could not be taken back: run one of detach/);
-    is((await lab.attached()).length, 1);
+    assert.is(failed.exitCode, 1, failed.stderr);
+    assert.match(failed.stderr, /could not be taken back: run one of detach/);
+    assert.is((await lab.attached()).length, 1);
     root.unwrapBpftool();
     await execa('rm', [`${root.path}/tmp/broken`]);
     const status = await root.start(lab, script({ verb: 'status' }));
-    is(propertyOf(firstInterface(status), 'ownership'), 'stale');
-    is((await root.start(lab, script({ verb: 'detach' }))).exitCode, 0);
+    assert.is(propertyOf(firstInterface(status), 'ownership'), 'stale');
+    assert.is((await root.start(lab, script({ verb: 'detach' }))).exitCode, 0);
     await lab.untilNothingLeft();
   }
 });
@@ -448,12 +451,12 @@ test('waits for another one, and only one of several at once attaches', async ()
   const all = await Promise.all(
     Array.from({ length: 4 }, () => root.start(lab, script({ verb: 'attach' }))),
   );
-  equal(
+  assert.equal(
     all.map(({ exitCode }) => exitCode),
     [0, 0, 0, 0],
   );
-  is(all.filter(({ stdout }) => propertyOf(parse(stdout), 'changed') === true).length, 1);
-  is((await lab.attached()).length, 1);
+  assert.is(all.filter(({ stdout }) => propertyOf(parse(stdout), 'changed') === true).length, 1);
+  assert.is((await lab.attached()).length, 1);
 });
 
 test('does nothing when it arrives cut off', async () => {
@@ -461,24 +464,24 @@ test('does nothing when it arrives cut off', async () => {
   for (const length of [whole.length - 20, whole.length - 400, 5000]) {
     const input = whole.slice(0, length);
     await execa('nsenter', [`--net=/run/netns/${lab.netns}`, 'dash'], { input, reject: false });
-    equal([lab.pins(), await lab.attached()], [[], []]);
+    assert.equal([lab.pins(), await lab.attached()], [[], []]);
   }
 });
 
 test('says what is missing: bpftool, a right, an interface', async () => {
   const bare = await root.start(lab, script({ verb: 'attach' }).replaceAll('/usr/sbin', '/none'));
-  is(bare.exitCode, 5);
-  is(propertyOf(parse(bare.stdout), 'code'), 'tool-missing');
+  assert.is(bare.exitCode, 5);
+  assert.is(propertyOf(parse(bare.stdout), 'code'), 'tool-missing');
   const unprivileged = await execa('setpriv', ['--reuid=65534', '--clear-groups', 'dash'], {
     input: script({ verb: 'attach' }),
     reject: false,
   });
-  is(unprivileged.exitCode, 77, unprivileged.stderr);
-  is(propertyOf(parse(unprivileged.stdout), 'code'), 'not-permitted');
+  assert.is(unprivileged.exitCode, 77, unprivileged.stderr);
+  assert.is(propertyOf(parse(unprivileged.stdout), 'code'), 'not-permitted');
   const [dash] = SHELLS;
   const absent = await dash?.run({ verb: 'attach', interface: 'eth7' });
-  is(absent?.exitCode, 1);
-  is(propertyOf(parse(absent?.stdout ?? ''), 'code'), 'no-such-interface');
+  assert.is(absent?.exitCode, 1);
+  assert.is(propertyOf(parse(absent?.stdout ?? ''), 'code'), 'no-such-interface');
 });
 
 test.run();

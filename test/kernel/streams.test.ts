@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, recordsIn, WHY_NOT } from './lab.js';
@@ -63,14 +63,14 @@ test('goes to the journal by systemd-cat, a record for each line, and detaches a
     timeout: 120_000,
     env: { journald: JOURNALD },
   });
-  is(ran.exitCode, 0, ran.stderr);
+  assert.is(ran.exitCode, 0, ran.stderr);
   const records = recordsIn(
     ran.stdout
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .join('\n'),
   );
-  equal(
+  assert.equal(
     records.filter(({ type }) => type !== 'source').map(({ type }) => type),
     ['attached', 'totals', 'totals', 'detached'],
   );
@@ -93,13 +93,13 @@ test('goes to a file that logrotate cuts off, and loses no line but those of tha
   for (const round of [1, 2]) {
     await lab.until(() => count() > 3, 'lines again');
     await execa('logrotate', ['--force', '--state', `${lab.scratch}/state`, configuration]);
-    ok(readdirSync(lab.scratch).includes(`eth0.ndjson.${round}`));
+    assert.ok(readdirSync(lab.scratch).includes(`eth0.ndjson.${round}`));
   }
   await lab.until(() => count() > 1, 'lines after the last cut');
   // Appending (>>) writes at the file's end: what was cut off leaves no hole of zeros.
   const text = readFileSync(file, 'utf8');
-  ok(!text.includes('\0'));
-  equal(
+  assert.ok(!text.includes('\0'));
+  assert.equal(
     [...new Set(recordsIn(text.slice(0, text.lastIndexOf('\n'))).map(({ type }) => type))].sort(),
     ['source', 'totals'],
   );

@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/exec.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
@@ -40,15 +40,15 @@ function analyze(...args: string[]) {
 
 test('are accepted by systemd without a word', async () => {
   const paths = units.names().map((name) => `${units.directory}/${name}`);
-  is(paths.length, 4);
+  assert.is(paths.length, 4);
   const { all, exitCode } = await analyze('verify', '--man=no', ...paths);
-  equal([all, exitCode], ['', 0]);
+  assert.equal([all, exitCode], ['', 0]);
 });
 
 test('leave their processes little: an exposure of 2.1 of 10 at most', async () => {
   for (const name of ['xdpwho@eth0.service', 'xdpwho-metrics@eth0.service']) {
     const { all, exitCode } = await analyze('security', '--offline=true', '--threshold=21', name);
-    is(exitCode, 0, all);
+    assert.is(exitCode, 0, all);
   }
 });
 
@@ -57,18 +57,18 @@ test('attach, read and detach with three capabilities and no root', async () => 
   await units.run(lab, SERVICE, 'ExecStart', { XDPWHO_OPTIONS: '--max-sources 500' });
   await lab.send(FRAME, 4);
   const status = await lab.run(['status', lab.device, '-o', 'json']);
-  match(status.stdout, /"max_sources": 500/);
+  assert.match(status.stdout, /"max_sources": 500/);
   const [directory] = lab.pins();
   const file = `${lab.bpffs}/xdpwho/${directory}/sources`;
-  equal([lstatSync(file).uid, lstatSync(file).mode & 0o777], [65534, 0o444]);
+  assert.equal([lstatSync(file).uid, lstatSync(file).mode & 0o777], [65534, 0o444]);
   const readByAnybody = await execa('setpriv', ['--reuid=12345', '--clear-groups', 'cat', file]);
-  is(propertyOf(JSON.parse(readByAnybody.stdout), 'packets'), 4);
+  assert.is(propertyOf(JSON.parse(readByAnybody.stdout), 'packets'), 4);
   // Twice, as after `systemctl restart` of something that it needs.
   await units.run(lab, SERVICE, 'ExecStart', { XDPWHO_OPTIONS: '--max-sources 500' });
-  is((await lab.attached()).length, 1);
+  assert.is((await lab.attached()).length, 1);
   await units.run(lab, SERVICE, 'ExecStop');
   await units.run(lab, SERVICE, 'ExecStopPost');
-  equal([await lab.attached(), lab.pins()], [[], []]);
+  assert.equal([await lab.attached(), lab.pins()], [[], []]);
 });
 
 test('detach what is left of an interface that has gone, and attach to the next of that name', async () => {
@@ -76,23 +76,23 @@ test('detach what is left of an interface that has gone, and attach to the next 
   await units.run(lab, SERVICE, 'ExecStart');
   await lab.ip(lab.netns, ['link', 'del', lab.device]);
   await units.run(lab, SERVICE, 'ExecStop');
-  equal(lab.pins(), []);
+  assert.equal(lab.pins(), []);
   await lab.addVeth('eth0', lab.device);
   await units.run(lab, SERVICE, 'ExecStartPre');
   await units.run(lab, SERVICE, 'ExecStart');
-  is((await lab.attached()).length, 1);
+  assert.is((await lab.attached()).length, 1);
 });
 
 test('leave room for root beside them', async () => {
   await units.run(lab, SERVICE, 'ExecStartPre');
   await units.run(lab, SERVICE, 'ExecStart');
   await lab.addVeth('eth1', 'eth1');
-  is((await lab.run(['attach', 'eth1'])).exitCode, 0);
-  is((await lab.run(['detach', '--all'])).exitCode, 0);
-  equal([await lab.attached(), lab.pins()], [[], []]);
+  assert.is((await lab.run(['attach', 'eth1'])).exitCode, 0);
+  assert.is((await lab.run(['detach', '--all'])).exitCode, 0);
+  assert.equal([await lab.attached(), lab.pins()], [[], []]);
   await units.run(lab, SERVICE, 'ExecStartPre');
   await units.run(lab, SERVICE, 'ExecStart');
-  is((await lab.attached()).length, 1);
+  assert.is((await lab.attached()).length, 1);
 });
 
 test('put a file of metrics in its place in one step, and keep it when a reading fails', async () => {
@@ -107,18 +107,21 @@ test('put a file of metrics in its place in one step, and keep it when a reading
   };
   await units.run(lab, METRICS, 'ExecStart', variables);
   await units.run(lab, METRICS, 'ExecStartPost', variables);
-  equal(readdirSync(directory), [`xdpwho-${lab.device}.prom`]);
+  assert.equal(readdirSync(directory), [`xdpwho-${lab.device}.prom`]);
   const file = `${directory}/xdpwho-${lab.device}.prom`;
-  is(lstatSync(file).mode & 0o777, 0o644);
-  match(readFileSync(file, 'utf8'), /^xdpwho_source_packets_total\{.*source="192\.0\.2\.1"\} 4$/m);
-  ok(readFileSync(file, 'utf8').endsWith('\n'));
+  assert.is(lstatSync(file).mode & 0o777, 0o644);
+  assert.match(
+    readFileSync(file, 'utf8'),
+    /^xdpwho_source_packets_total\{.*source="192\.0\.2\.1"\} 4$/m,
+  );
+  assert.ok(readFileSync(file, 'utf8').endsWith('\n'));
   await units.run(lab, SERVICE, 'ExecStop');
   let failed = false;
   await units.run(lab, METRICS, 'ExecStart', variables).catch(() => {
     failed = true;
   });
-  ok(failed);
-  equal(readdirSync(directory), [`xdpwho-${lab.device}.prom`]);
+  assert.ok(failed);
+  assert.equal(readdirSync(directory), [`xdpwho-${lab.device}.prom`]);
 });
 
 test.run();

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { equal, is, match, not, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, lastReading, recordsIn, WHY_NOT } from './lab.js';
@@ -76,7 +76,7 @@ const CHECKS: readonly (readonly [command: RegExp, check: (ended: Ended, host: H
   [
     /--top 1 --duration/,
     ({ stdout }) => {
-      match(stdout, /in all:\nSOURCE .*\n192\.0\.2\.7 .*\n\+3 more sources\n/);
+      assert.match(stdout, /in all:\nSOURCE .*\n192\.0\.2\.7 .*\n\+3 more sources\n/);
     },
   ],
   [
@@ -84,67 +84,70 @@ const CHECKS: readonly (readonly [command: RegExp, check: (ended: Ended, host: H
     (_, host) => {
       const records = recordsIn(host.read('eth0.ndjson'));
       const { packets } = lastReading(records);
-      equal(Object.keys(packets).sort(), [
+      assert.equal(Object.keys(packets).sort(), [
         '192.0.2.7',
         '198.51.100.4',
         '198.51.100.5',
         '2001:db8::1',
       ]);
-      is(records.at(-1)?.type, 'detached');
+      assert.is(records.at(-1)?.type, 'detached');
     },
   ],
   [
     /report/,
     (_, host) => {
-      match(host.read('eth0.html'), /<td>192\.0\.2\.7<\/td>/);
+      assert.match(host.read('eth0.html'), /<td>192\.0\.2\.7<\/td>/);
     },
   ],
   [
     /--netns web/,
     ({ stdout }) => {
-      match(stdout, /^192\.0\.2\.7 /m);
+      assert.match(stdout, /^192\.0\.2\.7 /m);
     },
   ],
   [
     /log/,
     ({ stdout }) => {
       const lines = stdout.split('\n').filter((line) => /198\.51\.100\.[45]/.test(line));
-      is(lines.length, 5);
-      not.match(stdout, /192\.0\.2\.7/);
+      assert.is(lines.length, 5);
+      assert.not.match(stdout, /192\.0\.2\.7/);
     },
   ],
   [
     /bench/,
     ({ stdout }) => {
-      match(stdout, /^ipv4 +\d+\.\d .*XDP_PASS$/m);
+      assert.match(stdout, /^ipv4 +\d+\.\d .*XDP_PASS$/m);
     },
   ],
   [
     /^xdpwho attach/,
     ({ stderr }) => {
-      match(stderr, /eth0: attached (in|already).*\n/);
-      match(stderr, /eth1: attached (in|already).*\n/);
+      assert.match(stderr, /eth0: attached (in|already).*\n/);
+      assert.match(stderr, /eth1: attached (in|already).*\n/);
     },
   ],
   [
     /--group 24/,
     ({ stdout }) => {
-      match(stdout, /^SOURCE .*\n198\.51\.100\.0\/24 /);
+      assert.match(stdout, /^SOURCE .*\n198\.51\.100\.0\/24 /);
     },
   ],
   [
     /prometheus/,
     (_, host) => {
       const metrics = host.read('xdpwho.prom');
-      match(metrics, /^xdpwho_source_packets_total\{device="eth0".*source="192\.0\.2\.7"\} \d+$/m);
-      match(metrics, /device="eth1"/);
+      assert.match(
+        metrics,
+        /^xdpwho_source_packets_total\{device="eth0".*source="192\.0\.2\.7"\} \d+$/m,
+      );
+      assert.match(metrics, /device="eth1"/);
     },
   ],
   [
     /^xdpwho detach/,
     ({ stderr }) => {
-      match(stderr, /eth0: detached/);
-      match(stderr, /eth1: detached/);
+      assert.match(stderr, /eth0: detached/);
+      assert.match(stderr, /eth1: detached/);
     },
   ],
 ];
@@ -163,9 +166,9 @@ test.after(async ({ lab }) => {
 });
 
 test('are ten, and each has its check', () => {
-  is(tasks.length, 10);
+  assert.is(tasks.length, 10);
   for (const { title, command } of tasks) {
-    is(CHECKS.filter(([pattern]) => pattern.test(command)).length, 1, title);
+    assert.is(CHECKS.filter(([pattern]) => pattern.test(command)).length, 1, title);
   }
 });
 
@@ -189,13 +192,17 @@ for (const { title, command } of tasks) {
     }
     await sending;
     const result = await running;
-    is(result.exitCode, 0, `${run}\n${result.stderr}`);
-    ok(!/internal error/.test(result.stderr), result.stderr);
+    assert.is(result.exitCode, 0, `${run}\n${result.stderr}`);
+    assert.ok(!/internal error/.test(result.stderr), result.stderr);
     const [, check] = CHECKS.find(([pattern]) => pattern.test(command)) ?? [];
     check?.(result, host);
     if (!run.startsWith('xdpwho attach')) return;
     const again = await host.run(run, netns);
-    equal([again.exitCode, again.stderr.match(/attached already/g)?.length], [0, 2], 'run twice');
+    assert.equal(
+      [again.exitCode, again.stderr.match(/attached already/g)?.length],
+      [0, 2],
+      'run twice',
+    );
   });
 }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { equal, is, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { defaultMaxSources } from '../../src/attachment/defaults.js';
 import { countListMembers } from '../../src/host/kernel.js';
 import { EXIT_CODES } from '../../src/model/errors.js';
@@ -53,25 +53,25 @@ for (const shell of SHELLS) {
   test(`has the table's size by the number of CPUs as the command has it (${name})`, async () => {
     const counts = [1, 2, 3, 16, 17, 37, 38, 39, 40, 100, 128, 500, 1024, 8192];
     const lines = counts.map((cpus) => `default_max_sources ${cpus}`).join('\n');
-    equal((await withFunctions(shell, lines)).map(Number), counts.map(defaultMaxSources));
+    assert.equal((await withFunctions(shell, lines)).map(Number), counts.map(defaultMaxSources));
   });
 
   test(`rounds the ticks of the clock as the command does (${name})`, async () => {
     const measured = [1, 99, 101, 158, 159, 240, 252, 273, 274, 299, 547, 548, 990, 1100, 9000];
     const lines = measured.map((hz) => `nearest_hz ${hz}`).join('\n');
-    equal((await withFunctions(shell, lines)).map(Number), measured.map(nearestHz));
+    assert.equal((await withFunctions(shell, lines)).map(Number), measured.map(nearestHz));
   });
 
   test(`counts CPUs as the command does (${name})`, async () => {
     const lists = ['0', '0-3', '0,2-7', '0-8191', '3,5,7-9'];
     const lines = lists.map((list) => `count_members ${list}`).join('\n');
-    equal((await withFunctions(shell, lines)).map(Number), lists.map(countListMembers));
+    assert.equal((await withFunctions(shell, lines)).map(Number), lists.map(countListMembers));
   });
 
   test(`knows every exit code (${name})`, async () => {
     const codes = Object.entries(EXIT_CODES);
     const lines = codes.map(([code]) => `code_of ${code}`).join('\n');
-    equal(
+    assert.equal(
       (await withFunctions(shell, lines)).map(Number),
       codes.map(([, exit]) => exit),
     );
@@ -101,7 +101,7 @@ for (const shell of SHELLS) {
         for (const object of ['xdpwho.frags', 'xdpwho', 'sources', 'totals', 'clock'] as const) {
           const written = readFileSync(`${scratch}/${object}.o`);
           const patched = patchObject(files.read(object, order), expected[object]);
-          ok(written.equals(patched), object);
+          assert.ok(written.equals(patched), object);
         }
       } finally {
         rmSync(scratch, { recursive: true });
@@ -113,19 +113,23 @@ for (const shell of SHELLS) {
 test('has every fixed part in one verb at least', () => {
   const all = SCRIPT_VERBS.map((verb) => script({ verb })).join('');
   for (const name of readdirSync(PARTS_DIRECTORY).filter((name) => name.endsWith('.sh'))) {
-    ok(all.includes(readFileSync(`${PARTS_DIRECTORY}/${name}`, 'utf8').trim()), name);
+    assert.ok(all.includes(readFileSync(`${PARTS_DIRECTORY}/${name}`, 'utf8').trim()), name);
   }
 });
 
 test('is the same each time, and carries the objects only where they are needed', () => {
-  is(script(), script());
-  ok(script().includes('H4sI'));
-  for (const verb of ['detach', 'status'] as const) ok(!script({ verb }).includes('H4sI'), verb);
+  assert.is(script(), script());
+  assert.ok(script().includes('H4sI'));
+  for (const verb of ['detach', 'status'] as const)
+    assert.ok(!script({ verb }).includes('H4sI'), verb);
 });
 
 test('says how it was made in one line of comment', () => {
   const [, line] = script({ interface: 'a\nb', maxSources: 5, netns: 'x y' }).split('\n');
-  is(line, "# xdpwho 1.2.3: xdpwho script attach --netns 'x y' --max-sources 5 -- 'a\\x0ab'");
+  assert.is(
+    line,
+    "# xdpwho 1.2.3: xdpwho script attach --netns 'x y' --max-sources 5 -- 'a\\x0ab'",
+  );
 });
 
 test.run();

@@ -6,7 +6,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { equal, is, match, ok } from 'uvu/assert';
+import * as assert from 'uvu/assert';
 import { countListMembers, countPossibleCpus } from '../../src/host/kernel.js';
 import { type FrameOptions, udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -66,13 +66,14 @@ const CHECKS: readonly Check[] = [
   {
     name: 'the guest is the one that was asked for',
     run: async ({ expected, tell }) => {
-      is(release(), expected.kernelRelease);
-      is(countPossibleCpus(), expected.possibleCpus);
+      assert.is(release(), expected.kernelRelease);
+      assert.is(countPossibleCpus(), expected.possibleCpus);
       const online = readFileSync('/sys/devices/system/cpu/online', 'utf8');
-      is(countListMembers(online), expected.onlineCpus);
+      assert.is(countListMembers(online), expected.onlineCpus);
       const { stdout } = await execa('bpftool', ['-j', 'version']);
       const version = String(propertyOf(JSON.parse(stdout), 'version'));
-      if (expected.bpftool !== 'newest') ok(version.startsWith(`${expected.bpftool}.`), version);
+      if (expected.bpftool !== 'newest')
+        assert.ok(version.startsWith(`${expected.bpftool}.`), version);
       tell('kernel', release());
       tell('bpftool', version);
       tell('cpus', `${expected.possibleCpus} possible, ${expected.onlineCpus} online`);
@@ -84,11 +85,11 @@ const CHECKS: readonly Check[] = [
       const doctor = await execa(process.execPath, [CLI, 'doctor', '-o', 'json']);
       const checks = checksOf(doctor.stdout);
       const failed = checks.filter(({ status }) => status === 'fail');
-      equal(failed, []);
+      assert.equal(failed, []);
       const bpftool = checks.find(({ name }) => name === 'bpftool');
-      is(bpftool?.status, guest.pinsIterators ? 'pass' : 'warn');
+      assert.is(bpftool?.status, guest.pinsIterators ? 'pass' : 'warn');
       if (!guest.pinsIterators)
-        match(bpftool?.detail ?? '', /too old for kernel .* to pin iterators/);
+        assert.match(bpftool?.detail ?? '', /too old for kernel .* to pin iterators/);
     },
   },
   {
@@ -96,13 +97,13 @@ const CHECKS: readonly Check[] = [
     run: (guest) =>
       withLab({}, async (lab) => {
         const attached = await attach(lab);
-        is(attached.mode, 'native');
-        is(attached.reader, guest.pinsIterators ? 'iterator' : 'dump');
+        assert.is(attached.mode, 'native');
+        assert.is(attached.reader, guest.pinsIterators ? 'iterator' : 'dump');
         guest.tell('mode', 'native');
         guest.tell('reader', String(attached.reader));
         const note = attached.file_note;
-        if (guest.pinsIterators) is(note, null);
-        else match(String(note), /no iterator can be pinned.*`map dump`, slower/);
+        if (guest.pinsIterators) assert.is(note, null);
+        else assert.match(String(note), /no iterator can be pinned.*`map dump`, slower/);
         if (typeof note === 'string') guest.tell('restriction', note);
 
         const { onlineCpus, possibleCpus } = guest.expected;
@@ -112,18 +113,18 @@ const CHECKS: readonly Check[] = [
         }
         await runOnCpu(`0-${onlineCpus - 1}`);
         const again = await lab.run(['attach', 'eth0', '-o', 'json']);
-        is(propertyOf(JSON.parse(again.stdout), 'changed'), false);
+        assert.is(propertyOf(JSON.parse(again.stdout), 'changed'), false);
         await expectCounts(lab, onlineCpus);
         await expectValuesOnCpus(lab, onlineCpus, possibleCpus);
         if (guest.pinsIterators) await expectFile(String(attached.file), onlineCpus);
 
         const status = await lab.run(['status', 'eth0', '-o', 'json']);
-        is(status.exitCode, 0);
-        match(status.stdout, /"ours"/);
+        assert.is(status.exitCode, 0);
+        assert.match(status.stdout, /"ours"/);
         for (const changed of [true, false]) {
           const detach = await lab.run(['detach', 'eth0', '-o', 'json']);
-          is(detach.exitCode, 0, detach.stderr);
-          is(propertyOf(JSON.parse(detach.stdout), 'changed'), changed);
+          assert.is(detach.exitCode, 0, detach.stderr);
+          assert.is(propertyOf(JSON.parse(detach.stdout), 'changed'), changed);
         }
         await untilNothingLeft(lab);
       }),
@@ -133,9 +134,9 @@ const CHECKS: readonly Check[] = [
     run: () =>
       withLab({ bridged: true }, async (lab) => {
         const attached = await attach(lab, '--mode', 'generic', '--reader', 'dump');
-        is(attached.mode, 'generic');
-        is(attached.reader, 'dump');
-        is(attached.file_note, 'attached with --reader dump');
+        assert.is(attached.mode, 'generic');
+        assert.is(attached.reader, 'dump');
+        assert.is(attached.file_note, 'attached with --reader dump');
         // A bridge takes a frame's tag out.
         const flows = FLOWS.filter(({ vlans }) => vlans === undefined);
         await sendFlows(lab, flows);
@@ -159,10 +160,10 @@ const CHECKS: readonly Check[] = [
         await lab.send(udpFrame({ source: '198.18.0.0' }), 512, { sources: 256 });
         const { totals, packets } = await reading(lab);
         const kept = Object.values(packets).reduce<number>((sum, each) => sum + Number(each), 0);
-        is(totals?.ipv4, 512);
-        is(kept + Number(totals?.untracked), 512);
+        assert.is(totals?.ipv4, 512);
+        assert.is(kept + Number(totals?.untracked), 512);
         const sources = Object.keys(packets).length;
-        ok(sources > 0 && sources <= 64, `${sources} sources in a table of 64`);
+        assert.ok(sources > 0 && sources <= 64, `${sources} sources in a table of 64`);
       }),
   },
   {
@@ -172,15 +173,15 @@ const CHECKS: readonly Check[] = [
       withLab({}, async (lab) => {
         const watch = lab.start(['watch', 'eth0', '-o', 'ndjson']);
         await lab.until(() => /attached/.test(watch.stderr), 'attached', LIMIT_MS);
-        is((await lab.attached()).length, 1);
+        assert.is((await lab.attached()).length, 1);
         watch.child.kill('SIGKILL');
         await watch.ended();
         await untilNothingLeft(lab);
         const counted = await lab.run(['watch', 'eth0', '-o', 'ndjson', '--count', '1']);
-        is(counted.exitCode, 0, counted.stderr);
+        assert.is(counted.exitCode, 0, counted.stderr);
         const types = recordsIn(counted.stdout).map(({ type }) => type);
-        is(types.at(0), 'attached');
-        is(types.at(-1), 'detached');
+        assert.is(types.at(0), 'attached');
+        assert.is(types.at(-1), 'detached');
         await untilNothingLeft(lab);
       }),
   },
@@ -191,10 +192,10 @@ const CHECKS: readonly Check[] = [
       withLab({}, async (lab) => {
         const id = await lab.attachStranger('eth0');
         const attach = await lab.run(['attach', 'eth0']);
-        is(attach.exitCode, 4, attach.stderr);
-        match(attach.stderr, new RegExp(`held by another program: id ${id}`));
-        is((await lab.run(['detach', 'eth0'])).exitCode, 4);
-        equal(
+        assert.is(attach.exitCode, 4, attach.stderr);
+        assert.match(attach.stderr, new RegExp(`held by another program: id ${id}`));
+        assert.is((await lab.run(['detach', 'eth0'])).exitCode, 4);
+        assert.equal(
           (await lab.attached()).map(({ programId }) => programId),
           [id],
         );
@@ -205,28 +206,31 @@ const CHECKS: readonly Check[] = [
     run: (guest) =>
       withLab({ mtu: 9000, bridged: !guest.takesJumboFrames }, async (lab) => {
         const attach = await lab.run(['attach', 'eth0', '-o', 'json']);
-        is(attach.exitCode, 0, attach.stderr);
+        assert.is(attach.exitCode, 0, attach.stderr);
         const { mode, mode_note } = firstInterface(attach.stdout);
-        is(mode, guest.takesJumboFrames ? 'native' : 'generic');
-        if (guest.takesJumboFrames) is(mode_note, null);
-        else match(String(mode_note), /native mode is not to be had.*slower/);
+        assert.is(mode, guest.takesJumboFrames ? 'native' : 'generic');
+        if (guest.takesJumboFrames) assert.is(mode_note, null);
+        else assert.match(String(mode_note), /native mode is not to be had.*slower/);
         if (!guest.takesJumboFrames) {
-          match(attach.stderr, /using generic mode/);
+          assert.match(attach.stderr, /using generic mode/);
           guest.tell('restriction', restrictionIn(attach.stderr));
         }
         await lab.send(udpFrame({ source: '192.0.2.1' }), 20, { length: 8000 });
         const { packets, bytes } = await reading(lab);
-        equal({ packets, bytes }, { packets: { '192.0.2.1': 20 }, bytes: { '192.0.2.1': 160000 } });
+        assert.equal(
+          { packets, bytes },
+          { packets: { '192.0.2.1': 20 }, bytes: { '192.0.2.1': 160000 } },
+        );
         guest.tell('jumbo frames', guest.takesJumboFrames ? 'native' : 'generic');
         if (guest.expected.kernel === '5.10') {
           const mtu = await doctorOn(lab, 'eth0', 'mtu');
-          is(mtu.status, 'warn');
-          match(mtu.detail, /too large for native mode.*generic mode takes it, slower/);
+          assert.is(mtu.status, 'warn');
+          assert.match(mtu.detail, /too large for native mode.*generic mode takes it, slower/);
         }
         if (guest.takesJumboFrames) return;
         const native = await lab.run(['attach', 'eth0', '--replace', '--mode', 'native']);
-        is(native.exitCode, 1, native.stderr);
-        match(native.stderr, /MTU is too large for native mode/);
+        assert.is(native.exitCode, 1, native.stderr);
+        assert.match(native.stderr, /MTU is too large for native mode/);
       }),
   },
   {
@@ -236,25 +240,28 @@ const CHECKS: readonly Check[] = [
       withLab({}, async (lab) => {
         await lab.ip(lab.netns, ['link', 'add', 'name', 'br0', 'type', 'bridge']);
         const attach = await lab.run(['attach', 'lo', 'br0', '-o', 'json']);
-        is(attach.exitCode, 0, attach.stderr);
-        match(
+        assert.is(attach.exitCode, 0, attach.stderr);
+        assert.match(
           String(firstInterface(attach.stdout).mode_note),
           /native mode is not to be had.*slower/,
         );
         const driver = await doctorOn(lab, 'br0', 'driver');
-        is(driver.status, 'warn');
-        match(driver.detail, /generic mode only, slower/);
-        equal(
+        assert.is(driver.status, 'warn');
+        assert.match(driver.detail, /generic mode only, slower/);
+        assert.equal(
           (await lab.attached()).map(({ device, mode }) => [device, mode]),
           [
             ['lo', 'generic'],
             ['br0', 'generic'],
           ],
         );
-        is(attach.stderr.match(/native mode is not to be had .*using generic mode/g)?.length, 2);
+        assert.is(
+          attach.stderr.match(/native mode is not to be had .*using generic mode/g)?.length,
+          2,
+        );
         const native = await lab.run(['attach', 'lo', '--replace', '--mode', 'native']);
-        is(native.exitCode, 5, native.stderr);
-        is((await lab.run(['detach', 'lo', 'br0'])).exitCode, 0);
+        assert.is(native.exitCode, 5, native.stderr);
+        assert.is((await lab.run(['detach', 'lo', 'br0'])).exitCode, 0);
         await untilNothingLeft(lab);
       }),
   },
@@ -265,17 +272,17 @@ const CHECKS: readonly Check[] = [
       withLab({}, async (lab) => {
         await withoutFile(BTF, async () => {
           const attached = await attach(lab);
-          is(attached.reader, 'dump');
-          match(String(attached.file_note), /no iterator can be pinned/);
+          assert.is(attached.reader, 'dump');
+          assert.match(String(attached.file_note), /no iterator can be pinned/);
           guest.tell('without BTF', 'dump');
           await sendFlows(lab);
           await expectCounts(lab, 1);
           const iterator = await lab.run(['attach', 'eth0', '--replace', '--reader', 'iterator']);
-          is(iterator.exitCode, 5, iterator.stderr);
+          assert.is(iterator.exitCode, 5, iterator.stderr);
           const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
           const btf = checksOf(doctor.stdout).find(({ name }) => name === 'btf');
-          is(btf?.status, 'warn');
-          match(btf?.detail ?? '', /read by map dump, slower/);
+          assert.is(btf?.status, 'warn');
+          assert.match(btf?.detail ?? '', /read by map dump, slower/);
         });
       }),
   },
@@ -297,8 +304,14 @@ const CHECKS: readonly Check[] = [
             const told = Date.now();
             // A clock taken for one of another rate would be wrong by a factor.
             const found = Number(idle['192.0.2.1']);
-            ok(found >= (asked - after) * 0.9 - 20, `${found} ms idle, sent ${asked - after} ago`);
-            ok(found <= (told - before) * 1.1 + 20, `${found} ms idle, sent ${told - before} ago`);
+            assert.ok(
+              found >= (asked - after) * 0.9 - 20,
+              `${found} ms idle, sent ${asked - after} ago`,
+            );
+            assert.ok(
+              found <= (told - before) * 1.1 + 20,
+              `${found} ms idle, sent ${told - before} ago`,
+            );
           }
         } finally {
           renameSync(`${CONFIGURATION}~`, CONFIGURATION);
@@ -314,18 +327,18 @@ const CHECKS: readonly Check[] = [
         const under = [...limit, 'setpriv', '--bounding-set', '-sys_resource', '--'];
         const attach = await lab.run(['attach', 'eth0'], { under });
         if (guest.expected.kernel !== '5.10') {
-          is(attach.exitCode, 0, attach.stderr);
+          assert.is(attach.exitCode, 0, attach.stderr);
           return;
         }
         const raising = await lab.run(['attach', 'eth0', '--reader', 'iterator'], { under: limit });
-        is(raising.exitCode, 0, raising.stderr);
-        is((await lab.run(['detach', 'eth0'])).exitCode, 0);
-        is(attach.exitCode, 77, attach.stderr);
-        match(attach.stderr, /ulimit -l unlimited/);
-        equal(await lab.attached(), []);
+        assert.is(raising.exitCode, 0, raising.stderr);
+        assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+        assert.is(attach.exitCode, 77, attach.stderr);
+        assert.match(attach.stderr, /ulimit -l unlimited/);
+        assert.equal(await lab.attached(), []);
         const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true, under });
         const memory = checksOf(doctor.stdout).find(({ name }) => name === 'locked-memory');
-        is(memory?.status, 'warn');
+        assert.is(memory?.status, 'warn');
         guest.tell(
           'restriction',
           'without CAP_SYS_RESOURCE, the limit on locked memory is to be raised beforehand: `ulimit -l unlimited`',
@@ -341,8 +354,8 @@ const CHECKS: readonly Check[] = [
         [CLI, 'demo', '-o', 'json'],
         { reject: false },
       );
-      is(exitCode, 0, `${stdout}\n${stderr}`);
-      is(propertyOf(JSON.parse(stdout), 'exact'), true);
+      assert.is(exitCode, 0, `${stdout}\n${stderr}`);
+      assert.is(propertyOf(JSON.parse(stdout), 'exact'), true);
       guest.tell('demo', 'exact');
     },
   },
@@ -384,7 +397,7 @@ async function withLab(options: LabOptions, use: (lab: Lab) => Promise<void>): P
 /** `attach eth0 -o json`: what it says of the interface. */
 async function attach(lab: Lab, ...options: string[]): Promise<Record<string, unknown>> {
   const result = await lab.run(['attach', 'eth0', '-o', 'json', ...options]);
-  is(result.exitCode, 0, `${result.stdout}\n${result.stderr}`);
+  assert.is(result.exitCode, 0, `${result.stdout}\n${result.stderr}`);
   return firstInterface(result.stdout);
 }
 
@@ -401,18 +414,18 @@ async function expectLines(lab: Lab, reader: 'auto' | 'iterator' | 'dump', guest
   await lab.until(() => packets().length >= FRAMES, 'a line for each packet', LIMIT_MS);
   log.child.kill('SIGINT');
   const { exitCode } = await log.ended();
-  is(exitCode, 130, log.stderr);
-  equal(
+  assert.is(exitCode, 130, log.stderr);
+  assert.equal(
     packets().map(({ source, length }) => [source, length]),
     FLOWS.flatMap((flow) =>
       Array.from({ length: flow.frames }, () => [flow.source, udpFrame(flow).length]),
     ),
   );
   const totals = records().find(({ type }) => type === 'totals');
-  equal([totals?.seen, totals?.printed, totals?.lost], [FRAMES, FRAMES, 0]);
+  assert.equal([totals?.seen, totals?.printed, totals?.lost], [FRAMES, FRAMES, 0]);
   const [attached] = records();
-  is(attached?.reader, reader === 'auto' ? 'dump' : reader);
-  if (reader === 'auto') match(log.stderr, /no iterator can be pinned.*`map dump`, slower/);
+  assert.is(attached?.reader, reader === 'auto' ? 'dump' : reader);
+  if (reader === 'auto') assert.match(log.stderr, /no iterator can be pinned.*`map dump`, slower/);
   if (reader !== 'dump') guest.tell('log', String(attached?.reader));
   await untilNothingLeft(lab);
 }
@@ -430,7 +443,7 @@ async function sendFlows(lab: Lab, flows = FLOWS): Promise<void> {
 
 async function reading(lab: Lab) {
   const dump = await lab.run(['dump', 'eth0', '-o', 'ndjson']);
-  is(dump.exitCode, 0, dump.stderr);
+  assert.is(dump.exitCode, 0, dump.stderr);
   const records = recordsIn(dump.stdout);
   const idle = Object.fromEntries(records.map((record) => [String(record.source), record.idle_ms]));
   return { ...lastReading(records), idle };
@@ -440,31 +453,31 @@ async function reading(lab: Lab) {
 async function expectCounts(lab: Lab, times: number, flows = FLOWS): Promise<void> {
   const { packets, bytes, totals } = await reading(lab);
   const counted = flows.map((each) => ({ ...each, packets: each.frames * times }));
-  equal(packets, Object.fromEntries(counted.map((each) => [each.source, each.packets])));
-  equal(
+  assert.equal(packets, Object.fromEntries(counted.map((each) => [each.source, each.packets])));
+  assert.equal(
     bytes,
     Object.fromEntries(counted.map((each) => [each.source, each.packets * udpFrame(each).length])),
   );
   const ofFamily = (mark: string) =>
     counted.reduce((sum, each) => sum + (each.source.includes(mark) ? each.packets : 0), 0);
-  is(totals?.ipv4, ofFamily('.'));
-  is(totals?.ipv6, ofFamily(':'));
-  is(totals?.untracked, 0);
+  assert.is(totals?.ipv4, ofFamily('.'));
+  assert.is(totals?.ipv6, ofFamily(':'));
+  assert.is(totals?.untracked, 0);
 }
 
 /** That the table has a value for each possible CPU, and packets on each that is online. */
 async function expectValuesOnCpus(lab: Lab, online: number, possible: number): Promise<void> {
   const [pins] = lab.pins();
   const entries = await lab.bpftool.dumpMap(`${lab.bpffs}/xdpwho/${pins}/maps/sources`);
-  is(entries.length, FLOWS.length);
+  assert.is(entries.length, FLOWS.length);
   for (const entry of entries) {
     const values = propertyOf(entry, 'values');
     if (!Array.isArray(values)) throw new Error(`no values: ${JSON.stringify(entry)}`);
-    is(values.length, possible);
+    assert.is(values.length, possible);
     const used = values.filter((each) =>
       /0x(?!00)/.test(JSON.stringify(propertyOf(each, 'value'))),
     );
-    is(used.length, online);
+    assert.is(used.length, online);
   }
 }
 
@@ -472,7 +485,7 @@ async function expectValuesOnCpus(lab: Lab, online: number, possible: number): P
 async function expectFile(file: string, times: number): Promise<void> {
   const { stdout } = await execa('cat', [file]);
   const packets = recordsIn(stdout).map((record) => [record.source, record.packets]);
-  equal(
+  assert.equal(
     Object.fromEntries(packets),
     Object.fromEntries(FLOWS.map((each) => [each.source, each.frames * times])),
   );
