@@ -26,6 +26,8 @@ const SHOWN_MODES: Readonly<Record<string, Mode>> = {
 export const bpftoolArguments = {
   version: () => ['-j', 'version'],
   batch: () => ['-j', '-n', 'batch', 'file', '-'],
+  /** In JSON it would say nothing before its end. */
+  openBatch: () => ['-n', 'batch', 'file', '-'],
   loadProgram: (object: string, pin: string, mapsDirectory?: string) => [
     ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
     ...(mapsDirectory === undefined ? [] : ['pinmaps', mapsDirectory]),
@@ -52,6 +54,16 @@ export const bpftoolArguments = {
   runProgram: (pin: string, input: string, repeat: number) => [
     ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input],
     ...['repeat', String(repeat)],
+  ],
+  /** A program for system calls (`SEC("syscall")`), whose object says what it is. */
+  loadSyscallProgram: (object: string, pin: string) => ['-j', '-n', 'prog', 'load', object, pin],
+  /** The kernel refuses any other number for this type (net/bpf/test_run.c). */
+  runSyscallProgram: (pin: string) => ['-j', '-n', 'prog', 'run', 'pinned', pin, 'repeat', '0'],
+  /** Zeroes the first element of an array map, on every CPU. */
+  clearFirstElement: (map: string, valueSize: number) => [
+    ...['-j', '-n', 'map', 'update', 'pinned', map],
+    ...['key', 'hex', ...Array<string>(4).fill('00')],
+    ...['value', 'hex', ...Array<string>(valueSize).fill('00')],
   ],
   showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
   setProgramArray: (map: string, pin: string) => [
@@ -279,7 +291,7 @@ export class Bpftool {
    * each of them printed.
    */
   async batch(commands: readonly (readonly string[])[]): Promise<readonly unknown[]> {
-    const input = commands.map((words) => `${batchLine(words)}\n`).join('');
+    const input = commands.map((args) => `${batchLine(batchWords(args))}\n`).join('');
     const value = await this.#json('batch', bpftoolArguments.batch(), { input });
     if (!Array.isArray(value) || value.length !== commands.length) {
       return this.#unexpected('batch', value);
@@ -436,13 +448,21 @@ export function programRunIn(value: unknown): ProgramRun | undefined {
   return returned === undefined || durationNs === undefined ? undefined : { returned, durationNs };
 }
 
-/** In a batch the options are those of the batch itself, and words are parted as in bpftool's main.c. */
-function batchLine(words: readonly string[]): string {
-  const command = words.slice(words.findIndex((word) => !word.startsWith('-')));
-  const unfit = command.find((word) => /['\n]/.test(word));
+/** The words of a command without its options: in a batch they are those of the batch itself. */
+export function batchWords(args: readonly string[]): readonly string[] {
+  return args.slice(args.findIndex((word) => !word.startsWith('-')));
+}
+
+/**
+ * Words as a line of a batch. bpftool parts them at white space outside of quotes, drops what comes
+ * after a `#`, quoted or not, and joins a line that ends with a backslash to the next one (src/main.c).
+ * @throws XdpwhoError `failed` for a word that cannot be said there.
+ */
+export function batchLine(words: readonly string[]): string {
+  const unfit = words.find((word) => /['"#\\\n]/.test(word));
   if (unfit !== undefined)
     throw new XdpwhoError('failed', `bpftool batch: unfit word ${shown(unfit)}`);
-  return command.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
+  return words.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
 }
 
 function attachmentsOf(entry: unknown): XdpAttachment[] {

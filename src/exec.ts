@@ -159,6 +159,50 @@ export function startAnnouncedCompanion(file: string, args: readonly string[]): 
   return { ...companionOf(file, subprocess), firstLine };
 }
 
+/** A companion that answers, a line at a time, what is written to its input. */
+export interface AnsweringCompanion extends Companion {
+  /** What it prints. */
+  readonly lines: AsyncIterator<string>;
+  /** The beginning of what it has said on standard error so far. */
+  complaint(): string;
+  /** Ends it at once, with what it has started. */
+  kill(): void;
+}
+
+const MAX_COMPLAINT_CHARACTERS = 8192;
+
+/** Starts a companion that answers. Its `ended` does not wait for what it may have started in its turn. */
+export function startAnsweringCompanion(file: string, args: readonly string[]): AnsweringCompanion {
+  announceCommand(file, args);
+  const subprocess = begun(file, () =>
+    execa(file, args, { ...tiedByInput(), stdout: 'pipe', stderr: 'pipe' }),
+  );
+  const companion = companionOf(file, subprocess);
+  let hasEnded = false;
+  const ended = once(subprocess, 'exit').then(() => {
+    hasEnded = true;
+  });
+  let complaint = '';
+  subprocess.stderr.on('data', (chunk) => {
+    if (complaint.length < MAX_COMPLAINT_CHARACTERS) complaint += String(chunk);
+  });
+  return {
+    ...companion,
+    ended,
+    lines: createInterface({ input: subprocess.stdout })[Symbol.asyncIterator](),
+    complaint: () => complaint,
+    kill: () => {
+      // Its number may be somebody else's by then.
+      if (hasEnded) return;
+      try {
+        process.kill(-companion.pid, 'SIGKILL');
+      } catch {
+        // It has ended, or it is of another user: then the end of its input must do.
+      }
+    },
+  };
+}
+
 /** Out of descriptors, Node gives a child without streams, and execa fails of that. */
 function begun<T>(file: string, start: () => T): T {
   try {

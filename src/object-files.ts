@@ -12,6 +12,7 @@ export type ObjectName =
   | 'totals'
   | 'packets'
   | 'clock'
+  | 'link'
   | 'sender'
   | 'pass.frags'
   | 'pass'
