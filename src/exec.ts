@@ -179,8 +179,11 @@ export function startAnsweringCompanion(file: string, args: readonly string[]): 
   );
   const companion = companionOf(file, subprocess);
   let hasEnded = false;
-  const ended = once(subprocess, 'exit').then(() => {
-    hasEnded = true;
+  const ended = new Promise<void>((resolve) => {
+    subprocess.once('exit', () => {
+      hasEnded = true;
+      resolve();
+    });
   });
   let complaint = '';
   subprocess.stderr.on('data', (chunk) => {

@@ -15,10 +15,10 @@ const LAYERS = [
     ...['status', 'detach', 'live', 'names'],
     ...['bench', 'bench-cases', 'bench-place', 'live-bench'],
   ],
-  ['session', 'sources', 'packets', 'readers', 'probes', 'attachment', 'clock'],
+  ['session', 'sources', 'packets', 'readers', 'probes', 'attachment', 'clock', 'attachment/link'],
   [
     ...['guard', 'pins', 'interfaces', 'object-files', 'clang'],
-    ...['private-bpffs', 'run-time-statistics'],
+    ...['private-bpffs', 'run-time-statistics', 'host/batch'],
   ],
   ['bpftool', 'kernel', 'object'],
   ['exec'],

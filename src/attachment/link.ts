@@ -14,7 +14,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type Bpftool, bpftoolArguments } from '../bpftool.js';
-import { messageOf, XdpwhoError } from '../errors.js';
+import { messageOf, systemErrorCode, XdpwhoError } from '../errors.js';
 import { OpenBatch } from '../host/batch.js';
 import { TOTALS } from '../layout.js';
 import type { ObjectFiles } from '../object-files.js';
@@ -96,14 +96,15 @@ export async function holdLink(
   try {
     batch = new OpenBatch(bpftool, request.netnsPath);
     const id = await makeLink(batch, objects, request);
+    rmSync(request.pin);
     const { pid, ended } = batch;
     return { id, pid, ended, close: batch.close.bind(batch) };
   } catch (error) {
+    // The pin after the process: while that lives, it may still make it.
     await batch?.kill();
+    rmSync(request.pin, { force: true });
     if (error instanceof LinkRefused || error instanceof LinkUnavailable) throw error;
     throw new LinkUnavailable(messageOf(error), error);
-  } finally {
-    rmSync(request.pin, { force: true });
   }
 }
 
@@ -169,12 +170,22 @@ interface OpenFile {
 function openFiles(pid: number): OpenFile[] {
   const directory = `/proc/${pid}/fdinfo`;
   return readdirSync(directory).map((name) => {
-    const lines = readFileSync(`${directory}/${name}`, 'utf8').matchAll(/^(\w+):\s*(\S+)/gm);
+    const lines = readIfOpen(`${directory}/${name}`).matchAll(/^(\w+):\s*(\S+)/gm);
     return {
       ...Object.fromEntries([...lines].map(([, key, value]) => [key, value])),
       descriptor: Number(name),
     };
   });
+}
+
+/** Empty for a descriptor that has been closed meanwhile. */
+function readIfOpen(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 /** "EBUSY" for 16. Two numbers have two names each; libbpf and the kernel use these. */
