@@ -59,7 +59,7 @@ export const bpftoolArguments = {
   loadSyscallProgram: (object: string, pin: string) => ['-j', '-n', 'prog', 'load', object, pin],
   /** The kernel refuses any other number for this type (net/bpf/test_run.c). */
   runSyscallProgram: (pin: string) => ['-j', '-n', 'prog', 'run', 'pinned', pin, 'repeat', '0'],
-  /** Zeroes the first element of an array map, on every CPU. */
+  /** bpftool gives every CPU of a per-CPU map this value (src/map.c, fill_per_cpu_value). */
   clearFirstElement: (map: string, valueSize: number) => [
     ...['-j', '-n', 'map', 'update', 'pinned', map],
     ...['key', 'hex', ...Array<string>(4).fill('00')],
@@ -315,6 +315,11 @@ export class Bpftool {
     }
     const memoryBytes = numberIn(value, 'bytes_memlock') ?? 0;
     return { id, type: stringIn(value, 'type'), keySize, valueSize, maxEntries, memoryBytes };
+  }
+
+  /** Zeroes the first element of an array map, on every CPU. */
+  async clearFirstElement(map: string, valueSize: number): Promise<void> {
+    await this.#json('map update', bpftoolArguments.clearFirstElement(map, valueSize));
   }
 
   /** A small map as bpftool prints it: an array of entries with hexadecimal bytes. */

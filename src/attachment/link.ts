@@ -84,7 +84,8 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 
 /**
  * Attaches a pinned program that is not attached yet. Rejects with LinkRefused or LinkUnavailable, and
- * then nothing is attached, and no process left. With this process also the link ends, while it is
+ * then nothing is attached, no process left, and the totals are zero; with the error of another
+ * command where the totals could not be cleared. With this process also the link ends, while it is
  * being made too; `pin` may then stay.
  */
 export async function holdLink(
@@ -103,7 +104,10 @@ export async function holdLink(
     // The pin after the process: while that lives, it may still make it.
     await batch?.kill();
     rmSync(request.pin, { force: true });
-    if (error instanceof LinkRefused || error instanceof LinkUnavailable) throw error;
+    if (error instanceof LinkRefused) throw error;
+    // The batch may have ended between the test run and the clearing.
+    if (batch !== undefined) await bpftool.clearFirstElement(request.totalsPin, TOTALS.size);
+    if (error instanceof LinkUnavailable) throw error;
     throw new LinkUnavailable(messageOf(error), error);
   }
 }

@@ -27,6 +27,7 @@ import {
 import { Bpftool, BpftoolError } from '../../src/bpftool.js';
 import { observeCommands } from '../../src/command-channel.js';
 import { decodeTotals } from '../../src/decode.js';
+import { hasErrorCode } from '../../src/errors.js';
 import { udpFrame } from '../../src/frames.js';
 import { resolveNetns, showLinks } from '../../src/interfaces.js';
 import { ObjectFiles } from '../../src/object-files.js';
@@ -128,9 +129,20 @@ async function closeAndFail(link: Link): Promise<never> {
   throw new Error('a link was made');
 }
 
-/** A bpftool that runs `body` of sh; see Lab.bpftoolThat. */
+/** A bpftool that runs `body` of sh in place of a batch, or before it; see Lab.bpftoolThat. */
 function otherBpftool(name: string, body: string): Bpftool {
-  return new Bpftool({ path: lab.bpftoolThat(name, body) });
+  const inBatch = `case " $* " in *" batch "*)\n${body}\nesac`;
+  return new Bpftool({ path: lab.bpftoolThat(name, inBatch) });
+}
+
+/** What a run falls back to when no link can be had: it counts, from zero. */
+async function worksWithoutLink(): Promise<void> {
+  const netnsPath = resolveNetns(lab.netns).path;
+  await lab.bpftool.attach('native', `${lab.bpffs}/program`, 'eth0', netnsPath);
+  assert.is(await counted(), '0 0 0 0 0', 'the test run is not counted');
+  await sendSix();
+  assert.is(await counted(), `${6 * FRAME.length} 6 0 0 0`);
+  await lab.bpftool.detach('native', 'eth0', netnsPath);
 }
 
 /** Processes that this one has started and that run: those of the lab itself are left out. */
@@ -515,16 +527,22 @@ for (const [index, [how, { body, why }]] of Object.entries(OTHER_BPFTOOLS).entri
   links(`is unavailable from a bpftool that ${how}`, async () => {
     const places = `PROGRAM=${lab.bpffs}/program FRAME=${lab.scratch}/frame\n`;
     assert.match(await reason({}, otherBpftool(`other${index}`, places + body)), why);
+    await worksWithoutLink();
   });
 }
 
-links('is unavailable without bpftool, and where a path cannot be said to the batch', async () => {
-  assert.match(await reason({}, new Bpftool({ path: '/nowhere/bpftool' })), /no link can be had: /);
-  const inOwn = { netnsPath: undefined };
-  assert.match(await reason(inOwn, new Bpftool({ path: '/nowhere/bpftool' })), /cannot be started/);
+links('is unavailable where a path cannot be said to the batch, or nothing be pinned', async () => {
   assert.match(await reason({ programPin: `${lab.bpffs}/a#b` }), /unfit word/);
   const nowhere = `${lab.bpffs}/nowhere/make-link`;
   assert.match(await reason({ pin: nowhere }), /no link can be had: bpftool batch: /);
+  await worksWithoutLink();
+});
+
+links('says that bpftool is not there, where it is not', async () => {
+  const none = new Bpftool({ path: '/nowhere/bpftool' });
+  assert.match(await reason({ netnsPath: undefined }, none), /cannot be started$/);
+  const error = await hold({}, none).then(closeAndFail, (cause: unknown) => cause);
+  assert.ok(hasErrorCode(error, 'tool-missing'), String(error));
 });
 
 const SILENT: Readonly<Record<string, string>> = {
@@ -542,13 +560,12 @@ for (const [index, [how, body]] of Object.entries(SILENT).entries()) {
     const pids = readFileSync(`${bpftool.path}-pids`, 'utf8').trim().split('\n').map(Number);
     assert.ok(pids.length >= 2);
     await lab.until(() => pids.every((pid) => !isRunning(pid)), 'all of them ended');
+    await worksWithoutLink();
   });
 }
 
 links('ends a process that does not end with its input', async () => {
-  // The real one, under the same number, after what cannot be waited for.
-  const body = `[ "$1" = -n ] || exec "$bpftool" "$@"; exec "$bpftool" "$@"`;
-  const link = await hold({}, otherBpftool('stopped', body));
+  const link = await hold();
   process.kill(link.pid, 'SIGSTOP');
   await link.close();
   assert.is(isRunning(link.pid), false);
@@ -566,6 +583,7 @@ links(`leaks nothing in ${CYCLES} cycles`, async () => {
   }
   assert.is(descriptors(), before);
   assert.equal(await children(), []);
+  assert.is(await counted(), '0 0 0 0 0', 'on any of the CPUs');
   const { stdout } = await execa(lab.bpftool.path, ['-j', 'link', 'show'], { maxBuffer: 1e8 });
   const left: unknown = JSON.parse(stdout);
   const ours = Array.isArray(left)
