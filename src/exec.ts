@@ -165,6 +165,8 @@ export interface AnsweringCompanion extends Companion {
   readonly lines: AsyncIterator<string>;
   /** The beginning of what it has said on standard error so far. */
   complaint(): string;
+  /** Listens no more, which leaves of the descriptors that it costs us only the one of its input. */
+  closeOutput(): void;
   /** Ends it at once, with what it has started. */
   kill(): void;
 }
@@ -194,6 +196,10 @@ export function startAnsweringCompanion(file: string, args: readonly string[]): 
     ended,
     lines: createInterface({ input: subprocess.stdout })[Symbol.asyncIterator](),
     complaint: () => complaint,
+    closeOutput: () => {
+      subprocess.stdout.destroy();
+      subprocess.stderr.destroy();
+    },
     kill: () => {
       // Its number may be somebody else's by then.
       if (hasEnded) return;

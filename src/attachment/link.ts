@@ -98,6 +98,7 @@ export async function holdLink(
     batch = new OpenBatch(bpftool, request.netnsPath);
     const id = await makeLink(batch, objects, request);
     rmSync(request.pin);
+    batch.listenNoMore();
     const { pid, ended } = batch;
     return { id, pid, ended, close: batch.close.bind(batch) };
   } catch (error) {
@@ -123,9 +124,7 @@ async function makeLink(
   const frame = `${scratch}/frame`;
   writeFileSync(frame, FRAME);
   await batch.run([bpftoolArguments.runProgram(programPin, frame, 1)], limit);
-  const program = openFiles(batch.pid).find(
-    (file) => file.prog_id === String(programId) && file.link_type === undefined,
-  );
+  const program = openFiles(batch.pid).find((file) => file.prog_id === String(programId));
   if (program === undefined) throw new LinkUnavailable('bpftool does not keep the program open');
   const constants = {
     program_fd: program.descriptor,

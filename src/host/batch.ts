@@ -48,6 +48,11 @@ export class OpenBatch {
     }
   }
 
+  /** For when nothing more is to be run: what it prints at its end is lost, and one descriptor is left here. */
+  listenNoMore(): void {
+    this.#companion.closeOutput();
+  }
+
   /** Ends the input, and waits until the process has ended; it is killed where it does not in five seconds. */
   async close(): Promise<void> {
     this.#companion.stdin.end();
