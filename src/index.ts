@@ -27,6 +27,7 @@ export type {
   AttachedRecord,
   DetachedRecord,
   ErrorRecord,
+  HeldBy,
   LostRecord,
   Mode,
   Ownership,

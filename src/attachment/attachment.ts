@@ -1,10 +1,13 @@
 /** One attachment: how it stands, and its two endings, `close` and `keep`. */
+import { BpftoolError } from '../host/bpftool-error.js';
 import { findTool } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
-import type { AttachedRecord, AttachMode, Mode, Reader } from '../model/records.js';
+import type { AttachedRecord, AttachMode, HeldBy, Mode, Reader } from '../model/records.js';
 import type { SessionContext } from './context.js';
 import { type DetachOutcome, Guard } from './guard.js';
+import type { Held } from './hold.js';
+import type { Link } from './link.js';
 import { isReachable, type Look } from './look.js';
 import type { Pins } from './pin-paths.js';
 import { type AttachmentState, writeState } from './record.js';
@@ -28,18 +31,32 @@ export type CompleteState = AttachmentState & {
   readonly reader: Reader;
 };
 
+/** What a process that attaches has of its attachment, besides what is pinned. */
+export interface Owned {
+  /** Ends it, should this process die. */
+  readonly guard: Guard;
+  /** Undefined where `net attach` has attached. */
+  readonly link: Link | undefined;
+  /** Attaches again, after the process that held the link was ended. */
+  readonly renew: () => Promise<Held>;
+}
+
 /** An attachment that is there: made by us just now, or found. */
 export class Attachment {
   readonly pins: Pins;
   readonly netns: Netns;
-  /** Its record, with the interface's present name. */
-  readonly state: CompleteState;
   /** What the interface was called when it was attached: the kernel's own lines have this name. */
   readonly attachedAs: string;
   /** What the user should know of how it came about, one line each. */
   readonly notes: readonly string[];
+  /** The same for who asks for more (`-v`). */
+  readonly details: readonly string[];
   readonly #context: Pick<SessionContext, 'bpftool'>;
+  readonly #renew: Owned['renew'] | undefined;
+  #state: CompleteState;
   #guard: Guard | undefined;
+  #link: Link | undefined;
+  #isHolderGone = false;
   #detached: DetachOutcome | undefined;
   #closed: boolean | undefined;
   /** As the last look found it. */
@@ -53,17 +70,25 @@ export class Attachment {
       state: CompleteState;
       attachedAs?: string | undefined;
       notes?: readonly string[];
-      /** Of an attachment that this process has made: it ends it should this process die. */
-      guard?: Guard | undefined;
+      details?: readonly string[];
+      owned?: Owned | undefined;
     },
   ) {
     this.#context = context;
-    this.#guard = parts.guard;
     this.pins = parts.pins;
     this.netns = parts.netns;
-    this.state = parts.state;
+    this.#state = parts.state;
     this.attachedAs = parts.attachedAs ?? parts.state.interface;
     this.notes = parts.notes ?? [];
+    this.details = parts.details ?? [];
+    this.#guard = parts.owned?.guard;
+    this.#renew = parts.owned?.renew;
+    this.#setLink(parts.owned?.link);
+  }
+
+  /** Its record, with the interface's present name. */
+  get state(): CompleteState {
+    return this.#state;
   }
 
   get interface(): string {
@@ -89,6 +114,7 @@ export class Attachment {
       netns: this.netns.name,
       mode: this.mode,
       program_id: this.programId,
+      held_by: heldBy(this.state),
       reader: this.reader,
       file: this.reader === 'iterator' ? this.pins.sourcesFile : null,
     };
@@ -121,14 +147,44 @@ export class Attachment {
     return link !== undefined && link.ifindex !== this.#ifindex;
   }
 
+  /** Whether somebody has ended the process that held the link, and with it the attachment. */
+  get isHolderGone(): boolean {
+    return this.#isHolderGone;
+  }
+
+  /** Attaches again where the process that held the link is gone. Rejects as attaching does. */
+  async renew(): Promise<void> {
+    if (this.#renew === undefined || !this.#isHolderGone) return;
+    const { link } = await this.#renew();
+    this.#state = { ...this.#state, linkId: link?.id ?? null };
+    this.#setLink(link);
+    this.#writeState(this.#state);
+  }
+
+  #setLink(link: Link | undefined): void {
+    this.#link = link;
+    this.#isHolderGone = false;
+    void link?.ended.then(() => {
+      if (this.#link === link) this.#isHolderGone = true;
+    });
+  }
+
   /**
    * Detaches the program wherever it is attached; its counters can be read, and are final, until
    * `close`. False when it was not attached any more. Rejects with `tool-failed` where it may still
    * be attached: the pins then stay and say whose it is, and the guard goes on trying.
    */
   async detach(): Promise<boolean> {
-    this.#detached ??= await (await this.#ending()).detach();
+    this.#detached ??= await this.#detach();
     return this.#detached === 'detached';
+  }
+
+  async #detach(): Promise<DetachOutcome> {
+    const link = this.#link;
+    if (link === undefined) return (await this.#ending()).detach();
+    this.#link = undefined;
+    await link.close();
+    return this.#isHolderGone ? 'nowhere' : 'detached';
   }
 
   /**
@@ -154,11 +210,35 @@ export class Attachment {
     return removed;
   }
 
-  /** Lets the attachment stay when this process ends. */
+  /** Lets the attachment stay when this process ends. A link then stays pinned. */
   async keep(): Promise<void> {
-    writeState(this.pins, { ...this.state, interface: this.attachedAs, holder: null });
+    if (this.#link !== undefined) await this.#keepLink(this.#link);
+    this.#writeState({ ...this.#state, holder: null });
     await this.#guard?.release();
     this.#guard = undefined;
+  }
+
+  /** Where a link cannot be pinned, for want of CAP_SYS_ADMIN, `net attach` comes in its place: not without a gap. */
+  async #keepLink(link: Link): Promise<void> {
+    const { bpftool } = this.#context;
+    let isPinned = true;
+    try {
+      await bpftool.pinLink(link.id, this.pins.link);
+    } catch (error) {
+      if (!(error instanceof BpftoolError)) throw error;
+      isPinned = false;
+    }
+    this.#link = undefined;
+    await link.close();
+    if (isPinned) return;
+    await this.#guard?.watch(this.programId);
+    await bpftool.attach(this.mode, this.pins.program, this.interface, this.netns.path);
+    this.#state = { ...this.#state, linkId: null };
+  }
+
+  /** The record keeps the name that it was attached as. */
+  #writeState(state: CompleteState): void {
+    writeState(this.pins, { ...state, interface: this.attachedAs });
   }
 
   /** Attaches it again after `detach`, or, with `overwrite`, in the place of the program that took its place; it stays. */
@@ -183,4 +263,10 @@ export class Attachment {
     }
     return this.#guard;
   }
+}
+
+/** Who ends it: a link with this process, the guard, or, for one that stays, nobody (null). */
+export function heldBy({ holder, linkId }: AttachmentState): HeldBy {
+  if (holder === null) return null;
+  return linkId == null ? 'guard' : 'link';
 }

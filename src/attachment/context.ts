@@ -35,6 +35,11 @@ export interface AttachSettings {
   readonly fileMode?: number | undefined;
   /** Also log packets; default: only count them. */
   readonly log?: LogOptions | undefined;
+  /**
+   * Whether it is to outlive this process: then `net attach` attaches it. Otherwise a bpf_link does,
+   * where one can be had. Default false.
+   */
+  readonly stays?: boolean | undefined;
   /** What the record says of who holds it. */
   readonly command?: string | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -59,6 +59,10 @@ FOUND
   [ -z "$attached" ]
 }
 
+# release_link DIRECTORY: ends an attachment by a bpf_link that stays pinned: it goes with its pin. While it is
+# there, `net detach` is refused. Fails where there is none.
+release_link() { [ -f "$1/link" ] && rm -f "$1/link"; }
+
 # detach_program ID HOME: takes the program off wherever it is attached: in the namespace that HOME leads
 # to, and if it is not there, in all that can be found, since an interface that is moved takes its
 # program along. Each is searched once, and by another path where one failed: a path by a process goes
@@ -92,7 +96,7 @@ remove_all() {
 remove_pins() {
   if [ -h "$1" ]; then rm -f "$1"; fi
   [ -d "$1" ] || return 0
-  rm -f "$1/sources" "$1/totals" "$1/program" "$1/clock"
+  rm -f "$1/sources" "$1/totals" "$1/program" "$1/clock" "$1/make_link" "$1/link"
   for part in maps readers; do
     [ ! -h "$1/$part" ] || rm -f "$1/$part"
     for pin in "$1/$part"/*; do [ -d "$pin" ] || rm -f "$pin"; done

@@ -2,6 +2,7 @@
 # that holds the other end has died, whatever killed it. It answers each word with a line:
 #
 #   program ID    the program that is to be detached from now on
+#   holder PID T  (none) the process that holds the link, and when it was started (proc(5), field 22 of stat)
 #   detach        detached | nowhere | attached DEVICES, a tab, WHAT BPFTOOL SAID | failed WHY
 #   remove        removed | left
 #   remove all    removed | left: whatever is in the directory
@@ -12,7 +13,7 @@
 # TOKEN tells our directory from one that somebody made after us; without one, the directory is ours as
 # it is. HOME is the namespace, open as descriptor 3. Expects end.sh before it.
 bpftool=$1 nsenter=$2 netns_directory=$3 directory=$4 token=$5 scratch=$6 group=$7 own_group=$8
-home=/proc/self/fd/3 id= verbose=
+home=/proc/self/fd/3 id= holder= verbose=
 exec 4>&1
 
 # A cgroup can only be removed when nobody is in it.
@@ -39,9 +40,11 @@ while read -r word rest; do
   case $word in
     verbose) verbose=yes ;;
     program) id=$rest ;;
+    holder) holder=$rest ;;
     detach)
+      if release_link "$directory"; then released=yes; else released=; fi
       if detach_program "$id" "$home"; then
-        if [ -n "$found" ]; then echo detached; else echo nowhere; fi
+        if [ -n "$found$released" ]; then echo detached; else echo nowhere; fi
       else
         said=$(printf '%s' "$said" | tail -n 1)
         if [ -z "$attached" ]; then printf 'failed %s\n' "$said"
@@ -62,6 +65,15 @@ if [ -n "$scratch" ]; then
     [ -z "$(find "$folder" -prune -type d -user "$(id -u)")" ] || rm -rf "$folder"
   done
 fi
+# The holder ends with the process that holds the other end of its pipe too. But while it is stopped it
+# does not, and holds on.
+end_holder() {
+  [ -n "$holder" ] || return 0
+  pid=${holder% *}
+  # The command's name, in parentheses, may hold anything.
+  stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
+}
+end_holder
 if [ -n "$id" ]; then
   tries=1
   # What could not be detached keeps its pins: by them `clean` and the next run know it for ours.

@@ -14,6 +14,7 @@ import { type Companion, findTool, requireTool, startCompanion } from '../host/e
 import { cgroupPlaces } from '../host/kernel.js';
 import { currentPath, NETNS_DIRECTORY, type Netns } from '../host/netns.js';
 import { packageText } from '../host/package-files.js';
+import { processStartTicks } from '../host/processes.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Pins } from './pin-paths.js';
@@ -55,6 +56,7 @@ export class Guard {
   readonly #cgroup: { readonly group: string; readonly home: string } | undefined;
   #companion: Companion;
   #programId: number | undefined;
+  #holder: string | undefined;
   #released = false;
   #replacements = 0;
 
@@ -90,6 +92,12 @@ export class Guard {
   async watch(programId: number): Promise<void> {
     this.#programId = programId;
     await this.#tell(`program ${programId}\n`);
+  }
+
+  /** Tells which process holds the link: it is ended when this process dies, should it be stopped and not see that. */
+  async knowHolder(pid: number): Promise<void> {
+    this.#holder = `holder ${pid} ${processStartTicks(pid) ?? ''}\n`;
+    await this.#tell(this.#holder);
   }
 
   /**
@@ -148,7 +156,7 @@ export class Guard {
       // `#replace` has started another one, unless it has done so too often.
       if (this.#companion !== companion) continue;
       this.#companion = this.#start();
-      if (this.#programId !== undefined) await this.watch(this.#programId);
+      await this.#tellAll();
     }
   }
 
@@ -157,6 +165,12 @@ export class Guard {
     await withinTime(ended, ms);
     kill();
     await ended;
+  }
+
+  /** What a new guard has to know. */
+  async #tellAll(): Promise<void> {
+    if (this.#programId !== undefined) await this.watch(this.#programId);
+    if (this.#holder !== undefined) await this.#tell(this.#holder);
   }
 
   /** Resolves when the guard's end of the pipe has it, or the guard is no more. */
@@ -196,7 +210,7 @@ export class Guard {
         await sleep(PAUSE_MS, undefined, { ref: false });
         continue;
       }
-      if (this.#programId !== undefined) await this.watch(this.#programId);
+      await this.#tellAll();
       return;
     }
   }

@@ -32,6 +32,8 @@ export interface Loading {
   readonly pins: Pins;
   readonly state: AttachmentState;
   readonly guard: Guard;
+  /** See holdLink; zeroes where no link is to be made. */
+  readonly testFrame: Uint8Array;
   /** A folder for the copies of the objects into which constants are written. */
   readonly scratch: string;
   readonly signal?: AbortSignal | undefined;
@@ -46,8 +48,8 @@ export interface Loaded {
 }
 
 /**
- * Loads the program and what reads it, pins all of it, and tells the guard the program's id. Without
- * an iterator the log's ring is made anew in the size that `map dump` can read.
+ * Loads the program and what reads it, and pins all of it. Without an iterator the log's ring is made
+ * anew in the size that `map dump` can read.
  */
 export async function load(loading: Loading): Promise<Loaded> {
   const { state, pins } = loading;
@@ -60,14 +62,15 @@ export async function load(loading: Loading): Promise<Loaded> {
 }
 
 async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Loaded, 'log'>> {
-  const { context, pins, state, scratch, guard } = loading;
+  const { context, pins, state, scratch } = loading;
   const objects = new ObjectFiles(context.objectsDirectory);
   const maps = mapPins(pins, log);
   const createMaps = mapShapes(state, log).map((shape) =>
     bpftoolArguments.createMap(maps[shape.name] ?? '', shape),
   );
   const loadProgram = (name: ProgramName) => {
-    const object = objects.writePatched(name, { constants: logConstants(log) }, scratch);
+    const constants = { test_frame: loading.testFrame, ...logConstants(log) };
+    const object = objects.writePatched(name, { constants }, scratch);
     return [
       bpftoolArguments.loadProgram(object, pins.program, maps),
       bpftoolArguments.showProgram(pins.program),
@@ -88,7 +91,6 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
   if (program === undefined) {
     throw result.failure ?? new XdpwhoError('bad-output', 'bpftool prog show: unexpected output');
   }
-  await guard.watch(program.id);
   const readerNote = iteratorFailure(state, result);
   if (readerNote === undefined) openFiles(pins, state);
   else for (const pin of [pins.sourcesFile, pins.totalsFile]) rmSync(pin, { force: true });

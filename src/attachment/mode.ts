@@ -1,23 +1,19 @@
 /** Attaching a loaded program in the mode that was asked for, or in the best one that is to be had. */
-import type { CallOptions } from '../host/bpftool.js';
 import { BpftoolError } from '../host/bpftool-error.js';
-import { XdpwhoError } from '../model/errors.js';
+import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ownCommand, quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
+import { LinkRefused } from './link.js';
 import { namesOf, type Target } from './target.js';
 
 export interface Attaching {
   readonly context: SessionContext;
   readonly target: Target;
-  /** The pinned program. */
-  readonly program: string;
   readonly mode: 'auto' | AttachMode;
-  /** Put it in the place of the program that is there: of ours, as the caller has seen. */
-  readonly overwrite: boolean;
-  /** Asked for anew for each command: rejects where the run is to end. */
-  readonly callOptions: () => CallOptions;
+  /** Attaches in one mode. Rejects with a BpftoolError or LinkRefused where the kernel refuses. */
+  readonly attachIn: (mode: AttachMode) => Promise<void>;
 }
 
 export interface AttachedMode {
@@ -31,22 +27,20 @@ export interface AttachedMode {
  * program is there already, with `mtu-too-large` and `mode-unsupported` where the driver refuses.
  */
 export async function attachInMode(attaching: Attaching): Promise<AttachedMode> {
-  const { mode } = attaching;
+  const { mode, attachIn } = attaching;
   if (mode !== 'auto') {
-    await attachIn(attaching, mode).catch((error) => explain(attaching, mode, error));
+    await attachIn(mode).catch((error) => explain(attaching, mode, error));
     return { mode, note: undefined };
   }
   let note: string;
   try {
-    await attachIn(attaching, 'native');
+    await attachIn('native');
     return { mode: 'native', note: undefined };
   } catch (error) {
-    if (!(error instanceof BpftoolError) || !MODE_ERRNOS.has(error.errno ?? '')) {
-      return await explain(attaching, 'native', error);
-    }
-    note = `native mode is not to be had (${error.message}); using generic mode`;
+    if (!MODE_ERRNOS.has(errnoOf(error) ?? '')) return await explain(attaching, 'native', error);
+    note = `native mode is not to be had (${messageOf(error)}); using generic mode`;
   }
-  await attachIn(attaching, 'generic').catch((error) => explain(attaching, 'generic', error));
+  await attachIn('generic').catch((error) => explain(attaching, 'generic', error));
   return { mode: 'generic', note };
 }
 
@@ -58,19 +52,14 @@ export const MODE_ERRNOS: ReadonlySet<string> = new Set([
   'ENOMEM',
 ]);
 
-function attachIn(
-  { context, target, program, overwrite, callOptions }: Attaching,
-  mode: AttachMode,
-): Promise<void> {
-  const options = { ...callOptions(), overwrite };
-  return context.bpftool.attach(mode, program, target.device, target.netns.path, options);
+function errnoOf(error: unknown): string | undefined {
+  return error instanceof BpftoolError || error instanceof LinkRefused ? error.errno : undefined;
 }
 
 async function explain(attaching: Attaching, mode: AttachMode, error: unknown): Promise<never> {
-  if (!(error instanceof BpftoolError)) throw error;
   const { target } = attaching;
   const name = printable(target.device);
-  switch (error.errno) {
+  switch (errnoOf(error)) {
     case 'EBUSY':
     case 'EEXIST':
       throw await busyError(attaching, error);
@@ -81,7 +70,7 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
       });
     case 'EOPNOTSUPP':
     case 'EINVAL':
-      throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${error.message}`, {
+      throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${messageOf(error)}`, {
         hint: ownCommand('--mode auto', namesOf(target)),
         cause: error,
       });
@@ -91,16 +80,13 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
 }
 
 /** Says whose program is in the way, as far as it can be found out. */
-async function busyError(
-  { context, target }: Attaching,
-  cause: BpftoolError,
-): Promise<XdpwhoError> {
+async function busyError({ context, target }: Attaching, cause: unknown): Promise<XdpwhoError> {
   const { device, netns } = target;
   const name = printable(device);
   const attached = await context.bpftool.showNet(netns.path).catch(() => []);
   const found = attached.find((one) => one.device === device);
   if (found === undefined) {
-    return new XdpwhoError('interface-busy', `${name}: ${cause.message}`, {
+    return new XdpwhoError('interface-busy', `${name}: ${messageOf(cause)}`, {
       hint: `bpftool net show dev ${name}`,
       cause,
     });

@@ -10,8 +10,9 @@ import { claimOrCollect } from './claim.js';
 import { type AttachSettings, requireCapabilities, type SessionContext } from './context.js';
 import { initialState } from './defaults.js';
 import { Guard } from './guard.js';
+import { hold } from './hold.js';
+import { type Link, makeTestFrame } from './link.js';
 import { type Loaded, load } from './load.js';
-import { attachInMode } from './mode.js';
 import { type AttachmentState, ownsDirectory, writeState } from './record.js';
 import { makeScratch, scratchPrefix } from './scratch.js';
 import type { Target } from './target.js';
@@ -38,6 +39,7 @@ export interface Prepared {
   readonly guard: Guard;
   readonly state: AttachmentState;
   readonly loaded: Loaded;
+  readonly testFrame: Uint8Array;
 }
 
 /** Does everything but attach. */
@@ -63,10 +65,11 @@ export async function prepare(
     await guard.ready();
     scratch = makeScratch();
     await claimOrCollect(context, pins, state);
-    const loaded = await load({ context, pins, state, guard, scratch, signal });
+    const testFrame = settings.stays === true ? new Uint8Array(8) : makeTestFrame();
+    const loaded = await load({ context, pins, state, guard, testFrame, scratch, signal });
     // From here on a look finds whose the program is, before it is attached.
     writeState(pins, { ...state, programId: loaded.programId });
-    return { context, target, settings, guard, state, loaded };
+    return { context, target, settings, guard, state, loaded, testFrame };
   } catch (error) {
     throw await takeBack({ guard, target, state }, error);
   } finally {
@@ -79,27 +82,28 @@ export async function prepare(
  * caller has seen to be ours. Takes it back where that fails.
  */
 export async function attach(prepared: Prepared, overwrite: boolean): Promise<Attachment> {
-  const { context, target, settings, guard, state, loaded } = prepared;
-  const { pins, netns } = target;
-  const { signal } = settings;
+  const { context, target, settings, guard, state, loaded, testFrame } = prepared;
+  const { mode = 'auto', stays = false, signal } = settings;
+  const { programId } = loaded;
+  const holding = { context, target, programId, testFrame, guard, mode, overwrite, stays, signal };
+  let link: Link | undefined;
   try {
-    const { mode, note } = await attachInMode({
-      context,
-      target,
-      program: pins.program,
-      mode: settings.mode ?? 'auto',
-      overwrite,
-      callOptions: () => {
-        signal?.throwIfAborted();
-        return { keepOpen: guard.keepOpen };
-      },
-    });
-    const complete = { ...state, ...loaded, mode };
-    writeState(pins, complete);
+    const held = await hold(holding);
+    link = held.link;
+    const complete = { ...state, ...loaded, mode: held.mode, linkId: link?.id ?? null };
+    writeState(target.pins, complete);
     signal?.throwIfAborted();
-    const notes = [loaded.readerNote, note].filter((text) => text != null);
-    return new Attachment(context, { pins, netns, state: complete, notes, guard });
+    const notes = [loaded.readerNote, held.note].filter((text) => text != null);
+    return new Attachment(context, {
+      pins: target.pins,
+      netns: target.netns,
+      state: complete,
+      notes,
+      details: held.whyNoLink === undefined ? [] : [`${held.whyNoLink}; using net attach`],
+      owned: { guard, link, renew: () => hold({ ...holding, mode: held.mode }) },
+    });
   } catch (error) {
+    await link?.close();
     throw await takeBack(prepared, error);
   }
 }

@@ -17,6 +17,10 @@ export interface Pins {
   readonly totalsFile: string;
   /** The program that tells the jiffies, there only while it is run. */
   readonly clock: string;
+  /** The program that makes a bpf_link, there only while it is run. */
+  readonly linkMaker: string;
+  /** The bpf_link, where an attachment that had one was to stay. */
+  readonly link: string;
   /** The link whose target is the record. */
   readonly state: string;
 }
@@ -40,6 +44,8 @@ export function pinsIn(directory: string): Pins {
     sourcesFile: `${directory}/sources`,
     totalsFile: `${directory}/totals`,
     clock: `${directory}/clock`,
+    linkMaker: `${directory}/make_link`,
+    link: `${directory}/link`,
     state: `${directory}/state`,
   };
 }

@@ -57,6 +57,8 @@ export interface AttachmentState {
   readonly fileMode: number;
   /** Null where packets are only counted. */
   readonly log: LogState | null;
+  /** The id of the bpf_link that attaches it; null where `net attach` did. */
+  readonly linkId?: number | null;
   /** ISO 8601, UTC. */
   readonly since: string;
   /** Null for an attachment that stays by itself. */
@@ -168,6 +170,7 @@ function isState(value: unknown): value is AttachmentState {
     is('modeAsked', 'string') &&
     is('readerAsked', 'string') &&
     is('fileMode', 'number') &&
+    is('linkId', 'number', 'null', 'undefined') &&
     is('since', 'string') &&
     isLog(propertyOf(value, 'log')) &&
     (propertyOf(value, 'holder') === null || isHolder(propertyOf(value, 'holder')))

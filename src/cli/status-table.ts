@@ -42,9 +42,10 @@ const REMEDIES: Partial<Readonly<Record<StatusRecord['ownership'], string>>> = {
 };
 
 function note(row: StatusRecord): string {
-  const { ownership, holder, why, file } = row;
+  const { ownership, holder, why, file, link_id: link } = row;
   const notes = [
     ...(holder === null ? [] : [`xdpwho ${holder.command}, process ${holder.pid}`]),
+    ...(link === null || ownership === 'stale' ? [] : [`link ${link}`]),
     ...(why === null ? [] : [`${why}${REMEDIES[ownership] ?? ''}`]),
     ...(ownership === 'foreign' ? [row.program_name ?? ''] : []),
     ...(row.options?.log ? [`log of ${formatCount(BigInt(row.options.log.buffer_bytes))}B`] : []),

@@ -95,7 +95,8 @@ function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   } else if (attachment !== undefined && !changed) {
     context.messages.info(`${name}: attached already, program ${attachment.programId}`);
   } else if (attachment !== undefined) {
-    for (const line of describeAttachment(attachment)) context.messages.info(line);
+    for (const line of describeAttachment(attachment, context.messages.verbose))
+      context.messages.info(line);
     const { file } = attachment.record;
     if (file === null) return;
     context.messages.info(`${name}: cat ${file}`);

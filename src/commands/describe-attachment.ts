@@ -7,14 +7,14 @@ import { SEGMENT_RECORDS } from '../objects/layout.js';
 import { ringBytes } from '../objects/ring-size.js';
 import { formatCount } from '../text/figures.js';
 
-/** The restrictions of an attachment, a line for each, and a line that says what was attached. */
-export function describeAttachment(attachment: Attachment): string[] {
-  const { interface: name, mode, programId, reader, state, notes } = attachment;
+/** The restrictions of an attachment, a line for each, and a line that says what was attached; `verbose`: also how. */
+export function describeAttachment(attachment: Attachment, verbose: boolean): string[] {
+  const { interface: name, mode, programId, reader, state, notes, details } = attachment;
   const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
   const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B)`;
   const log = state.log === null ? '' : `, ${describeLog(state.log)}`;
   return [
-    ...notes.map((note) => `${name}: ${note}`),
+    ...[...notes, ...(verbose ? details : [])].map((note) => `${name}: ${note}`),
     `${name}: attached in ${mode} mode, program ${programId}, ${table}${log}, read by ${reader}`,
   ];
 }

@@ -108,7 +108,7 @@ class LogPrinter {
         const { attachment } = event;
         const { interface: name, programId, state, record } = attachment;
         if (event.kind === 'attached') {
-          for (const line of describeAttachment(attachment)) messages.info(line);
+          for (const line of describeAttachment(attachment, messages.verbose)) messages.info(line);
         } else if (state.log !== null) {
           const log = describeLog(state.log);
           messages.info(`${name}: attached since ${state.since}, program ${programId}, ${log}`);

@@ -36,7 +36,8 @@ export function viewOf(format: WatchFormat | 'none', context: CommandContext): W
 /** Prints what is no data. */
 export function printMessages(event: WatchEvent, context: CommandContext): void {
   if (event.kind === 'attached') {
-    for (const line of describeAttachment(event.attachment)) context.messages.info(line);
+    for (const line of describeAttachment(event.attachment, context.messages.verbose))
+      context.messages.info(line);
   } else if (event.kind === 'joined') {
     const { interface: name, programId, state } = event.attachment;
     context.messages.info(

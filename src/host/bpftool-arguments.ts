@@ -9,6 +9,8 @@ const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric' } as const;
 export const bpftoolArguments = {
   version: () => ['-j', 'version'],
   batch: () => ['-j', '-n', 'batch', 'file', '-'],
+  /** In JSON it would print nothing before its end. */
+  openBatch: () => ['-n', 'batch', 'file', '-'],
   /** With `maps`, the object's maps of these names are maps that are pinned already. */
   loadProgram: (object: string, pin: string, maps: Readonly<Record<string, string>> = {}) => [
     ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
@@ -27,6 +29,10 @@ export const bpftoolArguments = {
   runProgram: (pin: string, input: string, repeat: number) => [
     ...['-j', '-n', 'prog', 'run', 'pinned', pin, 'data_in', input, 'repeat', String(repeat)],
   ],
+  /** A program for system calls (`SEC("syscall")`), whose object says what it is. */
+  loadSyscallProgram: (object: string, pin: string) => ['-j', '-n', 'prog', 'load', object, pin],
+  /** The kernel refuses any other number for this type (net/bpf/test_run.c). */
+  runSyscallProgram: (pin: string) => ['-j', '-n', 'prog', 'run', 'pinned', pin, 'repeat', '0'],
   createMap: (pin: string, { name, type, keySize, valueSize, entries }: MapShape) => [
     ...['-j', '-n', 'map', 'create', pin, 'type', type, 'key', String(keySize)],
     ...['value', String(valueSize), 'entries', String(entries), 'name', name],
@@ -45,6 +51,7 @@ export const bpftoolArguments = {
     ...['-j', '-n', 'net', 'attach', ATTACH_TYPES[mode], 'pinned', pin, 'dev', device],
     ...(overwrite ? ['overwrite'] : []),
   ],
+  pinLink: (id: number, pin: string) => ['-j', '-n', 'link', 'pin', 'id', String(id), pin],
   detach: (mode: AttachMode, device: string) => [
     ...['-j', '-n', 'net', 'detach', ATTACH_TYPES[mode], 'dev', device],
   ],
@@ -102,12 +109,17 @@ export function inMountNamespace(path: string | undefined, command: CommandLine)
   return { file: nsenter, args: [`--mount=${path}`, '--', command.file, ...command.args] };
 }
 
+/** The words of a command without its options: in a batch they are those of the batch itself. */
+export function batchWords(args: readonly string[]): readonly string[] {
+  return args.slice(args.findIndex((word) => !word.startsWith('-')));
+}
+
 /**
  * A line of `batch`, or undefined where a word cannot be written in one: bpftool ends a line at `#`
  * and parts it at white space and at either quote, with no escape (src/main.c do_batch, make_args).
  */
-export function batchLine(words: readonly string[]): string | undefined {
-  const command = words.slice(words.findIndex((word) => !word.startsWith('-')));
+export function batchLine(args: readonly string[]): string | undefined {
+  const command = batchWords(args);
   if (command.some((word) => word === '' || /['"#\\\n]/.test(word))) return undefined;
   return command.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
 }

@@ -245,6 +245,11 @@ export class Bpftool {
     await this.#json('net attach', args, callOptions, netnsPath);
   }
 
+  /** Pins the link with this id, which takes CAP_SYS_ADMIN. */
+  async pinLink(id: number, pin: string): Promise<void> {
+    await this.#json('link pin', bpftoolArguments.pinLink(id, pin));
+  }
+
   /** Every XDP program attached in the namespace. */
   async showNet(netnsPath: string | undefined): Promise<readonly XdpAttachment[]> {
     const value = await this.#json('net show', bpftoolArguments.showNet(), {}, netnsPath);

@@ -135,11 +135,13 @@ export function runStreaming(
 export interface Companion {
   readonly pid: number;
   readonly stdin: Writable;
-  /** Settles when it has ended; never rejects. */
+  /** Settles when it has ended, which does not wait for what it has started in its turn; never rejects. */
   readonly ended: Promise<void>;
   /** The next line that it prints, on either stream; undefined when it has ended. Never rejects. */
   nextLine(): Promise<string | undefined>;
-  /** Ends it by SIGKILL, if it has not ended. */
+  /** Listens no more, which leaves of the descriptors that it costs us only the one of its input. */
+  closeOutput(): void;
+  /** Ends it by SIGKILL, with what it has started, if it has not ended. */
   kill(): void;
 }
 
@@ -162,17 +164,31 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   if (subprocess.pid === undefined) {
     throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
   }
-  const ended = subprocess.then(
-    () => undefined,
-    () => undefined,
-  );
+  const { pid } = subprocess;
+  let hasEnded = false;
+  const ended = new Promise<void>((resolve) => {
+    subprocess.once('exit', () => {
+      hasEnded = true;
+      resolve();
+    });
+  });
   return {
-    pid: subprocess.pid,
+    pid,
     stdin: subprocess.stdin,
     ended,
     nextLine: linesOf(subprocess.all),
+    closeOutput: () => {
+      subprocess.stdout.destroy();
+      subprocess.stderr.destroy();
+    },
     kill: () => {
-      subprocess.kill('SIGKILL');
+      // Its number may be another process's by then.
+      if (hasEnded) return;
+      try {
+        process.kill(-pid, 'SIGKILL');
+      } catch {
+        // It has ended, or it is of another user: then the end of its input must do.
+      }
     },
   };
 }

@@ -12,6 +12,12 @@ export type AttachMode = Exclude<Mode, 'offload'>;
 /** `iterator`: a file on bpffs that prints the table when it is read. `dump`: `bpftool map dump`. */
 export type Reader = 'iterator' | 'dump';
 
+/**
+ * What detaches when the process that attached ends: the kernel, by a bpf_link; or the guard, a
+ * process of its own, where no link can be had. Null for an attachment that stays.
+ */
+export type HeldBy = 'link' | 'guard' | null;
+
 export interface AttachedRecord {
   readonly type: 'attached';
   readonly interface: string;
@@ -19,6 +25,7 @@ export interface AttachedRecord {
   readonly netns: string | null;
   readonly mode: Mode;
   readonly program_id: number;
+  readonly held_by: HeldBy;
   readonly reader: Reader;
   /** The pinned iterator that prints the sources, or null if there is none. */
   readonly file: string | null;
@@ -139,6 +146,9 @@ export interface StatusRecord {
   readonly packets: bigint | null;
   readonly bytes: bigint | null;
   readonly holder: { readonly pid: number; readonly command: string } | null;
+  readonly held_by: HeldBy;
+  /** The bpf_link, for `bpftool link`; null where `net attach` has attached. */
+  readonly link_id: number | null;
 }
 
 export interface AttachmentOptions {

@@ -29,6 +29,7 @@ export const OBJECTS: readonly ObjectSource[] = [
   { name: 'totals', source: 'totals.bpf.c', frags: false },
   { name: 'packets', source: 'packets.bpf.c', frags: false },
   { name: 'clock', source: 'clock.bpf.c', frags: false },
+  { name: 'link', source: 'link.bpf.c', frags: false },
   { name: 'sender', source: 'sender.bpf.c', frags: false },
   { name: 'pass.frags', source: 'pass.bpf.c', frags: true },
   { name: 'pass', source: 'pass.bpf.c', frags: false },

@@ -13,6 +13,7 @@ export type ObjectName =
   | 'totals'
   | 'packets'
   | 'clock'
+  | 'link'
   | 'sender'
   | 'pass.frags'
   | 'pass'

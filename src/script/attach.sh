@@ -141,7 +141,7 @@ attach_program() {
   if [ -n "$old" ]; then
     if [ $mode = auto ] && { [ "$old_mode" = native ] || [ "$old_asked" = auto ]; }; then attempting=$old_mode; fi
     if [ "$attempting" = "$old_mode" ]; then overwrite=overwrite
-    else detach_program "$old_id" "$at" || { program_id=$old_id; still_attached; }; fi
+    else release_link "$old"; detach_program "$old_id" "$at" || { program_id=$old_id; still_attached; }; fi
   fi
   case $attempting in
     auto)

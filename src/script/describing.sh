@@ -16,7 +16,7 @@ described() {
     generic/auto) mode_note='"native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower"' ;;
   esac
   printf '"interface":"%s","netns":%s' "$interface_json" "$netns_json"
-  printf ',"mode":"%s","program_id":%s,"reader":"%s","file":%s,"file_note":%s,"mode_note":%s,"since":"%s"' "$(text_of mode)" "$(number_of programId)" "$(text_of reader)" "$file" "$note" "$mode_note" "$(text_of since)"
+  printf ',"mode":"%s","program_id":%s,"held_by":%s,"reader":"%s","file":%s,"file_note":%s,"mode_note":%s,"since":"%s"' "$(text_of mode)" "$(number_of programId)" "$(held_by)" "$(text_of reader)" "$file" "$note" "$mode_note" "$(text_of since)"
   printf ',"options":{"mode":"%s","reader":"%s","max_sources":%s,"file_mode":"%04o","log":%s}' "$(text_of modeAsked)" "$(text_of readerAsked)" "$(number_of maxSources)" "$(number_of fileMode)" "$(described_log)"
 }
 
@@ -37,4 +37,13 @@ closed_directory() {
     path=${path%/*}
   done
   printf '%s' "$first"
+}
+
+# What detaches when the process that attached ends: see HeldBy in src/model/records.ts.
+held_by() {
+  case $state in
+    *'"holder":null'*) echo null ;;
+    *'"linkId":null'*) echo '"guard"' ;;
+    *) echo '"link"' ;;
+  esac
 }

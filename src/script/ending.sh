@@ -1,6 +1,7 @@
 # Ending what look has found in $directory: only ever our own.
 
 end() {
+  release_link "$directory"
   if [ -n "$program_id" ] && ! detach_program "$program_id" "$at"; then still_attached; fi
   case $whose in
     other-version | broken) remove_all "$directory" ;;

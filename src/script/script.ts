@@ -260,6 +260,7 @@ function record(): string {
     readerAsked: '"$reader"',
     fileMode: '$((file_mode))',
     log: 'null',
+    linkId: 'null',
     since: '"$since"',
     holder: '$holder',
   };

@@ -42,7 +42,7 @@ status() {
     ours | foreground)
       if [ -n "$(number_of programId)" ]; then
         count
-        printf '{"changed":false,"interfaces":[{%s,"ownership":"%s","why":%s,"program_name":"%s","sources":%s,"packets":%s,"bytes":%s,"holder":%s}]}\n' "$(described)" "$whose" "$why_json" "$program_name" "$sources" "$packets" "$bytes" "$holder_json"
+        printf '{"changed":false,"interfaces":[{%s,"ownership":"%s","why":%s,"program_name":"%s","sources":%s,"packets":%s,"bytes":%s,"holder":%s,"link_id":%s}]}\n' "$(described)" "$whose" "$why_json" "$program_name" "$sources" "$packets" "$bytes" "$holder_json" "$(link_id)"
         return
       fi ;;
   esac
@@ -55,7 +55,7 @@ status() {
     [ -z "$(text_of mode)" ] || mode_json=\"$(text_of mode)\"
     since_json=\"$(text_of since)\"
   fi
-  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"mode_note":null,"since":%s,"options":null,"ownership":"%s","why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s}]}\n' \
+  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"mode_note":null,"since":%s,"options":null,"ownership":"%s","why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s,"held_by":null,"link_id":null}]}\n' \
     "$interface_json" "$netns_json" "$mode_json" "$id_json" "$since_json" "$whose" "$why_json" "${name_json:-null}" "$holder_json"
   case $whose in
     broken) exit "$(code_of bad-object)" ;;
@@ -63,4 +63,9 @@ status() {
     foreign) exit "$(code_of not-ours)" ;;
     stale | none) exit "$(code_of not-attached)" ;;
   esac
+}
+
+link_id() {
+  link=$(number_of linkId)
+  echo "${link:-null}"
 }

@@ -217,7 +217,7 @@ async function make(
   { target, settings: asked }: StayRequest,
   current: Extract<Plan, { kind: 'attach' | 'replace' }>,
 ): Promise<Change> {
-  const settings = { ...asked, command: 'attach' };
+  const settings = { ...asked, command: 'attach', stays: true };
   if (current.kind === 'replace') {
     const { attachment: old } = current.entry;
     if (old !== null) {

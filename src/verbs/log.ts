@@ -28,6 +28,7 @@ import {
   type Detached,
   dismiss,
   findStaying,
+  hasLostHolder,
   type Note,
   Schedule,
   Tracked,
@@ -99,7 +100,7 @@ export async function* log(
       if (totalsDue.isOver()) {
         for (const each of logged) yield await each.totals(context, false);
       }
-      if (checks.isOver()) {
+      if (checks.isOver() || hasLostHolder(logged)) {
         const finishOne = (lost: Logged) => finish(context, logged, [lost], rest);
         failure = (yield* checkAll(context, logged, finishOne)) ?? failure;
       }

@@ -1,6 +1,6 @@
 /** What is attached, how, and whose it is. */
 
-import type { Attachment } from '../attachment/attachment.js';
+import { type Attachment, heldBy } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import {
   findEntry,
@@ -77,6 +77,8 @@ const UNKNOWN = {
   packets: null,
   bytes: null,
   holder: null,
+  held_by: null,
+  link_id: null,
 } as const;
 
 async function recordOf(session: SessionContext, entry: InventoryEntry): Promise<StatusRecord> {
@@ -93,6 +95,8 @@ async function recordOf(session: SessionContext, entry: InventoryEntry): Promise
     file,
     since: state?.since ?? null,
     holder: holder === null ? null : { pid: holder.pid, command: holder.command },
+    held_by: state === null || holder === null ? null : heldBy(state),
+    link_id: state?.linkId ?? null,
   };
   if (attachment === null) return record;
   const counts = await readCounts(session, attachment);

@@ -5,7 +5,7 @@ import { findEntry } from '../attachment/find.js';
 import { Look } from '../attachment/look.js';
 import { open } from '../attachment/open.js';
 import { resolveTargets, type Scope, type Target } from '../attachment/target.js';
-import { hasErrorCode, XdpwhoError } from '../model/errors.js';
+import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 
@@ -31,8 +31,9 @@ export class Tracked {
 
   /** What has happened to the attachment: nothing (undefined), something to tell, or its loss. */
   async check(look: Look): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
-    const standing = await this.attachment.standing(look);
     const name = printable(this.name);
+    if (this.attachment.isHolderGone) return this.#renew();
+    const standing = await this.attachment.standing(look);
     switch (standing.kind) {
       case 'attached': {
         if (standing.device === this.#device) return undefined;
@@ -57,6 +58,19 @@ export class Tracked {
         const message = `${name}: the interface has gone${anew}`;
         return { failure: new XdpwhoError('interface-gone', message, { hint: 'ip link show' }) };
       }
+    }
+  }
+
+  /** Somebody has ended the process that held the program: the run takes it up again, if it can. */
+  async #renew(): Promise<{ note?: string; failure?: XdpwhoError }> {
+    try {
+      await this.attachment.renew();
+      return {
+        note: 'the process that held the program was ended; attached again, and what came meanwhile is not counted',
+      };
+    } catch (error) {
+      const message = `${printable(this.name)}: the process that held the program was ended, and it cannot be attached again: ${messageOf(error)}`;
+      return { failure: new XdpwhoError('not-attached', message, { cause: error }) };
     }
   }
 }
@@ -124,6 +138,11 @@ export async function* checkAll<T extends Tracked, E>(
     if (tracked.length > 0) yield { kind: 'note', interface: one.name, text: failure.message };
   }
   return failure;
+}
+
+/** Whether the process that held one of them has been ended: seen without a look at the host. */
+export function hasLostHolder(tracked: readonly Tracked[]): boolean {
+  return tracked.some((one) => one.attachment.isHolderGone);
 }
 
 /** What a reader gives, or undefined where the attachment that it reads has been detached meanwhile. */

@@ -13,6 +13,7 @@ import {
   closeAll,
   type Detached,
   dismiss,
+  hasLostHolder,
   type Note,
   Schedule,
   Tracked,
@@ -80,7 +81,7 @@ export async function* watch(
     for (let reading = 1; watched.length > 0; ) {
       await pause(Math.min(dueMs, endMs, checks.dueMs) - performance.now(), signal);
       if (signal.aborted || performance.now() >= endMs || dueMs >= endMs) break;
-      if (checks.isOver()) yield* check();
+      if (checks.isOver() || hasLostHolder(watched)) yield* check();
       if (performance.now() < dueMs || watched.length === 0) continue;
       dueMs = nextDue(dueMs, options.intervalMs);
       // The last of `count` readings is the final one, after detaching.

@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
 import { Bpftool } from '../../src/host/bpftool.js';
-import { bpftoolArguments, inNetns } from '../../src/host/bpftool-arguments.js';
+import {
+  batchLine,
+  batchWords,
+  bpftoolArguments,
+  inNetns,
+} from '../../src/host/bpftool-arguments.js';
 import { BpftoolError } from '../../src/host/bpftool-error.js';
 import { findBpftool } from '../../src/host/find-bpftool.js';
 import { type ErrorCode, XdpwhoError } from '../../src/model/errors.js';
@@ -186,13 +191,17 @@ output.run();
 
 const asking = suite('Bpftool, what it asks');
 
-asking('never lets bpftool mount anything, and always wants JSON', async () => {
+/** They would print nothing in JSON before their end. */
+const IN_TEXT: readonly string[] = ['openBatch'];
+
+asking('never lets bpftool mount anything, and wants JSON of all that ends', async () => {
   for (const [verb, build] of Object.entries(bpftoolArguments)) {
     const make: (...words: never[]) => readonly string[] = build;
     const words = Reflect.apply(make, undefined, ['native', 'b', 'c', 'd']);
     assert.ok(Array.isArray(words));
-    assert.is(words[0], '-j', verb);
-    if (verb !== 'version') assert.is(words[1], '-n', verb);
+    const [first, ...others] = IN_TEXT.includes(verb) ? ['-j', ...words] : words;
+    assert.is(first, '-j', verb);
+    if (verb !== 'version') assert.is(others[0], '-n', verb);
   }
 });
 
@@ -203,6 +212,13 @@ asking('hands over names as they are, each as one word', async () => {
     const words = ['-j', '-n', 'net', 'attach', 'xdpgeneric', 'pinned', '/pin', 'dev', name];
     assert.equal(asked(), words);
   }
+});
+
+asking('says words to a batch as that parts them, and none that it would cut', () => {
+  assert.equal(batchWords(['-j', '-n', 'net', 'show', '-x']), ['net', 'show', '-x']);
+  assert.is(batchLine(['prog', 'load', '/a b', '/p$x']), "prog load '/a b' /p$x");
+  for (const word of ["/a'b", '/a"b', '/a#b', '/a\\', '/a\nb', ''])
+    assert.is(batchLine(['prog', 'load', word]), undefined);
 });
 
 asking('enters a namespace by nsenter, which leaves bpffs in sight', () => {

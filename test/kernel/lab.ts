@@ -50,9 +50,12 @@ const REMOVERS = ['xdpwho-test', 'xdpwho-stage'];
 
 let labs = 0;
 
+/** No link can be had of a bpftool that keeps no batch open: runs fall back to `net attach` and the guard. */
+const NO_OPEN_BATCH = `case "$*" in '-n batch file -') exit 1 ;; esac`;
+
 /** Runs each command of a batch by itself, so that what a test does to a command happens in a batch too. */
 const BATCH = `
-case "$*" in *'batch file -'*)
+case "$*" in '-j -n batch file -')
   printf '['
   comma= status=0
   while read -r line; do
@@ -215,9 +218,9 @@ export class Lab {
    * Writes a bpftool that runs the shell text `body` and then the real bpftool, and returns its path.
    * In `body`, `$bpftool` is the real one, and `"$@"` and `$*` are the arguments.
    */
-  bpftoolThat(name: string, body: string): string {
+  bpftoolThat(name: string, body: string, { keepsOpen = false } = {}): string {
     const path = `${this.scratch}/${name}`;
-    const script = `#!/bin/sh\nbpftool=${this.bpftool.path}\n${BATCH}\n${body}\nexec "$bpftool" "$@"\n`;
+    const script = `#!/bin/sh\nbpftool=${this.bpftool.path}\n${keepsOpen ? '' : NO_OPEN_BATCH}\n${BATCH}\n${body}\nexec "$bpftool" "$@"\n`;
     writeFileSync(path, script, { mode: 0o755 });
     return path;
   }
