@@ -37,6 +37,8 @@ export interface Owned {
   readonly guard: Guard;
   /** Undefined where `net attach` has attached. */
   readonly link: Link | undefined;
+  /** Of the interface, where it is known. */
+  readonly ifindex: number | undefined;
   /** Attaches again, after the process that held the link was ended. */
   readonly renew: () => Promise<Held>;
 }
@@ -83,6 +85,7 @@ export class Attachment {
     this.details = parts.details ?? [];
     this.#guard = parts.owned?.guard;
     this.#renew = parts.owned?.renew;
+    this.#ifindex = parts.owned?.ifindex;
     this.#setLink(parts.owned?.link);
   }
 

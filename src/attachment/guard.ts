@@ -108,9 +108,10 @@ export class Guard {
     if (this.#programId === undefined) return 'nowhere';
     const answer = await this.#ask('detach');
     if (answer === 'detached' || answer === 'nowhere') return answer;
-    const [, devices, said = ''] = /^attached (.*) \t(.*)$/.exec(answer) ?? [];
+    const [, devices, said = ''] = /^attached (.*?) ?\t(.*)$/.exec(answer) ?? [];
     const words = devices === undefined ? answer.replace(/^failed /, '') : said;
-    const why = words.replace(/^Error: /, '');
+    // With -j or in a wrapper, success is said by `null`.
+    const why = words === 'null' ? '' : words.replace(/^Error: /, '');
     const where = devices === undefined ? '' : `${printable(devices.replaceAll(' ', ', '))}: `;
     const state = devices === undefined ? 'may still be attached' : 'is still attached';
     const message = `${where}program ${this.#programId} ${state}${why === '' ? '' : `: ${why}`}`;

@@ -35,16 +35,19 @@ export interface Held extends AttachedMode {
   readonly link: Link | undefined;
   /** Why there is no link, where one was tried. */
   readonly whyNoLink: string | undefined;
+  /** Of the interface, where it is known. */
+  readonly ifindex: number | undefined;
 }
 
 /** Rejects as attachInMode does; then nothing is attached, unless by a command that failed half-way. */
 export async function hold(holding: Holding): Promise<Held> {
   const { context, target, mode, stays } = holding;
   let link: Link | undefined;
-  let whyNoLink: string | undefined;
+  const ifindex = stays ? undefined : await ifindexOf(target);
+  let whyNoLink = typeof ifindex === 'string' ? `no link can be had: ${ifindex}` : undefined;
   const attachIn = async (tried: AttachMode) => {
-    if (!stays && whyNoLink === undefined) {
-      const made = await tryLink(holding, tried);
+    if (typeof ifindex === 'number' && whyNoLink === undefined) {
+      const made = await tryLink(holding, ifindex, tried);
       if (typeof made !== 'string') {
         link = made;
         return;
@@ -54,12 +57,14 @@ export async function hold(holding: Holding): Promise<Held> {
     await netAttach(holding, tried);
   };
   const attached = await attachInMode({ context, target, mode, attachIn });
-  return { ...attached, link, whyNoLink };
+  const known = typeof ifindex === 'number' ? ifindex : undefined;
+  return { ...attached, link, whyNoLink, ifindex: known };
 }
 
 /** A link, or why none can be had. Rejects where the kernel refuses the attachment itself. */
 async function tryLink(
   { context, target, programId, testFrame, guard, signal }: Holding,
+  ifindex: number,
   mode: AttachMode,
 ): Promise<Link | string> {
   signal?.throwIfAborted();
@@ -70,7 +75,7 @@ async function tryLink(
       programPin: pins.program,
       programId,
       testFrame,
-      ifindex: await ifindexOf(target),
+      ifindex,
       netnsPath: netns.path,
       mode,
       pin: pins.linkMaker,
@@ -86,17 +91,19 @@ async function tryLink(
   }
 }
 
-/** Only iproute2 tells it for any namespace: what /sys/class/net shows may be another one. */
-async function ifindexOf({ device, netns }: Target): Promise<number> {
+/**
+ * The index of an interface, or why it is not known. Only iproute2 tells it for any namespace: what
+ * /sys/class/net shows may be another one.
+ */
+async function ifindexOf({ device, netns }: Target): Promise<number | string> {
   try {
     const links = await showLinks(netns, device);
     const link = links.find(({ name }) => name === device);
-    if (link !== undefined) return link.ifindex;
+    return link?.ifindex ?? 'ip does not tell the index of the interface';
   } catch (error) {
     if (!(error instanceof XdpwhoError)) throw error;
-    throw new LinkUnavailable(messageOf(error), error);
+    return messageOf(error);
   }
-  throw new LinkUnavailable('ip does not tell the index of the interface');
 }
 
 async function netAttach(

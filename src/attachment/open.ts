@@ -100,7 +100,12 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
       state: complete,
       notes,
       details: held.whyNoLink === undefined ? [] : [`${held.whyNoLink}; using net attach`],
-      owned: { guard, link, renew: () => hold({ ...holding, mode: held.mode }) },
+      owned: {
+        guard,
+        link,
+        ifindex: held.ifindex,
+        renew: () => hold({ ...holding, mode: held.mode }),
+      },
     });
   } catch (error) {
     await link?.close();

@@ -6,7 +6,16 @@ import { udpFrame } from '../../src/model/frames.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { renderCommand } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
-import { CLI, Lab, lastReading, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
+import {
+  BATCH,
+  CLI,
+  Lab,
+  lastReading,
+  NO_OPEN_BATCH,
+  OBJECTS_DIRECTORY,
+  recordsIn,
+  WHY_NOT,
+} from './lab.js';
 
 const PASS_OBJECT = new ObjectFiles(OBJECTS_DIRECTORY).path('xdpwho').replace('xdpwho.o', 'pass.o');
 const WATCH = ['watch', 'eth0', '-o', 'ndjson', '--interval', '100ms'];
@@ -145,7 +154,7 @@ function wrapper(lab: Lab, pattern: string, act: string): string {
   const path = `${lab.scratch}/bpftool-${Math.random().toString(36).slice(2)}`;
   const real = lab.bpftool.path;
   const matches = `*'${pattern.split('*').join("'*'")}'*`;
-  const text = `#!/bin/sh\nreal() { '${real}' "$@"; }\ncase "$*" in ${matches})\n${act}\n;; esac\nexec '${real}' "$@"\n`;
+  const text = `#!/bin/sh\n${NO_OPEN_BATCH}\n${BATCH}\nreal() { '${real}' "$@"; }\ncase "$*" in ${matches})\n${act}\n;; esac\nexec '${real}' "$@"\n`;
   writeFileSync(path, text, { mode: 0o755 });
   return path;
 }
@@ -153,8 +162,8 @@ function wrapper(lab: Lab, pattern: string, act: string): string {
 signals('when it is killed in the middle of attaching, at any step', async ({ lab, before }) => {
   for (const step of CHANGES) {
     for (const act of [
-      'kill -KILL $PPID; sleep 0.3; real "$@"; exit',
-      'real "$@"; kill -KILL $PPID; exit',
+      'kill -KILL $parent; sleep 0.3; real "$@"; exit',
+      'real "$@"; kill -KILL $parent; exit',
     ]) {
       const run = lab.start([...WATCH, '--bpftool', wrapper(lab, step, act)]);
       assert.is((await run.ended()).signal, 'SIGKILL', step);
@@ -167,7 +176,7 @@ signals(
   'when it is interrupted in the middle of attaching, at any step',
   async ({ lab, before }) => {
     for (const step of CHANGES) {
-      const act = 'kill -INT $PPID; real "$@"; exit';
+      const act = 'kill -INT $parent; real "$@"; exit';
       const run = lab.start([...WATCH, '--bpftool', wrapper(lab, step, act)]);
       assert.is((await run.ended()).exitCode, 130, `${step}: ${run.stderr}`);
       assert.not.match(run.stderr, /rror/);

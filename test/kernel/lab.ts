@@ -51,10 +51,15 @@ const REMOVERS = ['xdpwho-test', 'xdpwho-stage'];
 let labs = 0;
 
 /** No link can be had of a bpftool that keeps no batch open: runs fall back to `net attach` and the guard. */
-const NO_OPEN_BATCH = `case "$*" in '-n batch file -') exit 1 ;; esac`;
+export const NO_OPEN_BATCH = `case "$*" in '-n batch file -') exit 1 ;; esac`;
 
-/** Runs each command of a batch by itself, so that what a test does to a command happens in a batch too. */
-const BATCH = `
+/**
+ * Runs each command of a batch by itself, so that what a test does to a command happens in a batch too.
+ * `$parent` is the process that has started the batch.
+ */
+export const BATCH = `
+parent=\${XDPWHO_TEST_PARENT:-$PPID}
+export XDPWHO_TEST_PARENT=$parent
 case "$*" in '-j -n batch file -')
   printf '['
   comma= status=0
