@@ -16,7 +16,7 @@ import { nearNames } from './model/did-you-mean.js';
 import { systemErrorCode, XdpwhoError } from './model/errors.js';
 import { propertyOf } from './model/json-values.js';
 import type { ErrorRecord } from './model/records.js';
-import { ownObjectsDirectory } from './objects/files.js';
+import { namedObjectsDirectory, ownObjectsDirectory } from './objects/files.js';
 import { usesColor } from './text/color.js';
 import { renderDocument, stringifyRecord } from './text/json.js';
 import { printable } from './text/text.js';
@@ -105,7 +105,10 @@ function contextFor({ options }: CommandInvocation, signal: AbortSignal): Comman
       return bpftool;
     },
     version: packageVersion(),
-    objectsDirectory: options.objects ?? ownObjectsDirectory(),
+    objectsDirectory:
+      options.objects === undefined
+        ? ownObjectsDirectory()
+        : namedObjectsDirectory(options.objects),
   };
 }
 

@@ -3,6 +3,7 @@ import { BpftoolError } from '../host/bpftool-error.js';
 import { findTool } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
+import { XdpwhoError } from '../model/errors.js';
 import type { AttachedRecord, AttachMode, HeldBy, Mode, Reader } from '../model/records.js';
 import type { SessionContext } from './context.js';
 import { type DetachOutcome, Guard } from './guard.js';
@@ -128,7 +129,7 @@ export class Attachment {
     try {
       const attached = await look.attachedIn(this.netns);
       const names = await look.interfacesIn(this.netns);
-      const ours = attached.find((one) => one.programId === this.programId);
+      const ours = await look.find(this.netns, this.programId);
       if (ours !== undefined) {
         this.#ifindex = ours.ifindex;
         return { kind: 'attached', device: ours.device, mode: ours.mode };
@@ -148,6 +149,11 @@ export class Attachment {
     if (this.#ifindex === undefined || findTool('ip') === undefined) return false;
     const [link] = await showLinks(this.netns, this.interface);
     return link !== undefined && link.ifindex !== this.#ifindex;
+  }
+
+  /** Whether the guard cannot be had any more, and with it what ends the attachment should this process die. */
+  get isGuardLost(): boolean {
+    return this.#link === undefined && this.#guard?.isLost === true;
   }
 
   /** Whether somebody has ended the process that held the link, and with it the attachment. */
@@ -201,14 +207,17 @@ export class Attachment {
 
   async #close(): Promise<boolean> {
     const guard = await this.#ending();
+    let removed: boolean;
     try {
       await this.detach();
+      removed = await guard.remove();
     } catch (error) {
       guard.leave();
       this.#guard = undefined;
-      throw error;
+      if (!(error instanceof XdpwhoError)) throw error;
+      const { code, message, hint } = error;
+      throw new XdpwhoError(code, `${message}; the guard goes on trying`, { hint, cause: error });
     }
-    const removed = await guard.remove();
     await guard.release();
     return removed;
   }

@@ -1,7 +1,7 @@
 /** What an attachment is where nothing else is asked for. */
 import { randomUUID } from 'node:crypto';
 import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
-import { pidNamespaceOf, processStartTicks } from '../host/processes.js';
+import { pidNamespaceOf, processStartTicks, timeNamespaceOf } from '../host/processes.js';
 import { formatPrefix } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
 import { SOURCE_VALUE } from '../objects/layout.js';
@@ -85,6 +85,7 @@ export function initialState(
       pid: process.pid,
       startTicks: processStartTicks('self') ?? '',
       pidNamespace: pidNamespaceOf('self') ?? '',
+      timeNamespace: timeNamespaceOf('self'),
       command: command ?? 'library',
     },
   };

@@ -38,6 +38,22 @@ look_in() {
   attached=
   said=$(in_netns "$1" "$bpftool" -n net show 2>&1) || return 1
   attached=$(printf '%s\n' "$said" | programs | sed -n "s/^\([a-z]*\) $2 /\1 /p")
+  [ -n "$attached" ] || attached=$(listed_by_ip "$1" "$2")
+}
+
+# listed_by_ip PATH ID: the same by iproute2. The list of bpftool ends early, and says nothing of that,
+# where the description of an interface is larger than its buffer: with many alternative names, or a
+# macvlan with many addresses. What is not in it may be attached all the same.
+listed_by_ip() {
+  command -v ip >/dev/null || return 0
+  in_netns "$1" ip -d -o link show 2>/dev/null 4>/dev/null | sed -n "/prog\/xdp id $2 /{
+    s/^[0-9]*: \(.*\): <[^>]*> mtu [0-9]* xdp\([a-z]*\) .*/\2 \1/
+    s/ \(.*\)@[^@]*$/ \1/
+    s/^ /xdpdrv /
+    s/^generic /xdpgeneric /
+    s/^offload /xdpoffload /
+    p
+  }"
 }
 
 # detach_in PATH ID: takes the program off every interface of the namespace, and sets `found` to where it
@@ -80,6 +96,22 @@ detach_program() {
   done <<PATHS
 $(ls -dLi "$netns_directory"/* /proc/[0-9]*/ns/net 2>/dev/null)
 PATHS
+}
+
+# unpin_program DIRECTORY ID: removes the pin of a program that was attached nowhere that can be seen. Where the
+# kernel has the program still, something else holds it: the interface is in a network namespace that
+# no name and no process leads to. Then it is pinned again, and this fails.
+unpin_program() {
+  rm -f "$1/program"
+  looks=0
+  while "$bpftool" -n prog show id "$2" >/dev/null 2>&1; do
+    if [ "$looks" -ge 10 ]; then
+      "$bpftool" -n prog pin id "$2" "$1/program" >/dev/null 2>&1
+      return 1
+    fi
+    looks=$((looks + 1))
+    sleep 0.1 2>/dev/null || sleep 1
+  done
 }
 
 # remove_all DIRECTORY: removes whatever is in it, for a directory whose contents this version does not know.

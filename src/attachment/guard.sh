@@ -4,8 +4,8 @@
 #   program ID    the program that is to be detached from now on
 #   holder PID T  (none) the process that holds the link, and when it was started (proc(5), field 22 of stat)
 #   detach        detached | nowhere | attached DEVICES, a tab, WHAT BPFTOOL SAID | failed WHY
-#   remove        removed | left
-#   remove all    removed | left: whatever is in the directory
+#   remove        removed | left | unseen: the program is attached where nothing leads to
+#   remove all    the same, whatever is in the directory
 #   verbose       (none) from now on each command is told in a line that begins with `+`
 #   keep          (none) the guard ends, and the attachment stays
 #   leave         (none) as if the pipe had closed, but the process lives, and its folders stay
@@ -13,7 +13,7 @@
 # TOKEN tells our directory from one that somebody made after us; without one, the directory is ours as
 # it is. HOME is the namespace, open as descriptor 3. Expects end.sh before it.
 bpftool=$1 nsenter=$2 netns_directory=$3 directory=$4 token=$5 scratch=$6 group=$7 own_group=$8
-home=/proc/self/fd/3 id= holder= verbose=
+home=/proc/self/fd/3 id= holder= nowhere= verbose=
 exec 4>&1
 
 # A cgroup can only be removed when nobody is in it.
@@ -44,14 +44,16 @@ while read -r word rest; do
     detach)
       if release_link "$directory"; then released=yes; else released=; fi
       if detach_program "$id" "$home"; then
-        if [ -n "$found$released" ]; then echo detached; else echo nowhere; fi
+        if [ -n "$found$released" ]; then echo detached; else nowhere=$id; echo nowhere; fi
       else
         said=$(printf '%s' "$said" | tail -n 1)
         if [ -z "$attached" ]; then printf 'failed %s\n' "$said"
         else printf 'attached %s\t%s\n' "$(printf '%s' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
       fi ;;
     remove)
-      case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac && echo removed || echo left ;;
+      if [ -n "$nowhere" ] && ! unpin_program "$directory" "$nowhere"; then echo unseen
+      elif case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac then echo removed
+      else echo left; fi ;;
     keep) leave; exit 0 ;;
     leave) scratch=; break ;;
   esac
@@ -78,10 +80,11 @@ if [ -n "$id" ]; then
   tries=1
   # What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
   until detach_program "$id" "$home"; do
-    [ "$tries" -lt 5 ] || { leave; exit 1; }
+    [ "$tries" -lt 15 ] || { leave; exit 1; }
     tries=$((tries + 1))
     sleep 1
   done
 fi
+if [ -n "$id" ] && [ -z "$found" ] && ! unpin_program "$directory" "$id"; then leave; exit 1; fi
 remove_ours
 leave

@@ -32,7 +32,7 @@ const MAX_REPLACEMENTS = 10;
 const AT_ONCE_MS = 10_000;
 const PAUSE_MS = 1000;
 /** How long an answer may take. A guard that is stopped, or whose bpftool hangs, gives none. */
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 10_000;
 const MAX_TRIES = 2;
 
 export interface GuardOptions {
@@ -59,11 +59,17 @@ export class Guard {
   #holder: string | undefined;
   #released = false;
   #replacements = 0;
+  #isLost = false;
 
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#cgroup = options.token === '' ? undefined : guardCgroup(options.token);
     this.#companion = this.#start();
+  }
+
+  /** Whether it has been ended so often that it is not started any more: then nothing detaches should this process die. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   get pid(): number {
@@ -118,9 +124,18 @@ export class Guard {
     throw new XdpwhoError('tool-failed', message, { hint: 'bpftool net show' });
   }
 
-  /** Removes the pins, or all that is in their directory. False where something is left: xdpwho did not make it. */
+  /**
+   * Removes the pins, or all that is in their directory. False where something is left: xdpwho did not
+   * make it. Rejects with `tool-failed` where the program turns out to be attached still.
+   */
   async remove(all = false): Promise<boolean> {
-    return (await this.#ask(all ? 'remove all' : 'remove')) === 'removed';
+    const answer = await this.#ask(all ? 'remove all' : 'remove');
+    if (answer !== 'unseen') return answer === 'removed';
+    throw new XdpwhoError(
+      'tool-failed',
+      `program ${this.#programId} is still attached, in a network namespace that cannot be seen from here; its pins stay`,
+      { hint: `bpftool prog show id ${this.#programId}` },
+    );
   }
 
   /** Ends the guard without its doing anything more; the attachment is gone, or is to stay. */
@@ -214,6 +229,7 @@ export class Guard {
       await this.#tellAll();
       return;
     }
+    this.#isLost = !this.#released;
   }
 }
 

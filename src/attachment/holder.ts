@@ -1,4 +1,9 @@
-import { mayHaveProcesses, pidNamespaceOf, processStartTicks } from '../host/processes.js';
+import {
+  mayHaveProcesses,
+  pidNamespaceOf,
+  processStartTicks,
+  timeNamespaceOf,
+} from '../host/processes.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Holder } from './record.js';
@@ -6,7 +11,12 @@ import type { Holder } from './record.js';
 /** Whether a holder still runs. One in another pid namespace counts as running for as long as that may have processes. */
 export function isHolderAlive(holder: Holder): boolean {
   if (isElsewhere(holder)) return mayHaveProcesses(holder.pidNamespace);
-  return processStartTicks(holder.pid) === holder.startTicks;
+  const startTicks = processStartTicks(holder.pid);
+  if (startTicks === holder.startTicks) return true;
+  // A time namespace shifts the time of the start (time_namespaces(7)): then the process itself has to do.
+  const { timeNamespace } = holder;
+  const isShifted = timeNamespace !== undefined && timeNamespace !== timeNamespaceOf('self');
+  return startTicks !== undefined && isShifted && timeNamespaceOf(holder.pid) === timeNamespace;
 }
 
 /** Its process id means something else here. */

@@ -8,6 +8,7 @@ import { isDirectory } from '../host/directories.js';
 import type { Netns } from '../host/netns.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { Mode, Ownership, Reader } from '../model/records.js';
+import { printable } from '../text/text.js';
 import { Attachment } from './attachment.js';
 import type { SessionContext } from './context.js';
 import { isHolderAlive } from './holder.js';
@@ -242,12 +243,18 @@ export function foreignEntry(
     interface: attached.device,
     netns: netns.name,
     ownership: 'foreign',
-    why: null,
+    why: programName === PROGRAM_NAME ? orphaned(attached) : null,
     mode: attached.mode,
     programId: attached.programId,
     programName,
     pins: null,
   };
+}
+
+/** For a program that has the name of ours, and no pins that can be seen. */
+function orphaned({ mode, device }: XdpAttachment): string {
+  const type = mode === 'generic' ? 'xdpgeneric' : 'xdpdrv';
+  return `it looks like one of xdpwho, but its pins are gone, or in another mount namespace; to take it off: bpftool net detach ${type} dev ${printable(device)}`;
 }
 
 /** A link may lead anywhere; what we make are files. */

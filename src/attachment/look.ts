@@ -14,7 +14,7 @@ import {
   type XdpAttachment,
   xdpAttachmentsIn,
 } from '../host/bpftool-output.js';
-import { listInterfaces } from '../host/interfaces.js';
+import { listInterfaces, showXdpPrograms } from '../host/interfaces.js';
 import { currentPath, type Netns, netnsPathsByInode } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { Pins } from './pin-paths.js';
@@ -29,6 +29,7 @@ export interface PinFacts {
 export class Look {
   readonly #bpftool: Bpftool;
   readonly #attached = new Map<number, Promise<readonly XdpAttachment[]>>();
+  readonly #shownByIp = new Map<number, Promise<readonly XdpAttachment[]>>();
   readonly #interfaces = new Map<number, Promise<readonly string[]>>();
   readonly #facts = new Map<string, PinFacts>();
   #paths: ReadonlyMap<number, string | undefined> | undefined;
@@ -120,10 +121,19 @@ export class Look {
     const places = [home, ...others.map((inode) => this.netnsWith(inode))];
     for (const netns of places) {
       if (netns === undefined) continue;
-      const found = (await this.#attachedOrNone(netns)).find((one) => one.programId === programId);
-      if (found !== undefined) return { netns, attached: found };
+      const attached = await this.find(netns, programId);
+      if (attached !== undefined) return { netns, attached };
     }
     return undefined;
+  }
+
+  /** Where a program is attached in a namespace. One that bpftool's list lacks is looked for by iproute2. */
+  async find(netns: Netns, programId: number): Promise<XdpAttachment | undefined> {
+    const isOurs = (one: XdpAttachment) => one.programId === programId;
+    const listed = (await this.#attachedOrNone(netns)).find(isOurs);
+    if (listed !== undefined) return listed;
+    const shown = memoized(this.#shownByIp, netns.inode, () => showXdpPrograms(netns));
+    return (await shown).find(isOurs);
   }
 
   /** A namespace may go at any moment, and entering one takes a right that we may lack. */

@@ -15,6 +15,8 @@ export interface Holder {
   readonly startTicks: string;
   /** Inode of its pid namespace: a pid means nothing in another. */
   readonly pidNamespace: string;
+  /** Inode of its time namespace, which shifts `startTicks`. */
+  readonly timeNamespace?: string | undefined;
   readonly command: string;
 }
 

@@ -2,6 +2,7 @@
 
 import type { SessionContext } from '../attachment/context.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import { endInTurn } from '../attachment/in-turn.js';
 import type { Request } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import {
@@ -53,9 +54,11 @@ export const detachCommand = defineCommand({
       const known = found.some(({ pins }) => pins?.directory === entry?.pins?.directory);
       if (entry !== undefined && !known) found.push(entry);
     }
-    const { entries, left } = select(found, options.all);
+    const { entries, left: held } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
-    else await detachAll(session, entries, left, options.output, context);
+    const left = options.dryRun
+      ? held
+      : await detachAll(session, entries, held, options.output, context);
     for (const { failure } of left) context.messages.error(failure);
     return left[0]?.failure.exitCode ?? 0;
   },
@@ -94,19 +97,20 @@ async function plan(
 async function detachAll(
   session: SessionContext,
   entries: readonly InventoryEntry[],
-  left: readonly Failure[],
+  held: readonly Failure[],
   output: string,
   context: CommandContext,
-): Promise<void> {
+): Promise<readonly Failure[]> {
   const interfaces: { interface: string; netns: string | null; program_id: number | null }[] = [];
-  for (const entry of entries) {
+  const unended = await endInTurn(entries, async (entry) => {
     const { interface: name, netns, programId } = entry;
     await detachEntry(session, entry);
     context.messages.info(
       `${printable(name)}: ${entry.attachment === null ? removed(entry) : 'detached'}`,
     );
     interfaces.push({ interface: name, netns, program_id: programId });
-  }
+  });
+  const left = [...held, ...unended.map(({ item, error }) => failureOf(item.interface, error))];
   if (output === 'json') {
     const changed = interfaces.length > 0;
     const document = { changed, interfaces, failed: failedForJson(left) };
@@ -117,6 +121,13 @@ async function detachAll(
     );
     await writeRecords(context, [...records, ...errorRecords(left)]);
   }
+  return left;
+}
+
+/** A bug of ours is none. */
+function failureOf(name: string, error: unknown): Failure {
+  if (!(error instanceof XdpwhoError)) throw error;
+  return { interface: name, failure: error };
 }
 
 function removed({ why, pins }: InventoryEntry): string {

@@ -1,6 +1,7 @@
-import { lstatSync, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
-import { requireTool, run } from './exec.js';
+import type { CommandLine } from './bpftool-arguments.js';
+import { findTool, requireTool, run } from './exec.js';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
@@ -23,8 +24,7 @@ export function isBpffs(path: string): boolean {
 export function isTrusted(bpffs: string): boolean {
   try {
     const root = lstatSync(pinsRoot(bpffs));
-    const isOwn = root.uid === 0 || root.uid === process.geteuid?.();
-    return root.isDirectory() && isOwn && isBpffs(pinsRoot(bpffs));
+    return root.isDirectory() && isOnlyOurs(root) && isBpffs(pinsRoot(bpffs));
   } catch {
     return false;
   }
@@ -67,11 +67,18 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
     });
   }
   // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
-  if (root.uid !== 0 && root.uid !== process.geteuid?.()) {
-    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: belongs to user ${root.uid}`, {
+  if (!isOnlyOurs(root)) {
+    const why =
+      (root.mode & 0o022) === 0 ? `belongs to user ${root.uid}` : 'others can write to it';
+    throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: ${why}`, {
       hint: `look at it: ls -lR ${pinsRoot(bpffs)}`,
     });
   }
+}
+
+/** Whether only root or we can put anything into a directory. */
+function isOnlyOurs({ uid, mode }: Stats): boolean {
+  return (uid === 0 || uid === process.geteuid?.()) && (mode & 0o022) === 0;
 }
 
 async function mountBpffs(bpffs: string): Promise<void> {
@@ -81,7 +88,7 @@ async function mountBpffs(bpffs: string): Promise<void> {
   } catch (error) {
     throw bpffsFailure(bpffs, error);
   }
-  const command = mountCommand(bpffs);
+  const command = once(mountCommand(bpffs), bpffs);
   const result = await run(command.file, command.args);
   if (result.failed) {
     throw new XdpwhoError('bpffs-missing', `${bpffs}: no bpffs there: ${result.stderr}`, {
@@ -89,6 +96,21 @@ async function mountBpffs(bpffs: string): Promise<void> {
     });
   }
 }
+
+/**
+ * A command that mounts, unless another process has done so by the time that the lock is had: two
+ * mounts would lie one over the other, and what is pinned in the lower one would be hidden.
+ */
+function once(mount: CommandLine, bpffs: string): CommandLine {
+  const flock = findTool('flock');
+  if (flock === undefined) return mount;
+  const unlessMounted = `[ "$(stat -f -c %t "$1")" = ${BPF_FS_MAGIC.toString(16)} ] || { shift; exec "$@"; }`;
+  const shell = [requireTool('sh'), '-c', unlessMounted, 'sh', bpffs, mount.file, ...mount.args];
+  return { file: flock, args: [MOUNT_LOCK, ...shell] };
+}
+
+/** Held while a bpffs is mounted. Only root can, and only root can write to /run. */
+const MOUNT_LOCK = '/run/xdpwho-mount.lock';
 
 /** Rejects with `bpffs-missing` inside `ip netns exec`, where nothing in /sys/fs/bpf can be seen. */
 export function refuseIfHidden(bpffs: string): void {

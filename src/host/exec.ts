@@ -78,7 +78,7 @@ export async function run(
         options.input === undefined ? 'ignore' : 'pipe',
         'pipe',
         'pipe',
-        options.keepOpen ?? 'ignore',
+        options.keepOpen?.destroyed === false ? options.keepOpen : 'ignore',
       ],
     }),
   );
@@ -89,7 +89,8 @@ export async function run(
     signal: result.signal,
     stdout: textOf(result.stdout),
     stderr: textOf(result.stderr),
-    failed: result.failed,
+    // The end of the pipe that it shares is no failure of the command itself.
+    failed: result.failed && !(options.keepOpen?.destroyed === true && result.exitCode === 0),
     timedOut: result.timedOut,
     missing: result.code === 'ENOENT' || result.code === 'EACCES',
   };

@@ -7,9 +7,11 @@
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
-import { parseToolJson, propertyOf } from '../model/json-values.js';
+import { numberIn, parseToolJson, propertyOf } from '../model/json-values.js';
+import type { Mode } from '../model/records.js';
 import { printable } from '../text/text.js';
 import { inNetns } from './bpftool-arguments.js';
+import type { XdpAttachment } from './bpftool-output.js';
 
 import { findTool, run } from './exec.js';
 import type { Netns } from './netns.js';
@@ -44,6 +46,39 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
     });
   }
   return [];
+}
+
+/**
+ * The XDP programs of a namespace, or of one interface, as iproute2 lists them: also where bpftool's list
+ * ends early, because the description of an interface is larger than its buffer. Any user may ask.
+ * None where iproute2 is absent or fails.
+ */
+export async function showXdpPrograms(netns: Netns, name?: string): Promise<XdpAttachment[]> {
+  const ip = findTool('ip');
+  if (ip === undefined) return [];
+  const args = ['-d', '-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
+  const command = inNetns(netns.path, { file: ip, args });
+  const { failed, stdout } = await run(command.file, command.args);
+  return failed ? [] : xdpProgramsIn(stdout);
+}
+
+/** linux/if_link.h: XDP_ATTACHED_DRV, XDP_ATTACHED_SKB, XDP_ATTACHED_HW. */
+const ATTACHED_MODES: Readonly<Record<number, Mode>> = { 1: 'native', 2: 'generic', 3: 'offload' };
+
+/** What `ip -d -j link` prints of XDP programs; with several on one interface, each. */
+export function xdpProgramsIn(json: string): XdpAttachment[] {
+  return linksIn(json).flatMap((value) => {
+    const [link] = linkOf(value);
+    const xdp = propertyOf(value, 'xdp');
+    const several = propertyOf(xdp, 'attached');
+    const parts: readonly unknown[] = Array.isArray(several) ? several : [xdp];
+    return parts.flatMap((part) => {
+      const mode = ATTACHED_MODES[numberIn(part, 'mode') ?? 0];
+      const programId = numberIn(propertyOf(part, 'prog'), 'id');
+      if (link === undefined || mode === undefined || programId === undefined) return [];
+      return [{ device: link.name, ifindex: link.ifindex, mode, programId }];
+    });
+  });
 }
 
 /**
@@ -101,13 +136,16 @@ function ownInterfaces(): string[] {
 }
 
 function parseLinks(json: string): Link[] {
-  let value: unknown;
+  return linksIn(json).flatMap(linkOf);
+}
+
+function linksIn(json: string): readonly unknown[] {
   try {
-    value = parseToolJson(json);
+    const value: unknown = parseToolJson(json);
+    return Array.isArray(value) ? value : [];
   } catch {
     return [];
   }
-  return Array.isArray(value) ? value.flatMap(linkOf) : [];
 }
 
 function linkOf(value: unknown): Link[] {

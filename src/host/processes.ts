@@ -39,6 +39,15 @@ export function pidNamespaceOf(pid: string): string | undefined {
   }
 }
 
+/** The time namespace of a process; undefined for one that is gone, and on kernels before 5.6. */
+export function timeNamespaceOf(pid: number | 'self'): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/time`);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a process that lives has a number in more than one pid namespace (proc(5), NSpid). */
 function isInAnother(status: string): boolean {
   return /^NSpid:\s*\d+\s+\d/m.test(status) && !/^State:\s*[ZX]/m.test(status);

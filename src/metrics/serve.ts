@@ -11,7 +11,8 @@ import { pinName, pinsAt } from '../attachment/pin-paths.js';
 import { readState } from '../attachment/record.js';
 import { netnsOf } from '../attachment/target.js';
 import type { Listen } from '../cli/option-values.js';
-import { listInterfaces } from '../host/interfaces.js';
+import { findTool } from '../host/exec.js';
+import { listInterfaces, showXdpPrograms } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
@@ -52,13 +53,22 @@ export async function readMetrics(
   for (const name of interfaces) {
     const attachment = findPinned(context, name, netns, bpffs);
     // Only root can look into another namespace, so this is checked only in ours.
-    if (netns.path === undefined && !(await listInterfaces(netns)).includes(name)) {
-      throw notAttached(name, 'the interface has gone');
-    }
+    if (netns.path === undefined) await refuseDetached(attachment, netns, name);
     const reading = await dump(context, attachment, { top, sort: 'packets', signal });
     all.push(metricsOf(attachment, reading, version));
   }
   return all;
+}
+
+/** The pins go on counting nothing when the program has been taken off, or the interface was made anew. */
+async function refuseDetached(attachment: Attachment, netns: Netns, name: string): Promise<void> {
+  if (!(await listInterfaces(netns)).includes(name)) {
+    throw notAttached(name, 'the interface has gone');
+  }
+  if (findTool('ip') === undefined) return;
+  const programs = await showXdpPrograms(netns, name);
+  if (programs.some(({ programId }) => programId === attachment.programId)) return;
+  throw notAttached(name, 'its program is not attached any more');
 }
 
 /** Finds the pins of an interface by its record. It does not check that the program is still attached, because only root can. */

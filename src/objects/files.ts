@@ -1,7 +1,10 @@
 /** Finds the compiled objects, and writes copies of them with the constants of an attachment. */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { endianness } from 'node:os';
+import { resolve } from 'node:path';
+import { namesIn } from '../host/directories.js';
+import { exposedPart } from '../host/exec.js';
 import { packageFile } from '../host/package-files.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { type ObjectPatch, patchObject } from './patch.js';
@@ -33,6 +36,25 @@ const EMBEDDED = 'embedded';
 export function ownObjectsDirectory(): string {
   if (typeof XDPWHO_OBJECTS === 'object') return EMBEDDED;
   return packageFile('dist/bpf');
+}
+
+/**
+ * A folder of objects that a user names. What root loads into the kernel must not be what somebody
+ * else can write to.
+ * @throws XdpwhoError `usage` for a folder or an object in it that others can write to.
+ */
+export function namedObjectsDirectory(directory: string): string {
+  for (const order of ['el', 'eb']) {
+    for (const name of ['', ...namesIn(`${directory}/${order}`)]) {
+      const path = resolve(directory, order, name);
+      const part = existsSync(path) ? exposedPart(path) : undefined;
+      if (part === undefined) continue;
+      throw new XdpwhoError('usage', `--objects ${directory}: others can write to ${part}`, {
+        hint: 'xdpwho build /usr/local/lib/xdpwho',
+      });
+    }
+  }
+  return directory;
 }
 
 /** A folder of compiled objects: `el/NAME.o` and `eb/NAME.o`. */

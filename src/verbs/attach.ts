@@ -11,6 +11,7 @@ import { initialState } from '../attachment/defaults.js';
 import { endEntry } from '../attachment/end.js';
 import { findEntry, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
+import { endInTurn, type Unended } from '../attachment/in-turn.js';
 import { strangerError } from '../attachment/mode.js';
 import { open } from '../attachment/open.js';
 import type { LogState } from '../attachment/record.js';
@@ -85,7 +86,7 @@ export async function attachToStay(
     for (const change of changes) outcomes.push(await settle(change));
     return outcomes;
   } catch (error) {
-    throw withLosses(error, await Promise.allSettled(changes.map(takeBack)));
+    throw withLosses(error, await endInTurn(changes, takeBack));
   }
 }
 
@@ -238,10 +239,9 @@ async function removeBroken(context: SessionContext, entry: InventoryEntry): Pro
 }
 
 /** The error, with what could not be taken back after it. */
-function withLosses(error: unknown, results: readonly PromiseSettledResult<unknown>[]): unknown {
-  const losses = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+function withLosses(error: unknown, losses: readonly Unended<Change>[]): unknown {
   if (losses.length === 0 || !(error instanceof XdpwhoError)) return error;
-  const words = losses.map(messageOf);
+  const words = losses.map((loss) => messageOf(loss.error));
   return new XdpwhoError(
     error.code,
     `${error.message}; and what was there before could not be put back: ${words.join('; ')}`,

@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
 import { endEntry, NOT_OURS } from '../attachment/end.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import { endInTurn } from '../attachment/in-turn.js';
 import { Look } from '../attachment/look.js';
 import type { Pins } from '../attachment/pin-paths.js';
 import { findUnknown } from '../attachment/pins.js';
@@ -11,6 +12,7 @@ import { removeDeadScratch } from '../attachment/scratch.js';
 import type { Scope } from '../attachment/target.js';
 import { isDirectory } from '../host/directories.js';
 import { ownNetns } from '../host/netns.js';
+import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 
 export interface CleanResult {
@@ -29,6 +31,7 @@ export async function clean(
 ): Promise<CleanResult[]> {
   const look = new Look(context.bpftool);
   const results: CleanResult[] = [];
+  const ending: InventoryEntry[] = [];
   for (const entry of await listAttachments(context, options)) {
     const { pins, ownership } = entry;
     if (pins === null) continue;
@@ -36,8 +39,15 @@ export async function clean(
     if (ownership !== 'stale' && ownership !== 'broken') continue;
     const obstacle = await obstacleTo(entry, pins, look);
     const isLeft = obstacle !== undefined || options.dryRun === true;
-    const kept = isLeft ? obstacle : await endEntry(context, entry);
-    results.push({ entry, kept: kept ?? null });
+    if (isLeft) results.push({ entry, kept: obstacle ?? null });
+    else ending.push(entry);
+  }
+  const unended = await endInTurn(ending, async (entry) => {
+    results.push({ entry, kept: (await endEntry(context, entry)) ?? null });
+  });
+  for (const { item, error } of unended) {
+    if (!(error instanceof XdpwhoError)) throw error;
+    results.push({ entry: item, kept: error.message });
   }
   if (options.dryRun !== true) removeDeadScratch();
   return results;

@@ -26,6 +26,7 @@ import {
   checkAll,
   closeAll,
   type Detached,
+  detachAll,
   dismiss,
   findStaying,
   hasLostHolder,
@@ -167,7 +168,7 @@ async function* finish(
   ending: readonly Logged[],
   rest: { count: number },
 ): AsyncGenerator<LogEvent> {
-  for (const each of ending) if (each.owned) await each.attachment.detach();
+  await detachAll(ending);
   for (const each of ending) {
     if (rest.count > 0) yield* each.read(rest);
     yield await each.totals(context, true);

@@ -2,6 +2,7 @@
 import type { Attachment } from '../attachment/attachment.js';
 import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
+import { endInTurn } from '../attachment/in-turn.js';
 import { Look } from '../attachment/look.js';
 import { open } from '../attachment/open.js';
 import { resolveTargets, type Scope, type Target } from '../attachment/target.js';
@@ -18,6 +19,7 @@ export class Tracked {
   /** Whether the run made it, and is to end it. */
   readonly owned: boolean;
   #device: string;
+  #isGuardMissed = false;
 
   constructor(attachment: Attachment, owned: boolean) {
     this.attachment = attachment;
@@ -33,6 +35,12 @@ export class Tracked {
   async check(look: Look): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
     const name = printable(this.name);
     if (this.attachment.isHolderGone) return this.#renew();
+    if (this.attachment.isGuardLost && !this.#isGuardMissed) {
+      this.#isGuardMissed = true;
+      return {
+        note: 'its guard was ended again and again, and is not there any more: should this run be killed, the program stays attached',
+      };
+    }
     const standing = await this.attachment.standing(look);
     switch (standing.kind) {
       case 'attached': {
@@ -168,12 +176,27 @@ export async function* dismiss<T extends Tracked>(
   yield { kind: 'detached', record };
 }
 
-/** Closes those that the run made: every one is tried, the first failure is told. */
+/** Detaches those that the run made: every one is tried, the first failure is told. */
+export async function detachAll(tracked: readonly Tracked[]): Promise<void> {
+  await allInTurn(tracked, async ({ attachment }) => {
+    await attachment.detach();
+  });
+}
+
+/** Closes those that the run made, likewise. */
 export async function closeAll(tracked: readonly Tracked[]): Promise<void> {
+  await allInTurn(tracked, async ({ attachment }) => {
+    await attachment.close();
+  });
+}
+
+async function allInTurn(
+  tracked: readonly Tracked[],
+  end: (one: Tracked) => Promise<void>,
+): Promise<void> {
   const owned = tracked.filter((one) => one.owned);
-  const results = await Promise.allSettled(owned.map((one) => one.attachment.close()));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+  const [unended] = await endInTurn(owned, end);
+  if (unended !== undefined) throw unended.error;
 }
 
 /** Says when a moment that comes again and again is due. */

@@ -12,6 +12,7 @@ import {
   checkAll,
   closeAll,
   type Detached,
+  detachAll,
   dismiss,
   hasLostHolder,
   type Note,
@@ -122,7 +123,7 @@ function goneWhileRead(): XdpwhoError {
 /** Detaches, reads once more, closes. */
 async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGenerator<WatchEvent> {
   if (ending.length === 0) return;
-  for (const one of ending) if (one.owned) await one.attachment.detach();
+  await detachAll(ending);
   const readings: Reading[] = [];
   for (const one of ending) {
     const reading = await unlessDetached(one.read());
