@@ -150,14 +150,16 @@ export class Bpftool {
     const batch = batchOutputIn(result.exitCode === undefined ? '' : result.stdout);
     if (batch === undefined) throw this.#failure('batch', result);
     const { outputs, isEndDoubtful } = batch;
-    const last = outputs.at(-1);
-    const isLastFailed = stringIn(last, 'error') !== undefined;
-    const isComplete = outputs.length === commands.length && !isLastFailed;
+    const reported = outputs.findIndex((output) => stringIn(output, 'error') !== undefined);
+    const isComplete = outputs.length === commands.length && reported < 0;
     if (isComplete && (!result.failed || isEndDoubtful)) return { outputs, failure: undefined };
-    const failed = Math.max(0, outputs.length - 1);
+    const failed = reported >= 0 ? reported : Math.max(0, outputs.length - 1);
     const verb = verbOf(commands[failed] ?? []);
-    const failure = this.#failure(verb, { ...result, stdout: JSON.stringify(last ?? null) });
-    return { outputs: outputs.slice(0, failed), failure };
+    const stdout = JSON.stringify(outputs[failed] ?? null);
+    return {
+      outputs: outputs.slice(0, failed),
+      failure: this.#failure(verb, { ...result, stdout }),
+    };
   }
 
   /**
