@@ -8,11 +8,13 @@ import { renderDocument, stringifyRecord } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import type { CommandContext } from './context.js';
 
+type OutputContext = Pick<CommandContext, 'stdout'>;
+
 /** How many lines are written at once. */
 const BATCH_LINES = 1000;
 
 /** Resolves when the stream takes more, or when its reader has gone. */
-export async function write(context: CommandContext, text: string | Uint8Array): Promise<void> {
+export async function write(context: OutputContext, text: string | Uint8Array): Promise<void> {
   const { stdout } = context;
   if (stdout.destroyed || stdout.write(text)) return;
   // Whichever comes first, both listeners are removed: otherwise one would stay at each full pipe.
@@ -28,7 +30,7 @@ export async function write(context: CommandContext, text: string | Uint8Array):
 
 /** One line of JSON for each record. */
 export async function writeRecords(
-  context: CommandContext,
+  context: OutputContext,
   records: readonly AnyRecord[],
 ): Promise<void> {
   for (let start = 0; start < records.length; start += BATCH_LINES) {
@@ -40,17 +42,17 @@ export async function writeRecords(
 }
 
 /** One JSON document. */
-export async function writeDocument(context: CommandContext, value: unknown): Promise<void> {
+export async function writeDocument(context: OutputContext, value: unknown): Promise<void> {
   await write(context, `${renderDocument(value)}\n`);
 }
 
-export async function writeLines(context: CommandContext, lines: readonly string[]): Promise<void> {
+export async function writeLines(context: OutputContext, lines: readonly string[]): Promise<void> {
   await write(context, lines.map((line) => `${line}\n`).join(''));
 }
 
 /** One command for each line, as a shell reads it: what `--dry-run` prints. */
 export async function writeCommands(
-  context: CommandContext,
+  context: OutputContext,
   commands: readonly CommandLine[],
 ): Promise<void> {
   await writeLines(
