@@ -9,7 +9,7 @@ const NOTHING: StatusRecord = {
   ...{ type: 'status', interface: 'eth0', netns: null, ownership: 'none', why: null },
   ...{ mode: null, program_id: null, program_name: null, reader: null, file: null },
   ...{ file_note: null, mode_note: null, since: null, options: null },
-  ...{ sources: null, packets: null, bytes: null, holder: null },
+  ...{ sources: null, packets: null, bytes: null, holder: null, held_by: null, link_id: null },
 };
 
 const OURS: StatusRecord = {
