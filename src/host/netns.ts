@@ -1,5 +1,5 @@
 /** Network namespaces: by name, by path, by inode. */
-import { readlinkSync, statfsSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 import { namesIn } from './directories.js';
@@ -79,16 +79,31 @@ export function currentPath(
   return path !== undefined && isNetns(path) && inodeOf(path) === inode ? path : null;
 }
 
-/** Every namespace that can be found, our own first, by its inode: one path into each; undefined for our own. */
+/**
+ * Every namespace that can be found, our own first, by its inode: one path into each; undefined for our
+ * own. A bpftool is passed over: one that holds a link for us is in the namespace only for that, and
+ * is not to make a namespace seem used that has been deleted.
+ */
 export function netnsPathsByInode(): ReadonlyMap<number, string | undefined> {
   const named = namesIn(NETNS_DIRECTORY).map((name) => `${NETNS_DIRECTORY}/${name}`);
   const pids = namesIn('/proc').filter((name) => /^\d+$/.test(name));
   const paths = new Map<number, string | undefined>([[ownNetns().inode, undefined]]);
   for (const path of [...named, ...pids.map((pid) => `/proc/${pid}/ns/net`)]) {
     const inode = inodeOf(path);
-    if (inode !== undefined && !paths.has(inode)) paths.set(inode, path);
+    if (inode !== undefined && !paths.has(inode) && !isBpftool(path)) paths.set(inode, path);
   }
   return paths;
+}
+
+/** Whether the path of a namespace is that of a process of bpftool's. */
+function isBpftool(path: string): boolean {
+  const process = /^\/proc\/\d+/.exec(path)?.[0];
+  if (process === undefined) return false;
+  try {
+    return readFileSync(`${process}/comm`, 'utf8') === 'bpftool\n';
+  } catch {
+    return false;
+  }
 }
 
 function inodeOf(path: string): number | undefined {

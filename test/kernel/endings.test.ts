@@ -60,6 +60,11 @@ async function startWatch(lab: Lab, args: readonly string[] = WATCH, ownGroup = 
   return run;
 }
 
+/** A watch for which no link can be had: `net attach` leaves the interface open to others. */
+function withoutLink(lab: Lab): string[] {
+  return [...WATCH, '--bpftool', lab.bpftoolThat('without-link', '')];
+}
+
 /** One line, and perhaps a hint: no trace of a stack, no words of Node or of a shell. */
 function saysOneError(stderr: string, message: RegExp): void {
   const lines = stderr
@@ -410,7 +415,7 @@ interfaces('moved, and the first way into that namespace fails', async ({ lab, b
 interfaces(
   "taken over by a stranger's program: ends with 4, and leaves it",
   async ({ lab, before }) => {
-    const run = await startWatch(lab);
+    const run = await startWatch(lab, withoutLink(lab));
     await attachTheirs(lab, 'eth0');
     assert.is((await run.ended()).exitCode, 4);
     const [theirs] = (await lab.attached()).filter((each) => each.device === 'eth0');
@@ -427,7 +432,7 @@ interfaces(
 interfaces(
   'taken over, and then it is killed: the guard leaves it alone',
   async ({ lab, before }) => {
-    const run = await startWatch(lab);
+    const run = await startWatch(lab, withoutLink(lab));
     run.child.kill('SIGSTOP');
     await attachTheirs(lab, 'eth0');
     run.child.kill('SIGKILL');
@@ -440,7 +445,7 @@ interfaces(
 );
 
 interfaces('detached by somebody else: says so', async ({ lab, before }) => {
-  const run = await startWatch(lab);
+  const run = await startWatch(lab, withoutLink(lab));
   await detachTheirs(lab, 'eth0');
   assert.is((await run.ended()).exitCode, 3);
   saysOneError(run.stderr, /eth0: somebody else detached our program/);
@@ -501,7 +506,7 @@ guard('takes no signal but the last', async ({ lab, before }) => {
 guard(
   'killed together with its run leaves an attachment that the next run ends',
   async ({ lab, before }) => {
-    const run = await startWatch(lab);
+    const run = await startWatch(lab, withoutLink(lab));
     const [pid] = pidsOf(await lab.guards());
     assert.ok(pid !== undefined);
     // Stopped, so that it does not replace its guard.

@@ -335,7 +335,7 @@ exactness.run();
 
 /** The exact keys of each record, in their order. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  attached: ['type', 'interface', 'netns', 'mode', 'program_id', 'reader', 'file'],
+  attached: ['type', 'interface', 'netns', 'mode', 'program_id', 'held_by', 'reader', 'file'],
   source: ['type', 'interface', 'source', 'packets', 'bytes', 'idle_ms'],
   totals: [
     ...['type', 'interface', 'sources', 'packets', 'bytes', 'ipv4', 'ipv6', 'other', 'malformed'],
