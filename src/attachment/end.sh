@@ -128,7 +128,7 @@ remove_all() {
 remove_pins() {
   if [ -h "$1" ]; then rm -f "$1"; fi
   [ -d "$1" ] || return 0
-  rm -f "$1/sources" "$1/totals" "$1/program" "$1/clock" "$1/make_link" "$1/link"
+  rm -f "$1/sources" "$1/totals" "$1/program" "$1/clock" "$1/linkmaker" "$1/link"
   for part in maps readers; do
     [ ! -h "$1/$part" ] || rm -f "$1/$part"
     for pin in "$1/$part"/*; do [ -d "$pin" ] || rm -f "$pin"; done

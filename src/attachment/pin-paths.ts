@@ -44,7 +44,7 @@ export function pinsIn(directory: string): Pins {
     sourcesFile: `${directory}/sources`,
     totalsFile: `${directory}/totals`,
     clock: `${directory}/clock`,
-    linkMaker: `${directory}/make_link`,
+    linkMaker: `${directory}/linkmaker`,
     link: `${directory}/link`,
     state: `${directory}/state`,
   };
