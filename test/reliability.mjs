@@ -13,7 +13,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const DOCUMENT = 'docs/reliability.md';
 const BEGIN = '<!-- results: npm run reliability -->';
 const END = '<!-- end of results -->';
-const FILES = ['death', 'strangers', 'changes', 'counts', 'safety', 'leaks']
+const FILES = ['death', 'kills', 'strangers', 'changes', 'counts', 'safety', 'leaks']
   .map((name) => `test/kernel/${name}.test.ts`)
   .concat('test/fuzz.test.ts');
 
@@ -47,12 +47,16 @@ function writeDocument(text) {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line));
-  const promises = FILES.map((file) => {
-    const match = /^const PROMISE =\s*(?:'([^']*)'|"([^"]*)");$/m.exec(readFileSync(file, 'utf8'));
-    return match[1] ?? match[2];
-  });
+  const promises = new Set(
+    FILES.map((file) => {
+      const match = /^const PROMISE =\s*(?:'([^']*)'|"([^"]*)");$/m.exec(
+        readFileSync(file, 'utf8'),
+      );
+      return match[1] ?? match[2];
+    }),
+  );
   const where = `Linux ${release()}, ${cpus().length} CPUs, Node ${process.version}, ${bpftoolVersion()}, on ${new Date().toISOString().slice(0, 10)}.`;
-  const sections = promises.map((promise) => {
+  const sections = [...promises].map((promise) => {
     const rows = trials
       .filter((trial) => trial.promise === promise)
       .map(

@@ -66,13 +66,13 @@ if [ -n "$scratch" ]; then
   done
 fi
 # The holder ends with the process that holds the other end of its pipe too. But while it is stopped it
-# does not, and holds on.
-end_holder() {
+# does not, and holds on. In a shell of its own: without file names for patterns, no pin would be found.
+end_holder() (
   [ -n "$holder" ] || return 0
   pid=${holder% *}
   # The command's name, in parentheses, may hold anything.
   stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
-}
+)
 end_holder
 if [ -n "$id" ]; then
   tries=1
