@@ -87,10 +87,9 @@ test('what is kept stays after its process, however that ends, and detach ends i
     setInterval(() => {}, 1000);`;
   const args = ['--input-type=module', '-e', keeping, JSON.stringify(place(lab))];
   const running = execa(process.execPath, args, { reject: false, forceKillAfterDelay: false });
-  const said = once(running.stdout, 'data');
-  assert.is(propertyOf(JSON.parse(String(await said)), 'held_by'), null);
-  running.kill('SIGKILL');
+  const [said] = await once(running.stdout, 'data').finally(() => running.kill('SIGKILL'));
   await running;
+  assert.is(propertyOf(JSON.parse(String(said)), 'held_by'), null);
   const [there, ...more] = await lab.attached();
   assert.is(more.length, 0);
   const [record] = await status({ ...place(lab), interfaces: ['eth0'] });
