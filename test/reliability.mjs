@@ -47,16 +47,12 @@ function writeDocument(text) {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line));
-  const promises = new Set(
-    FILES.map((file) => {
-      const match = /^const PROMISE =\s*(?:'([^']*)'|"([^"]*)");$/m.exec(
-        readFileSync(file, 'utf8'),
-      );
-      return match[1] ?? match[2];
-    }),
-  );
+  const promises = FILES.map((file) => {
+    const match = /^const PROMISE =\s*(?:'([^']*)'|"([^"]*)");$/m.exec(readFileSync(file, 'utf8'));
+    return match[1] ?? match[2];
+  });
   const where = `Linux ${release()}, ${cpus().length} CPUs, Node ${process.version}, ${bpftoolVersion()}, on ${new Date().toISOString().slice(0, 10)}.`;
-  const sections = [...promises].map((promise) => {
+  const sections = promises.map((promise) => {
     const rows = trials
       .filter((trial) => trial.promise === promise)
       .map(

@@ -8,7 +8,7 @@ import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { Lab, type Started, WHY_NOT } from './lab.js';
 
-const PROMISE = 'What it attached is gone when its run is gone, however that ended';
+const PROMISE = 'Whichever of its processes are killed with the run, nothing stays attached';
 
 const LABS = 3;
 const KILLS = 1000;
