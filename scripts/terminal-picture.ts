@@ -1,4 +1,4 @@
-/** A terminal's screen as SVG text: what `tmux capture-pane -e` prints, with its colours. Pure. */
+/** A terminal's screen as SVG text, or ten seconds of it: what `tmux capture-pane -e` prints, with its colours. Pure. */
 
 const CELL = { width: 8.4, height: 18 } as const;
 const PADDING = 14;
@@ -35,15 +35,70 @@ const PLAIN: Style = { ink: INK, bold: false, dim: false, inverse: false };
 /** `title` is what stands in the window's bar. */
 export function renderTerminalPicture(screen: string, columns: number, title: string): string {
   const lines = screen.replace(/\n+$/, '').split('\n');
+  return draw({ columns, rows: lines.length, title, body: lines.map(drawLine) });
+}
+
+/** What a terminal showed from a moment on, in milliseconds since the beginning. */
+export interface Moment {
+  readonly atMs: number;
+  readonly screen: string;
+}
+
+/**
+ * A recording that plays again and again. Each line is drawn once for each time that it stays as it
+ * is. What cannot play shows the end.
+ */
+export function renderTerminalRecording(
+  moments: readonly Moment[],
+  { columns, title, lastsMs }: { columns: number; title: string; lastsMs: number },
+): string {
+  const screens = moments.map(({ screen }) => screen.split('\n'));
+  const rows = Math.max(...screens.map((lines) => lines.length));
+  const body = Array.from({ length: rows }, (_, row) => {
+    const stays: { readonly line: string; readonly fromMs: number; readonly toMs: number }[] = [];
+    for (const [index, { atMs }] of moments.entries()) {
+      const line = screens[index]?.[row] ?? '';
+      const toMs = moments[index + 1]?.atMs ?? lastsMs;
+      const before = stays.at(-1);
+      if (before?.line === line) stays.splice(-1, 1, { ...before, toMs });
+      else stays.push({ line, fromMs: atMs, toMs });
+    }
+    const drawn = stays.filter(({ line }) => line.trim() !== '');
+    return drawn
+      .map(({ line, fromMs, toMs }) => {
+        if (fromMs === 0 && toMs === lastsMs) return drawLine(line, row);
+        const isLast = toMs === lastsMs;
+        const times = [0, fromMs / lastsMs, toMs / lastsMs].map((time) => time.toFixed(4));
+        const change = `<animate attributeName="visibility" values="hidden;visible;hidden" keyTimes="${times.join(';')}" calcMode="discrete" dur="${lastsMs}ms" repeatCount="indefinite"/>`;
+        return `<g visibility="${isLast ? 'visible' : 'hidden'}">${change}${drawLine(line, row)}</g>`;
+      })
+      .join('\n');
+  });
+  return draw({ columns, rows, title, body });
+}
+
+function drawLine(line: string, row: number): string {
+  return runsOf(line)
+    .map((run) => drawRun(run, row))
+    .join('');
+}
+
+/** The window, with what is drawn in it. */
+function draw(picture: {
+  readonly columns: number;
+  readonly rows: number;
+  readonly title: string;
+  readonly body: readonly string[];
+}): string {
+  const { columns, rows, title, body } = picture;
   const width = Math.ceil(columns * CELL.width + 2 * PADDING);
-  const height = lines.length * CELL.height + 2 * PADDING + TITLE_HEIGHT;
-  const rows = lines.flatMap((line, row) => runsOf(line).map((run) => drawRun(run, row)));
+  const height = rows * CELL.height + 2 * PADDING + TITLE_HEIGHT;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>${escapeXml(title)}</title>
 <rect width="${width}" height="${height}" rx="8" fill="${PAPER}"/>
 <text x="${width / 2}" y="20" text-anchor="middle" font-family="monospace" font-size="13" fill="#8b949c">${escapeXml(title)}</text>
 <g font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="14">
-${rows.join('\n')}
+${body.filter((line) => line !== '').join('\n')}
 </g>
 </svg>
 `;

@@ -63,8 +63,9 @@ async function sessionOf({ session }: WithSession): Promise<SessionContext> {
 
 /**
  * Attaches to one interface. The caller ends it: `await using`, or `attachment.close()`;
- * `attachment.keep()` lets it stay instead. Should this process die before that, in whatever way, a
- * guard detaches.
+ * `attachment.keep()` lets it stay instead. Should this process die before that, in whatever way, the
+ * kernel detaches, or, where no link can be had (`attachment.record.held_by`), a guard does. While a
+ * link holds the interface, the kernel refuses every other XDP program there.
  *
  * Rejects with `interface-busy` where somebody else's program is, with `held` where xdpwho is.
  */

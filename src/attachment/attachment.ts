@@ -225,7 +225,8 @@ export class Attachment {
   /** Lets the attachment stay when this process ends. A link then stays pinned. */
   async keep(): Promise<void> {
     if (this.#link !== undefined) await this.#keepLink(this.#link);
-    this.#writeState({ ...this.#state, holder: null });
+    this.#state = { ...this.#state, holder: null };
+    this.#writeState(this.#state);
     await this.#guard?.release();
     this.#guard = undefined;
   }

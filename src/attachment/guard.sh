@@ -68,17 +68,22 @@ if [ -n "$scratch" ]; then
   done
 fi
 # The holder ends with the process that holds the other end of its pipe too. But while it is stopped it
-# does not, and holds on.
-end_holder() {
+# does not, and holds on. In a shell of its own: without file names for patterns, no pin would be found.
+end_holder() (
   [ -n "$holder" ] || return 0
   pid=${holder% *}
   stat=$(cat "/proc/$pid/stat") || return 0
   # The command's name, in parentheses, may hold anything.
+<<<<<<< HEAD
   set -f
   set -- ${stat##*) }
   set +f
   [ "${20}" != "${holder#* }" ] || kill -s KILL "$pid"
 }
+=======
+  stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
+)
+>>>>>>> wt-13
 end_holder
 if [ -n "$id" ]; then
   tries=1

@@ -1,11 +1,11 @@
 /**
  * The guard: a shell of a few hundred kilobytes, in a session of its own, that reads a pipe whose
  * other end only this process holds (and, while they run, the commands that change something). It
- * is what ends an attachment: when it is told to, and when the pipe closes because this process
+ * ends what is left of an attachment: when it is told to, and when the pipe closes because this process
  * has died, SIGKILL and a closed terminal included. Both are the same code (guard.sh, end.sh).
  *
- * `bpftool net attach` leaves an attachment that outlives its maker (netlink, no bpf_link), so
- * something must outlive us too.
+ * The pins outlive every process, so something must outlive us too. A bpf_link detaches by itself;
+ * `bpftool net attach` leaves an attachment that outlives its maker (netlink), which the guard detaches.
  */
 import { rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

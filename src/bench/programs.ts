@@ -6,10 +6,10 @@ import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
+import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { type BenchCase, checkReadable } from './cases.js';
-import { PrivateBpffs } from './private-bpffs.js';
 
 /** Runs before a measurement, per source: 5 random draws per source hit about 99 % of the sources. */
 const TURNS_PER_SOURCE = 5;
@@ -59,7 +59,10 @@ export class BenchPrograms {
   }
 
   static async open(context: SessionContext): Promise<BenchPrograms> {
-    return new BenchPrograms(context, await PrivateBpffs.open(context.bpftool));
+    return new BenchPrograms(
+      context,
+      await PrivateBpffs.open(context.bpftool, { command: 'bench' }),
+    );
   }
 
   /** Finds out how to load everything, and returns the name of the program. */

@@ -45,7 +45,8 @@ function note(row: StatusRecord): string {
   const { ownership, holder, why, file, link_id: link } = row;
   const notes = [
     ...(holder === null ? [] : [`xdpwho ${holder.command}, process ${holder.pid}`]),
-    ...(link === null || ownership === 'stale' ? [] : [`link ${link}`]),
+    // The kernel refuses every other way.
+    ...(holder === null || link === null ? [] : [`end that, or bpftool link detach id ${link}`]),
     ...(why === null ? [] : [`${why}${REMEDIES[ownership] ?? ''}`]),
     ...(ownership === 'foreign' ? [row.program_name ?? ''] : []),
     ...(row.options?.log ? [`log of ${formatCount(BigInt(row.options.log.buffer_bytes))}B`] : []),

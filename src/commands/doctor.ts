@@ -15,7 +15,8 @@ export const doctorCommand = defineCommand({
   describe: 'what this host has and lacks, and what mends it',
   about: [
     'Says what this host, and an interface, has and lacks, and the command that mends',
-    'it. Changes nothing. Exit code 1 when something that is needed is missing.',
+    'it. How a run attaches is tried in namespaces of its own. Exit code 1 when something',
+    'that is needed is missing.',
   ],
   options: {
     ...chooseOptions('iface'),

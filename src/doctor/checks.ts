@@ -35,6 +35,7 @@ import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
+import { checkLink } from './link.js';
 
 export interface HostOptions extends FindBpftoolOptions {
   readonly bpffs: string;
@@ -42,13 +43,18 @@ export interface HostOptions extends FindBpftoolOptions {
   readonly objectsDirectory: string;
 }
 
-/** All checks that do not need an interface. They run bpftool once or twice, and change nothing. */
+/**
+ * All checks that do not need an interface. What they try, they try in namespaces of their own, which
+ * are gone afterwards.
+ */
 export async function checkHost(options: HostOptions): Promise<Check[]> {
+  const tool = await checkBpftool(options);
   return [
     checkKernel(release()),
     checkPrivileges(),
     checkLockedMemory(),
-    await checkBpftool(options),
+    tool.check,
+    await checkLink(tool.bpftool, options.objectsDirectory),
     checkBpffs(options.bpffs),
     checkKernelBtf(),
     checkLockdown(),
@@ -109,28 +115,36 @@ function checkLockedMemory(): Check[] {
   return [check('locked-memory', 'locked memory', look)];
 }
 
-async function checkBpftool(options: FindBpftoolOptions): Promise<Check> {
+/** The check, and the bpftool where there is one that works. */
+async function checkBpftool(
+  options: FindBpftoolOptions,
+): Promise<{ check: Check; bpftool: Bpftool | undefined }> {
   const about = { name: 'bpftool', title: 'bpftool' };
   try {
     const { bpftool, version, wrapper } = await examineBpftool(options);
     const found = `${bpftool.path}, version ${version}`;
-    if (wrapper !== undefined) {
-      const detail = `${found}; ${wrapper} has none for kernel ${release()}`;
-      return { ...about, status: 'warn', detail, fix: installCommand('bpftool') };
-    }
-    // Its libbpf cannot read the BTF of a newer kernel, which iterators need, and takes `xdp.frags`
-    // for `xdp`.
-    if (isOlder(version, [5, 11]) && !isOlder(release(), [5, 11])) {
-      const detail =
-        `${found}: too old for kernel ${release()} to pin iterators, so it reads by map dump, slower; ` +
-        'and to attach in native mode for jumbo frames';
-      return { ...about, status: 'warn', detail };
-    }
-    return { ...about, status: 'pass', detail: found };
+    return { check: { ...about, ...judgeBpftool(found, version, wrapper) }, bpftool };
   } catch (error) {
     const fix = installCommand('bpftool');
-    return { ...about, status: 'fail', detail: messageOf(error), fix };
+    const check: Check = { ...about, status: 'fail', detail: messageOf(error), fix };
+    return { check, bpftool: undefined };
   }
+}
+
+function judgeBpftool(found: string, version: string, wrapper: string | undefined): Finding {
+  if (wrapper !== undefined) {
+    const detail = `${found}; ${wrapper} has none for kernel ${release()}`;
+    return { status: 'warn', detail, fix: installCommand('bpftool') };
+  }
+  // Its libbpf cannot read the BTF of a newer kernel, which iterators need, and takes `xdp.frags`
+  // for `xdp`.
+  if (isOlder(version, [5, 11]) && !isOlder(release(), [5, 11])) {
+    const detail =
+      `${found}: too old for kernel ${release()} to pin iterators, so it reads by map dump, slower; ` +
+      'and to attach in native mode for jumbo frames';
+    return { status: 'warn', detail };
+  }
+  return { status: 'pass', detail: found };
 }
 
 export function checkBpffs(bpffs: string): Check {

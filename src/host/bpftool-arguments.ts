@@ -102,7 +102,7 @@ export function withLockedMemory(command: CommandLine): CommandLine {
   return { file: requireTool('sh'), args: words };
 }
 
-/** `command` run in a mount namespace: see src/bench/private-bpffs.ts. */
+/** `command` run in a mount namespace: see private-bpffs.ts. */
 export function inMountNamespace(path: string | undefined, command: CommandLine): CommandLine {
   if (path === undefined) return command;
   const nsenter = requireTool('nsenter', 'install util-linux');

@@ -9,7 +9,12 @@ import type { AttachmentState } from '../attachment/record.js';
 import { replacementMode } from '../attachment/replace.js';
 import type { Target } from '../attachment/target.js';
 import { DEFAULT_BPFFS, isBpffs, mountCommand, pinsRoot } from '../host/bpffs.js';
-import { bpftoolArguments, type CommandLine, inNetns } from '../host/bpftool-arguments.js';
+import {
+  batchWords,
+  bpftoolArguments,
+  type CommandLine,
+  inNetns,
+} from '../host/bpftool-arguments.js';
 import { findStaying } from './tracked.js';
 
 /** Stands for the temporary folder, whose name is not known before it is made. */
@@ -17,14 +22,18 @@ const SCRATCH = '$SCRATCH';
 
 /**
  * The commands of one attachment as long as none of them fails: the first program and mode of those
- * that are tried. Those of bpftool up to `net attach` are the lines of one `bpftool batch`.
+ * that are tried. Those of bpftool up to the attaching are the lines of one `bpftool batch`.
  */
 export async function planAttachment(
   context: SessionContext,
   target: Target,
   settings: AttachSettings,
 ): Promise<CommandLine[]> {
-  return [...planLoading(context, target, settings), planAttach(context, target, settings, false)];
+  const attaching =
+    settings.stays === true
+      ? [planAttach(context, target, settings, false)]
+      : planLink(context, target);
+  return [...planLoading(context, target, settings), ...attaching];
 }
 
 function planLoading(
@@ -81,6 +90,21 @@ function planAttach(
   const first = mode === 'auto' ? 'native' : mode;
   const args = bpftoolArguments.attach(first, pins.program, device, overwrite);
   return inNetns(netns.path, bpftoolOf(context)(args));
+}
+
+/** The commands that attach by a link: those after `batch file -` are its lines, without bpftool in front. */
+function planLink(context: SessionContext, { pins, netns }: Target): CommandLine[] {
+  const line = (args: readonly string[]): CommandLine => {
+    const [file = '', ...words] = batchWords(args);
+    return { file, args: words };
+  };
+  return [
+    inNetns(netns.path, bpftoolOf(context)(bpftoolArguments.openBatch())),
+    line(bpftoolArguments.runProgram(pins.program, `${SCRATCH}/frame`, 1)),
+    line(bpftoolArguments.loadSyscallProgram(`${SCRATCH}/link.o`, pins.linkMaker)),
+    line(bpftoolArguments.runSyscallProgram(pins.linkMaker)),
+    { file: 'rm', args: [pins.linkMaker] },
+  ];
 }
 
 /** The commands that watch: what attaches, or what reads where `attach` has attached. */

@@ -1,5 +1,5 @@
 /** Interfaces that go, move and are many, when nobody but the guard is left to see it. */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
@@ -26,9 +26,12 @@ changes.after.each(async () => {
   await other.close();
 });
 
-async function watching(interfaceName = 'eth0'): Promise<Started> {
-  const run = lab.start(['watch', interfaceName, '--interval', '10s']);
-  await run.says(/attached in native mode/);
+async function watching(interfaceName: string, hold: 'link' | 'guard'): Promise<Started> {
+  const bpftool = lab.bpftoolThat('holding', '', { keepsOpen: hold === 'link' });
+  const args = ['watch', interfaceName, '--interval', '10s', '-o', 'ndjson', '--bpftool', bpftool];
+  const run = lab.start(args);
+  await lab.until(() => run.stdout.includes('\n'), 'attached');
+  assert.is(recordsIn(run.stdout)[0]?.held_by, hold);
   return run;
 }
 
@@ -50,9 +53,16 @@ const CHANGES: Readonly<Record<string, () => Promise<unknown>>> = {
   'left without its namespace': () => execa('ip', ['netns', 'del', lab.netns]),
 };
 
-for (const [what, change] of Object.entries(CHANGES)) {
-  changes(`${what}, then the run killed: the guard finds the program where it is`, async () => {
-    const run = await watching();
+/** What holds the program: a link, or, with a bpftool of which none can be had, the guard. */
+const HOLDS = ['link', 'guard'] as const;
+
+const cases = Object.entries(CHANGES).flatMap(([what, change]) =>
+  HOLDS.map((hold) => ({ what, change, hold })),
+);
+
+for (const { what, change, hold } of cases) {
+  changes(`${what}, then the run killed, held by the ${hold}: nothing is left`, async () => {
+    const run = await watching('eth0', hold);
     await change();
     run.child.kill('SIGKILL');
     await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
@@ -60,43 +70,44 @@ for (const [what, change] of Object.entries(CHANGES)) {
     const places = what.includes('without') ? [other] : [lab, other];
     for (const place of places) assert.equal(await place.attached(), []);
     tried(PROMISE, {
-      what: `the interface ${what} under \`watch\`, which is then killed`,
+      what: `the interface ${what} under \`watch\`, which is then killed${hold === 'link' ? '' : ', where no link can be had'}`,
       times: 1,
       result: 'nothing left, wherever it was',
     });
   });
 }
 
-changes(
-  'moved to the namespace of a process, which has no name, then the run killed: it is found there too',
-  async () => {
-    const process = execa('unshare', ['--net', 'sleep', '60'], { reject: false });
-    const pid = process.pid;
-    assert.ok(pid !== undefined);
-    try {
-      const inode = (place: string) =>
-        execa('stat', ['-Lc', '%i', place]).then(({ stdout }) => stdout);
-      const own = await inode('/proc/self/ns/net');
-      await lab.until(async () => (await inode(`/proc/${pid}/ns/net`)) !== own, 'unshared');
-      const run = await watching();
-      await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'netns', String(pid)]);
-      const there = () => lab.bpftool.showNet(`/proc/${pid}/ns/net`);
-      assert.is((await there()).length, 1, 'it takes its program along');
-      run.child.kill('SIGKILL');
-      await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
-      assert.equal(await there(), []);
-      assert.equal(lab.pins(), []);
-    } finally {
-      process.kill('SIGKILL');
-      await process;
-    }
-    tried(PROMISE, {
-      what: 'the interface moved to the namespace of a process under `watch`, which is then killed',
-      times: 1,
-      result: 'nothing left',
-    });
-  },
-);
+for (const hold of HOLDS)
+  changes(
+    `moved to the namespace of a process, which has no name, then the run killed, held by the ${hold}: nothing is left`,
+    async () => {
+      const process = execa('unshare', ['--net', 'sleep', '60'], { reject: false });
+      const pid = process.pid;
+      assert.ok(pid !== undefined);
+      try {
+        const inode = (place: string) =>
+          execa('stat', ['-Lc', '%i', place]).then(({ stdout }) => stdout);
+        const own = await inode('/proc/self/ns/net');
+        await lab.until(async () => (await inode(`/proc/${pid}/ns/net`)) !== own, 'unshared');
+        const run = await watching('eth0', hold);
+        await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'netns', String(pid)]);
+        const there = () => lab.bpftool.showNet(`/proc/${pid}/ns/net`);
+        assert.is((await there()).length, 1, 'it takes its program along');
+        run.child.kill('SIGKILL');
+        await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+        assert.equal(await there(), []);
+        assert.equal(lab.pins(), []);
+      } finally {
+        process.kill('SIGKILL');
+        await process;
+      }
+      tried(PROMISE, {
+        what: `the interface moved to the namespace of a process under \`watch\`, which is then killed${hold === 'link' ? '' : ', where no link can be had'}`,
+        times: 1,
+        result: 'nothing left',
+      });
+    },
+  );
 
 changes(
   'the same name and index in two namespaces with one bpffs: each has its own counts and its own end',
@@ -170,7 +181,8 @@ async function runWhole(args: readonly string[]): Promise<void> {
   assert.is(run.child.exitCode, 0, run.stderr);
 }
 
-changes(`${MANY} interfaces at once are attached, told and detached`, async () => {
+/** Adds so many interfaces to the lab. Gives their names. */
+async function addMany(): Promise<string[]> {
   const names = Array.from({ length: MANY }, (_, index) => `many${index}`);
   const batch = `${lab.scratch}/links`;
   const lines = names.map((name) => {
@@ -179,7 +191,13 @@ changes(`${MANY} interfaces at once are attached, told and detached`, async () =
   });
   writeFileSync(batch, `${lines.join('\n')}\n`);
   await execa('ip', ['-batch', batch]);
-  const few = ['--max-sources', '64'];
+  return names;
+}
+
+const few = ['--max-sources', '64'];
+
+changes(`${MANY} interfaces at once are attached, told and detached`, async () => {
+  const names = await addMany();
   await runWhole(['attach', ...names, ...few]);
   assert.is((await lab.attached()).length, MANY);
   const status = documentIn((await lab.run(['status', '--json'])).stdout);
@@ -202,5 +220,69 @@ changes(`${MANY} interfaces at once are attached, told and detached`, async () =
     result: 'all of them attached, told and detached; nothing left',
   });
 });
+
+/** What a run of many interfaces has open and takes. */
+interface Cost {
+  readonly descriptors: number;
+  readonly residentKiB: number;
+  /** Of the guards and of the processes that hold links, what they share divided among those that share it. */
+  readonly guardsKiB: number;
+  readonly holdersKiB: number;
+  readonly holders: number;
+}
+
+function costOf(run: number): Cost {
+  const children = readFileSync(`/proc/${run}/task/${run}/children`, 'utf8').split(' ');
+  const withWords = (words: RegExp) =>
+    children.filter(
+      (pid) => pid !== '' && words.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
+    );
+  const kiB = (file: string, name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(file, 'utf8'))?.[1]);
+  const sumOf = (pids: readonly string[]) =>
+    pids.reduce((sum, pid) => sum + kiB(`/proc/${pid}/smaps_rollup`, 'Pss'), 0);
+  const holders = withWords(/\0batch\0file\0-\0$/);
+  return {
+    descriptors: readdirSync(`/proc/${run}/fd`).length,
+    residentKiB: kiB(`/proc/${run}/status`, 'VmRSS'),
+    guardsKiB: sumOf(withWords(/xdpwho-guard\0/)),
+    holdersKiB: sumOf(holders),
+    holders: holders.length,
+  };
+}
+
+changes(
+  `${MANY} interfaces in one watch, each by a link of its own, then the run killed`,
+  async () => {
+    const names = await addMany();
+    const costs: Cost[] = [];
+    for (const some of [names.slice(0, 1), names]) {
+      const run = lab.start(['watch', ...some, ...few, '--interval', '2s', '-o', 'ndjson']);
+      const readings = () => run.stdout.split('"type":"totals"').length - 1;
+      await lab.until(() => readings() >= 2 * some.length, 'two readings', 300_000);
+      assert.is((await lab.attached()).length, some.length);
+      const cost = costOf(run.pid);
+      assert.is(cost.holders, some.length);
+      costs.push(cost);
+      run.child.kill('SIGKILL');
+      await run.ended();
+      await lab.until(async () => (await lab.attached()).length === 0, 'detached');
+      await lab.until(async () => (await lab.guards()).length === 0, 'no guard left', 180_000);
+      assert.equal(lab.pins(), []);
+    }
+    const [one, all] = costs;
+    assert.ok(one !== undefined && all !== undefined);
+    const each = (name: keyof Cost) => (all[name] - one[name]) / (MANY - 1);
+    assert.is(each('descriptors'), 3, 'two of the guard, one of the link');
+    tried(PROMISE, {
+      what: `${MANY} interfaces by one \`watch\`, each held by a link, then SIGKILL`,
+      times: 1,
+      result:
+        `nothing left; the run had ${all.descriptors} descriptors open and ${Math.round(all.residentKiB / 1024)} MiB resident; ` +
+        `each interface took 3 descriptors, ${Math.round(each('residentKiB'))} KiB of the run, ` +
+        `${Math.round(each('guardsKiB'))} KiB of its guard and ${Math.round(each('holdersKiB'))} KiB of what holds its link`,
+    });
+  },
+);
 
 changes.run();

@@ -22,7 +22,16 @@ import { cgroupPlaces } from '../../src/host/kernel.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
-import { CLI, documentIn, Lab, listIn, recordsIn, type Started, WHY_NOT } from './lab.js';
+import {
+  CLI,
+  documentIn,
+  Lab,
+  lastReading,
+  listIn,
+  recordsIn,
+  type Started,
+  WHY_NOT,
+} from './lab.js';
 
 const PROMISE = 'What it attached is gone when its run is gone, however that ended';
 
@@ -31,6 +40,8 @@ const RANDOM_MOMENTS = 200;
 const AFTER_ATTACHED_MS = 300;
 
 const labs: Lab[] = [];
+/** How many bpftools of ours there are: each has a name of its own. */
+let wrappers = 0;
 
 /** The first of them, for what needs only one. */
 function first(): Lab {
@@ -62,6 +73,68 @@ async function watching(lab: Lab, ...args: string[]): Promise<Started> {
   const run = lab.start(['watch', 'eth0', '--interval', '200ms', ...args]);
   await run.says(/attached in native mode/);
   return run;
+}
+
+/** What holds a run's program: a link, or, with a bpftool of which none can be had, the guard. */
+const HOLDS = ['link', 'guard'] as const;
+type Hold = (typeof HOLDS)[number];
+
+/** The arguments that make a run be held in this way; `body` is sh that its bpftool runs first. */
+function holdArguments(lab: Lab, hold: Hold, body = ''): string[] {
+  const name = `holding${++wrappers}`;
+  return ['--bpftool', lab.bpftoolThat(name, body, { keepsOpen: hold === 'link' })];
+}
+
+/** Starts `watch`, and waits until it is attached in this way. */
+async function watchingBy(lab: Lab, hold: Hold): Promise<Started> {
+  const run = await watching(lab, ...holdArguments(lab, hold));
+  await lab.until(async () => (await statusOf(lab)).held_by === hold, `held by the ${hold}`);
+  return run;
+}
+
+/** For the table: what is tried, and where no link can be had. */
+const HOLD_WORDS: Readonly<Record<Hold, string>> = {
+  link: '',
+  guard: ', where no link can be had',
+};
+
+/** What is left of a run after its guard could do nothing: attached only where it had no link. */
+async function remains(lab: Lab, hold: Hold): Promise<void> {
+  if (hold === 'guard') await goesOn(lab);
+  else await lab.until(async () => (await lab.attached()).length === 0, 'detached');
+  assert.is(lab.pins().length, 1);
+  assert.is((await statusOf(lab)).ownership, 'stale');
+}
+
+/** For the table: what `remains` has seen, and what collected it. */
+function remainsWords(hold: Hold, collected: string): string {
+  const state =
+    hold === 'link' ? 'nothing attached; the pins stay, and' : 'stays attached and passes packets;';
+  return `${state} \`status\` says stale; ${collected} collected it`;
+}
+
+/** The process of bpftool that holds the link of a run. */
+async function holderPid(lab: Lab, run: Started): Promise<number> {
+  let pid: number | undefined;
+  await lab.until(async () => {
+    pid = childOf(run.pid, / batch file -$/);
+    return pid !== undefined;
+  }, 'a process that holds the link');
+  return pid ?? 0;
+}
+
+/** The child of a process that has these words, joined by spaces. */
+function childOf(parent: number, words: RegExp): number | undefined {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').split(' ');
+  const wordsOf = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '').replaceAll('\0', ' ');
+    } catch {
+      return '';
+    }
+  };
+  const found = children.find((pid) => pid !== '' && words.test(wordsOf(pid)));
+  return found === undefined ? undefined : Number(found);
 }
 
 /** The process that guards the only attachment in a lab. */
@@ -108,8 +181,6 @@ const FAULTS = {
 } as const;
 
 type Fault = keyof typeof FAULTS;
-
-let wrappers = 0;
 
 /** A bpftool that does that at the nth command that has this verb, once: the guard uses it too. */
 function faultyBpftool(lab: Lab, verb: string, nth: number, fault: Fault): string {
@@ -295,41 +366,41 @@ death('a guard that is killed is replaced, as often as it is killed', async () =
   });
 });
 
-death(
-  'a guard killed at once with its run leaves an attachment that says it is stale and goes on passing, until the next run',
-  async () => {
-    const lab = first();
-    for (const collect of [
-      ['watch', 'eth0', '--interval', '100ms', '--count', '1'],
-      ['clean'],
-      ['detach', 'eth0'],
-    ]) {
-      const run = await watching(lab);
-      const guard = await guardPid(lab);
-      const group = cgroupOf(guard);
-      // Stopped, it cannot start another guard.
-      process.kill(run.pid, 'SIGSTOP');
-      process.kill(guard, 'SIGKILL');
-      process.kill(run.pid, 'SIGKILL');
-      await run.ended();
-      await lab.until(() => !isRunning(guard), 'the guard is dead');
-      await goesOn(lab);
-      assert.is((await statusOf(lab)).ownership, 'stale');
-      giveItsProcessId(lab);
-      assert.is((await statusOf(lab)).ownership, 'stale', 'its process id is used again');
-      const { exitCode, stderr } = await lab.run(collect);
-      assert.is(exitCode, 0, stderr);
-      await lab.untilNothingLeft();
-      assert.ok(group === undefined || !existsSync(group), 'its cgroup went too');
-    }
-    tried(PROMISE, {
-      what: 'SIGKILL of the guard and its run at once',
-      times: 3,
-      result:
-        'stays attached and passes packets; `status` says stale; the next run, `clean` or `detach` collected it',
-    });
-  },
-);
+for (const hold of HOLDS) {
+  death(
+    `a guard killed at once with its run, held by the ${hold}, leaves what is told as stale, until the next run`,
+    async () => {
+      const lab = first();
+      for (const collect of [
+        ['watch', 'eth0', '--interval', '100ms', '--count', '1'],
+        ['clean'],
+        ['detach', 'eth0'],
+      ]) {
+        const run = await watchingBy(lab, hold);
+        const guard = await guardPid(lab);
+        const group = cgroupOf(guard);
+        // Stopped, it cannot start another guard.
+        process.kill(run.pid, 'SIGSTOP');
+        process.kill(guard, 'SIGKILL');
+        process.kill(run.pid, 'SIGKILL');
+        await run.ended();
+        await lab.until(() => !isRunning(guard), 'the guard is dead');
+        await remains(lab, hold);
+        giveItsProcessId(lab);
+        assert.is((await statusOf(lab)).ownership, 'stale', 'its process id is used again');
+        const { exitCode, stderr } = await lab.run(collect);
+        assert.is(exitCode, 0, stderr);
+        await lab.untilNothingLeft();
+        assert.ok(group === undefined || !existsSync(group), 'its cgroup went too');
+      }
+      tried(PROMISE, {
+        what: `SIGKILL of the guard and its run at once${HOLD_WORDS[hold]}`,
+        times: 3,
+        result: remainsWords(hold, 'the next run, `clean` or `detach`'),
+      });
+    },
+  );
+}
 
 death(
   'a guard that comes late, when the next run has the interface, leaves that alone',
@@ -473,78 +544,81 @@ death(
   },
 );
 
-death(
-  'a cgroup that is killed where the guard can have none of its own leaves what is told and collected',
-  async () => {
-    const lab = first();
-    const root = cgroupPlaces()?.root;
-    const group = makeCgroup();
-    if (root === undefined || group === undefined) {
+for (const hold of HOLDS) {
+  death(
+    `a cgroup that is killed where the guard can have none of its own, held by the ${hold}, leaves what is told and collected`,
+    async () => {
+      const lab = first();
+      const root = cgroupPlaces()?.root;
+      const group = makeCgroup();
+      if (root === undefined || group === undefined) {
+        tried(PROMISE, {
+          what: `a killed cgroup, the hierarchy read-only${HOLD_WORDS[hold]}`,
+          times: 0,
+          result: 'no cgroup can be made on this host: see "killed at once"',
+        });
+        return;
+      }
+      try {
+        const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, ...holdArguments(lab, hold)];
+        const script = `echo $$ >"$1/cgroup.procs"; mount -o remount,bind,ro "$2"; shift 2; exec "$@"`;
+        const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
+        const args = ['sh', '-c', script, 'sh', group, root, ...command];
+        const run = lab.startProgram('unshare', ['-m', '--propagation', 'private', ...args]);
+        await run.says(/attached in native mode/);
+        assert.is((await statusOf(lab)).held_by, hold);
+        assert.is(cgroupOf(await guardPid(lab)), group, 'it has none of its own');
+        writeFileSync(`${group}/cgroup.kill`, '1');
+        assert.is((await run.ended()).signal, 'SIGKILL');
+        await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
+        await remains(lab, hold);
+        const { exitCode, stderr } = await lab.run(['clean']);
+        assert.is(exitCode, 0, stderr);
+        await lab.untilNothingLeft();
+      } finally {
+        await endCgroup(group);
+      }
       tried(PROMISE, {
-        what: 'a killed cgroup, the hierarchy read-only',
-        times: 0,
-        result: 'no cgroup can be made on this host: see "killed at once"',
+        what: `its cgroup killed, where the hierarchy is read-only and the guard has no cgroup of its own${HOLD_WORDS[hold]}`,
+        times: 1,
+        result: remainsWords(hold, '`clean`'),
       });
-      return;
-    }
-    try {
-      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
-      const script = `echo $$ >"$1/cgroup.procs"; mount -o remount,bind,ro "$2"; shift 2; exec "$@"`;
-      const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
-      const args = ['sh', '-c', script, 'sh', group, root, ...command];
-      const run = lab.startProgram('unshare', ['-m', '--propagation', 'private', ...args]);
-      await run.says(/attached in native mode/);
-      assert.is(cgroupOf(await guardPid(lab)), group, 'it has none of its own');
-      writeFileSync(`${group}/cgroup.kill`, '1');
-      assert.is((await run.ended()).signal, 'SIGKILL');
-      await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
-      await goesOn(lab);
-      assert.is((await statusOf(lab)).ownership, 'stale');
-      const { exitCode, stderr } = await lab.run(['clean']);
-      assert.is(exitCode, 0, stderr);
-      await lab.untilNothingLeft();
-    } finally {
-      await endCgroup(group);
-    }
-    tried(PROMISE, {
-      what: 'its cgroup killed, where the hierarchy is read-only and the guard has no cgroup of its own',
-      times: 1,
-      result: 'stays attached and passes packets; `status` says stale; `clean` collected it',
-    });
-  },
-);
+    },
+  );
+}
 
-death(
-  'the end of its pid namespace, guard and all, leaves what is told and collected from outside',
-  async () => {
-    const lab = first();
-    for (const collect of [['clean'], ONE_READING, ['detach', 'eth0']]) {
-      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
-      const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
-      const run = lab.startProgram('unshare', ['--pid', '--fork', '--mount-proc', ...command]);
-      await run.says(/attached in native mode/);
-      const held = await lab.run(['detach', 'eth0']);
-      assert.is(held.exitCode, 1, held.stderr);
-      assert.match(held.stderr, /held by xdpwho watch, process 1 in another pid namespace/);
-      assert.match(held.stderr, /hint: end it there: kill 1$/);
-      const children = readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8');
-      process.kill(Number(children.trim()), 'SIGKILL');
-      await run.ended();
-      await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
-      await goesOn(lab);
-      assert.is((await statusOf(lab)).ownership, 'stale');
-      const { exitCode, stderr } = await lab.run(collect);
-      assert.is(exitCode, 0, stderr);
-      await lab.untilNothingLeft();
-    }
-    tried(PROMISE, {
-      what: 'its pid namespace ended by SIGKILL of process 1, as when a container is killed; the interface stays',
-      times: 3,
-      result:
-        'stays attached and passes packets; `status` outside says stale; the next run, `clean` or `detach` collected it',
-    });
-  },
-);
+for (const hold of HOLDS) {
+  death(
+    `the end of its pid namespace, guard and all, held by the ${hold}, leaves what is told and collected from outside`,
+    async () => {
+      const lab = first();
+      for (const collect of [['clean'], ONE_READING, ['detach', 'eth0']]) {
+        const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, ...holdArguments(lab, hold)];
+        const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
+        const run = lab.startProgram('unshare', ['--pid', '--fork', '--mount-proc', ...command]);
+        await run.says(/attached in native mode/);
+        assert.is((await statusOf(lab)).held_by, hold);
+        const held = await lab.run(['detach', 'eth0']);
+        assert.is(held.exitCode, 1, held.stderr);
+        assert.match(held.stderr, /held by xdpwho watch, process 1 in another pid namespace/);
+        assert.match(held.stderr, /hint: end it there: kill 1$/);
+        const children = readFileSync(`/proc/${run.pid}/task/${run.pid}/children`, 'utf8');
+        process.kill(Number(children.trim()), 'SIGKILL');
+        await run.ended();
+        await lab.until(async () => (await lab.guards()).length === 0, 'the guard is dead');
+        await remains(lab, hold);
+        const { exitCode, stderr } = await lab.run(collect);
+        assert.is(exitCode, 0, stderr);
+        await lab.untilNothingLeft();
+      }
+      tried(PROMISE, {
+        what: `its pid namespace ended by SIGKILL of process 1, as when a container is killed; the interface stays${HOLD_WORDS[hold]}`,
+        times: 3,
+        result: remainsWords(hold, 'outside, the next run, `clean` or `detach`'),
+      });
+    },
+  );
+}
 
 function makeCgroup(): string | undefined {
   const root = cgroupPlaces()?.root;
@@ -773,13 +847,157 @@ death(
     assert.is((await lab.run(['clean'])).exitCode, 0);
     await lab.untilNothingLeft();
     tried(PROMISE, {
-      what: 'a bpftool that fails while the guard needs it, for good',
+      what: 'a bpftool that fails while the guard needs it, for good, where no link can be had',
       times: 1,
       result:
         'five tries; stays attached and passes packets; `status` says stale; `clean` collected it',
     });
   },
 );
+
+death('a bpftool that never works again is not needed where a link held the program', async () => {
+  const lab = first();
+  const broken = `${lab.scratch}/no-more`;
+  const act = `[ ! -e ${broken} ] || exit 1`;
+  const run = await watching(lab, ...holdArguments(lab, 'link', act));
+  assert.is((await statusOf(lab)).held_by, 'link');
+  // Stopped, it does not use it itself.
+  process.kill(run.pid, 'SIGSTOP');
+  writeFileSync(broken, '');
+  run.child.kill('SIGKILL');
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'a bpftool that fails from then on, for good',
+    times: 1,
+    result: 'nothing attached, pinned or running afterwards',
+  });
+});
+
+/** What is done to the run in the middle of making the link: at a line of the batch, before it or after it. */
+const AT_LINES = [1, 2, 3].flatMap((line) =>
+  (['before', 'after'] as const).map((when) => ({ line, when })),
+);
+
+death('SIGKILL of the run at each line by which it makes its link leaves nothing', async () => {
+  const verbs = [
+    ['watch', 'eth0', '--interval', '100ms'],
+    ['log', 'eth0'],
+  ];
+  const cases = verbs.flatMap((verb) => AT_LINES.map((at) => ({ verb, ...at })));
+  await share(cases, async (lab, { verb, line, when }) => {
+    const name = `${verb[0]}, ${when} line ${line}`;
+    const kill = `[ $n -ne ${line} ] || { sleep 0.1; kill -9 $PPID; }`;
+    const say = `printf '%s\\n' "$line"`;
+    const body = `case " $* " in *" batch file - "*)
+  mkfifo "$0-in"; exec 3<&0
+  (n=0; while read -r line <&3; do n=$((n + 1)); ${when === 'before' ? `${kill}; ${say}` : `${say}; ${kill}`}; done) >"$0-in" &
+  exec "$bpftool" "$@" <"$0-in" 3<&- ;;
+esac`;
+    const run = lab.start([...verb, ...holdArguments(lab, 'link', body)]);
+    assert.is((await run.ended()).signal, 'SIGKILL', `${name}: ${run.stderr}`);
+    await lab.untilNothingLeft();
+  });
+  tried(PROMISE, {
+    what: 'SIGKILL of `watch` and `log` at each line by which bpftool is told to make the link, before it and after it',
+    times: cases.length,
+    result: 'nothing attached, pinned or running afterwards',
+  });
+});
+
+death('a process that holds the link and is stopped is ended after its run', async () => {
+  const lab = first();
+  const run = await watchingBy(lab, 'link');
+  const holder = await holderPid(lab, run);
+  process.kill(holder, 'SIGSTOP');
+  run.child.kill('SIGKILL');
+  await run.ended();
+  await lab.until(() => !isRunning(holder), 'the holder is dead');
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'SIGSTOP of the process that holds the link, then SIGKILL of its run',
+    times: 1,
+    result: 'the guard ended it; nothing left',
+  });
+});
+
+death(
+  'a process that holds the link and is killed is told, and the run attaches again',
+  async () => {
+    const lab = first();
+    const run = lab.start(['watch', 'eth0', '--interval', '100ms', '-o', 'ndjson']);
+    await run.says(/attached in native mode/);
+    const rounds = 5;
+    const told = /the process that held the program was ended; attached again/g;
+    for (let round = 1; round <= rounds; round++) {
+      await lab.send(udpFrame({ source: '192.0.2.1' }), 10);
+      process.kill(await holderPid(lab, run), 'SIGKILL');
+      await lab.until(() => run.stderr.match(told)?.length === round, 'told');
+      assert.is((await lab.attached()).length, 1);
+      assert.is((await statusOf(lab)).held_by, 'link');
+    }
+    await lab.send(udpFrame({ source: '192.0.2.1' }), 10);
+    run.child.kill('SIGTERM');
+    assert.is((await run.ended()).exitCode, 143, run.stderr);
+    const { packets } = lastReading(recordsIn(run.stdout));
+    assert.equal(packets, { '192.0.2.1': 10 * (rounds + 1) }, 'what had been counted stays');
+    assert.not.match(run.stderr, /Error|batch/);
+    await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: 'SIGKILL of the process that holds the link, while its run goes on',
+      times: rounds,
+      result: 'told, and attached again with all that had been counted; nothing left at the end',
+    });
+  },
+);
+
+death(
+  "a process that holds the link and is killed, and a stranger's program that comes then: the run says so, and ends",
+  async () => {
+    const lab = first();
+    // Between two readings an hour apart, what is noticed is the end of the process.
+    const run = await watching(lab, '--interval', '1h');
+    const holder = await holderPid(lab, run);
+    process.kill(run.pid, 'SIGSTOP');
+    process.kill(holder, 'SIGKILL');
+    await lab.until(async () => (await lab.attached()).length === 0, 'detached');
+    const stranger = await lab.attachStranger('eth0');
+    process.kill(run.pid, 'SIGCONT');
+    assert.is((await run.ended()).exitCode, 3, run.stderr);
+    assert.match(
+      run.stderr,
+      new RegExp(
+        `eth0: the process that held the program was ended, and it cannot be attached again: .*id ${stranger}`,
+      ),
+    );
+    assert.equal(
+      (await lab.attached()).map((each) => each.programId),
+      [stranger],
+    );
+    await lab.detachStranger('eth0');
+    await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: "SIGKILL of the process that holds the link, and a stranger's program there before the run can attach again",
+      times: 1,
+      result: 'exit code 3, its id named; it stayed',
+    });
+  },
+);
+
+death('a link that somebody detaches by its id is told, and the run ends', async () => {
+  const lab = first();
+  const run = await watchingBy(lab, 'link');
+  const { link_id: id } = await statusOf(lab);
+  await execa(lab.bpftool.path, ['link', 'detach', 'id', String(id)]);
+  assert.equal(await lab.attached(), []);
+  assert.is((await run.ended()).exitCode, 3, run.stderr);
+  assert.match(run.stderr, /eth0: somebody else detached our program/);
+  await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: '`bpftool link detach id N` under `watch`',
+    times: 1,
+    result: 'detached; `watch` said so and ended with exit code 3; nothing left',
+  });
+});
 
 death('a guard whose shell is busybox does the same', async () => {
   const lab = first();

@@ -375,10 +375,10 @@ const dryRun = inLab('--dry-run');
 /** Commands that change nothing are not in the plan, nor is what is made without a command. */
 function comparable(lines: readonly string[]): string[] {
   return lines
-    .filter((line) => line.includes('bpftool'))
+    .filter((line) => /bpftool|^(\+ )?prog /.test(line))
     .filter((line) => !/ (version|net show)$|\/clock |\/clock$/.test(line))
     .filter((line) => !line.includes('net detach'))
-    .map((line) => line.replace(/^\+ /, '').replace(/'?[^ ']*\/([\w.]+\.o)'?/, 'OBJECT/$1'));
+    .map((line) => line.replace(/^\+ /, '').replace(/'?[^ ']*\/([\w.]+\.o|frame)'?/, 'SCRATCH/$1'));
 }
 
 for (const args of [[], ['--mode', 'generic', '--reader', 'dump', '--max-sources', '100']]) {
@@ -391,7 +391,8 @@ for (const args of [[], ['--mode', 'generic', '--reader', 'dump', '--max-sources
       const run = ['watch', 'eth0', ...args, '-v', '--count', '1', '--interval', '100ms'];
       const done = await lab.run(run);
       const ran = done.stderr.split('\n').filter((line) => line.startsWith('+ '));
-      const attached = ran.findIndex((line) => line.includes(' net attach '));
+      const attached = ran.findIndex((line) => line.endsWith('/make_link repeat 0'));
+      assert.ok(attached > 0, done.stderr);
       assert.equal(comparable(planned.stdout.split('\n')), comparable(ran.slice(0, attached + 1)));
       await lab.untilNothingLeft();
     },

@@ -103,8 +103,10 @@ async function alive(ids: Ids): Promise<number[]> {
   const idOf = (each: unknown) => Number(propertyOf(each, 'id'));
   const programs = (await list('prog')).map(idOf).filter((id) => ids.programs.has(id));
   const maps = (await list('map')).map(idOf).filter((id) => ids.maps.has(id));
-  const links = (await list('link')).filter((each) =>
-    ids.maps.has(Number(propertyOf(each, 'map_id'))),
+  const links = (await list('link')).filter(
+    (each) =>
+      ids.maps.has(Number(propertyOf(each, 'map_id'))) ||
+      ids.programs.has(Number(propertyOf(each, 'prog_id'))),
   );
   return [...programs, ...maps, ...links.map(idOf)];
 }
@@ -148,11 +150,16 @@ leaks(
     const result = await unchanged(CYCLES, ids, async (device) => {
       const attachment = await attach({ ...options(device), session: lab.context });
       await record(attachment, ids);
+      assert.is(attachment.record.held_by, 'link');
       await dump(lab.context, attachment, { top: 0, sort: 'packets' });
       await attachment[Symbol.asyncDispose]();
     });
     assert.is(ids.programs.size, CYCLES);
-    tried(PROMISE, { what: 'attach, dump, detach in one process', times: CYCLES, result });
+    tried(PROMISE, {
+      what: 'attach by a link, dump, detach in one process',
+      times: CYCLES,
+      result,
+    });
   },
 );
 

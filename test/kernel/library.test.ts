@@ -1,4 +1,5 @@
 /** The library as a program uses it: through the package's name, and from its examples. */
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
@@ -14,6 +15,7 @@ import {
   XdpwhoError,
 } from '../../src/index.js';
 import { udpFrame } from '../../src/model/frames.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { Lab, WHY_NOT } from './lab.js';
 
@@ -72,6 +74,42 @@ test('what is kept stays until it is detached', async ({ lab }) => {
   assert.is((await status({ ...place(lab), interfaces: ['eth0'] }))[0]?.ownership, 'ours');
   assert.is(await detach(place(lab)), true);
   assert.is(await detach(place(lab)), false);
+});
+
+test('what is kept stays after its process, however that ends, and detach ends it', async ({
+  lab,
+}) => {
+  const keeping = `
+    import { attach } from ${JSON.stringify(`${ROOT}/dist/index.js`)};
+    const attachment = await attach(JSON.parse(process.argv[1]));
+    await attachment.keep();
+    console.log(JSON.stringify(attachment.record));
+    setInterval(() => {}, 1000);`;
+  const args = ['--input-type=module', '-e', keeping, JSON.stringify(place(lab))];
+  const running = execa(process.execPath, args, { reject: false, forceKillAfterDelay: false });
+  const [said] = await once(running.stdout, 'data').finally(() => running.kill('SIGKILL'));
+  await running;
+  assert.is(propertyOf(JSON.parse(String(said)), 'held_by'), null);
+  const [there, ...more] = await lab.attached();
+  assert.is(more.length, 0);
+  const [record] = await status({ ...place(lab), interfaces: ['eth0'] });
+  assert.equal(
+    [record?.ownership, record?.program_id, record?.held_by],
+    ['ours', there?.programId, null],
+  );
+  await lab.send(udpFrame({ source: '192.0.2.1' }), 5);
+  assert.is((await dump(place(lab))).totals.packets, 5n);
+  assert.is(await detach(place(lab)), true);
+  assert.equal(await lab.attached(), []);
+});
+
+test('what is closed twice is closed once', async ({ lab }) => {
+  const attachment = await attach(place(lab));
+  assert.is(await attachment.close(), true);
+  await attachToStay([place(lab)]);
+  assert.is(await attachment.close(), true);
+  assert.is((await lab.attached()).length, 1, 'what is there now is another one');
+  assert.is(await detach(place(lab)), true);
 });
 
 test('what is attached to stay stays, and is not changed the second time', async ({ lab }) => {

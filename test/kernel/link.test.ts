@@ -545,6 +545,36 @@ links('is unavailable where a path cannot be said to the batch, or nothing be pi
   await worksWithoutLink();
 });
 
+/** What `doctor` says of attaching. */
+async function doctorSays(bpftool: string): Promise<string> {
+  const { stdout } = await lab.run(['doctor', '-o', 'json', '--bpftool', bpftool], { bare: true });
+  const checks: unknown = propertyOf(JSON.parse(stdout), 'checks');
+  const all: unknown[] = Array.isArray(checks) ? checks : [];
+  const link = all.find((each) => propertyOf(each, 'name') === 'link');
+  return `${propertyOf(link, 'status')}: ${propertyOf(link, 'detail')}`;
+}
+
+links(
+  'doctor tries it in namespaces of its own, says what came of it, and leaves nothing',
+  async () => {
+    const programs = async () => {
+      const shown = ['-j', 'prog', 'show', 'name', 'pass'];
+      return (await execa(lab.bpftool.path, shown, { reject: false })).stdout;
+    };
+    const before = await programs();
+    assert.is(
+      await doctorSays(lab.bpftool.path),
+      'pass: by a link: the kernel detaches when a run ends',
+    );
+    assert.match(
+      await doctorSays(otherBpftool('mute', 'echo "Error: no such thing" >&2; exit 255').path),
+      /^warn: by net attach, and a guard detaches when a run ends: no link can be had: bpftool batch: no such thing$/,
+    );
+    assert.is(await doctorSays('/nowhere/bpftool'), 'warn: unknown: no bpftool that works');
+    await lab.until(async () => (await programs()) === before, 'its program is gone');
+  },
+);
+
 links('says that bpftool is not there, where it is not', async () => {
   const none = new Bpftool({ path: '/nowhere/bpftool' });
   assert.match(await reason({ netnsPath: undefined }, none), /cannot be started$/);

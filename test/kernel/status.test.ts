@@ -160,6 +160,10 @@ telling('of what a `watch` holds: which process', async () => {
   assert.is(exitCode, 0);
   assert.is(row['ownership'], 'foreground');
   assert.equal(row['holder'], { pid: watch.pid, command: 'watch' });
+  assert.is(row['held_by'], 'link');
+  const { stdout } = await lab.run(['status', 'eth0']);
+  const ways = `xdpwho watch, process ${watch.pid}; end that, or bpftool link detach id ${row['link_id']}`;
+  assert.ok(stdout.includes(ways), stdout);
   const { document, stderr } = await run(1, 'detach', 'eth0');
   assert.is(document['code'], 'held');
   assert.match(stderr, `held by xdpwho watch, process ${watch.pid}`);

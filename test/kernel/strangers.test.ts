@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { resolveNetns } from '../../src/host/netns.js';
+import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
@@ -157,13 +158,44 @@ const REPLACEMENTS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
 };
 
+/** Makes a run be held by its guard: of this bpftool no link can be had. */
+function withoutLink(): string[] {
+  return ['--bpftool', lab.bpftoolThat('without-link', '')];
+}
+
 for (const [how, replace] of Object.entries(REPLACEMENTS)) {
+  strangers(`one that would take our place under watch, ${how}, is refused`, async () => {
+    for (const death of ['SIGTERM', 'SIGKILL'] as const) {
+      const run = await watching();
+      const ours = await programsThere();
+      const refused = await replace().then(
+        () => '',
+        (error: unknown) => String(propertyOf(error, 'stderr')),
+      );
+      assert.match(refused, /Can't replace active BPF XDP link|Device or resource busy/);
+      assert.equal(await programsThere(), ours);
+      run.child.kill(death);
+      await run.ended();
+      await lab.untilNothingLeft();
+      // And then there is room.
+      await replace();
+      assert.is((await programsThere()).length, 1);
+      await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'xdpdrv', 'off']);
+    }
+    tried(PROMISE, {
+      what: `a stranger that would replace ours ${how} while \`watch\` runs, which is then ended, or killed`,
+      times: 2,
+      result: 'refused by the kernel (EBUSY) until ours was gone, and then not',
+    });
+  });
+
   strangers(
-    `one that takes our place under watch, ${how}, stays, and the watch says so and ends`,
+    `one that takes our place under watch, ${how}, where no link can be had, stays, and the watch says so and ends`,
     async () => {
       for (const death of [undefined, 'SIGTERM', 'SIGKILL'] as const) {
         // With long intervals, what ends the run is the first to see the stranger.
-        const run = await watching(...(death === undefined ? [] : ['--interval', '10s']));
+        const interval = death === undefined ? [] : ['--interval', '10s'];
+        const run = await watching(...withoutLink(), ...interval);
         const ours = await programsThere();
         await replace();
         const theirs = await programsThere();
@@ -180,7 +212,7 @@ for (const [how, replace] of Object.entries(REPLACEMENTS)) {
         await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'xdpdrv', 'off']);
       }
       tried(PROMISE, {
-        what: `ours replaced ${how} while \`watch\` runs, is ended, or is killed`,
+        what: `ours replaced ${how} while \`watch\` runs, is ended, or is killed, where no link can be had`,
         times: 3,
         result: 'the stranger stayed; `watch` said so and ended with exit code 4',
       });
@@ -190,7 +222,7 @@ for (const [how, replace] of Object.entries(REPLACEMENTS)) {
 
 strangers('an attachment that another xdpwho made in our place is left alone too', async () => {
   for (const death of ['SIGTERM', 'SIGKILL'] as const) {
-    const run = await watching('--interval', '10s');
+    const run = await watching('--interval', '10s', ...withoutLink());
     await lab.ip(lab.netns, ['link', 'set', 'dev', 'eth0', 'xdpdrv', 'off']);
     rmSync(pinDirectory(), { recursive: true });
     assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0);
@@ -205,11 +237,45 @@ strangers('an attachment that another xdpwho made in our place is left alone too
     await lab.untilNothingLeft();
   }
   tried(PROMISE, {
-    what: 'our program and pins removed by hand, and `attach` run, while `watch` runs, which is then ended, or killed',
+    what: 'our program and pins removed by hand, and `attach` run, while `watch` runs, which is then ended, or killed, where no link can be had',
     times: 2,
     result: 'the program and the pins of `attach` stay',
   });
 });
+
+strangers(
+  'one that comes while a run detaches is refused, until ours is gone: nobody looks first and detaches then',
+  async () => {
+    const pin = await pinStranger();
+    const { id } = await lab.bpftool.showProgram(pin);
+    for (const end of ['SIGTERM', 'SIGKILL'] as const) {
+      const run = await watching();
+      const [ours] = await programsThere();
+      assert.ok(ours !== undefined && ours !== id);
+      const come = `while ! "$1" -n net attach xdpdrv pinned "$2" dev eth0 overwrite; do :; done`;
+      const args = [`--net=${inLab()}`, '--', 'sh', '-c', come, 'sh', lab.bpftool.path, pin];
+      const coming = spawn('nsenter', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      let said = '';
+      coming.stderr.on('data', (chunk) => {
+        said += String(chunk);
+      });
+      const came = once(coming, 'close');
+      await lab.until(() => said.includes('busy'), 'refused');
+      run.child.kill(end);
+      await run.ended();
+      await came;
+      await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+      assert.equal(await programsThere(), [id]);
+      assert.equal(lab.pins(), []);
+      await detachXdp(lab.bpftool, 'native', 'eth0', inLab());
+    }
+    tried(PROMISE, {
+      what: 'a stranger that tries to take our place without a pause while `watch` is ended, or killed',
+      times: 2,
+      result: 'refused by the kernel (EBUSY) until ours was gone; it stayed',
+    });
+  },
+);
 
 strangers(
   'one that comes between the look and the detaching is detached for ours: there is no way to close that moment',
@@ -230,7 +296,7 @@ strangers(
     );
     assert.equal(lab.pins(), []);
     tried(PROMISE, {
-      what: 'a stranger that comes in the instant between the look and `bpftool net detach`',
+      what: 'a stranger that comes in the instant between the look and `bpftool net detach` of what `attach` has attached',
       times: 1,
       result: '**does not hold**: its program is detached (and exists still, where it is pinned)',
     });

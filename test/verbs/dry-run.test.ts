@@ -56,7 +56,7 @@ function entryWith(reader: 'iterator' | 'dump'): InventoryEntry & { attachment: 
 const planning = suite('plan');
 
 planning("attaching mounts what is absent, and its steps come in the session's order", async () => {
-  const plan = await planAttachment(context, target, { fileMode: 0o444 });
+  const plan = await planAttachment(context, target, { fileMode: 0o444, stays: true });
   assert.equal(words(plan), [
     ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'map create', 'map create'],
     ...['prog load', 'prog show'],
@@ -75,11 +75,31 @@ planning("attaching mounts what is absent, and its steps come in the session's o
 });
 
 planning('what is not asked for is not in it', async () => {
-  const plan = await planAttachment(context, target, { reader: 'dump', mode: 'generic' });
+  const plan = await planAttachment(context, target, {
+    ...{ reader: 'dump', mode: 'generic', stays: true },
+  });
   assert.not.ok(words(plan).includes('iter pin'));
   assert.not.ok(words(plan).includes('chmod'));
   assert.ok(plan.at(-1)?.args.includes('xdpgeneric'));
 });
+
+planning(
+  'what is not to stay is attached by a link, whose lines are told as batch gets them',
+  async () => {
+    const plan = await planAttachment(context, target, { reader: 'dump' });
+    assert.equal(
+      plan.slice(-5).map(({ file, args }) => [file, ...args].join(' ')),
+      [
+        '/x/bpftool -n batch file -',
+        `prog run pinned ${pins.program} data_in $SCRATCH/frame repeat 1`,
+        `prog load $SCRATCH/link.o ${pins.linkMaker}`,
+        `prog run pinned ${pins.linkMaker} repeat 0`,
+        `rm ${pins.linkMaker}`,
+      ],
+    );
+    assert.not.ok(words(plan).includes('net attach'));
+  },
+);
 
 planning('detaching looks before and after, and only where it is attached', () => {
   const entry = entryWith('iterator');

@@ -34,6 +34,11 @@ export class Guest {
   get takesJumboFrames(): boolean {
     return this.expected.kernel !== '5.10' && this.expected.bpftool !== '5.10';
   }
+
+  /** A program may make links from 5.18 on, and bpftool 5.10's libbpf does not know its type. */
+  get holder(): 'link' | 'guard' {
+    return this.takesJumboFrames ? 'link' : 'guard';
+  }
 }
 
 /** What a guest is made of. */
@@ -91,6 +96,28 @@ const CHECKS: readonly Check[] = [
       if (!guest.pinsIterators)
         assert.match(bpftool?.detail ?? '', /too old for kernel .* to pin iterators/);
     },
+  },
+  {
+    name: 'a run is held by a link where one can be had, else by its guard; doctor says which, and why',
+    run: (guest) =>
+      withLab({}, async (lab) => {
+        const { exitCode, stdout, stderr } = await lab.run([
+          ...['watch', 'eth0', '-v', '-o', 'ndjson', '--count', '1', '--interval', '100ms'],
+        ]);
+        assert.is(exitCode, 0, stderr);
+        assert.is(recordsIn(stdout)[0]?.held_by, guest.holder);
+        const why = /no link can be had: .*; using net attach$/m.exec(stderr)?.[0];
+        assert.is(why === undefined, guest.holder === 'link', stderr);
+        if (why !== undefined) guest.tell('restriction', why);
+        const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
+        const link = checksOf(doctor.stdout).find(({ name }) => name === 'link');
+        assert.match(
+          link?.detail ?? '',
+          guest.holder === 'link' ? /^by a link: / : /^by net attach, .*no link can be had: /,
+        );
+        guest.tell('held by', guest.holder);
+        await untilNothingLeft(lab);
+      }),
   },
   {
     name: 'attaches in native mode, twice as well as once, and counts exactly on each CPU',

@@ -24,6 +24,7 @@ export const FACT_NAMES = [
   'bpftool package',
   'cpus',
   'mode',
+  'held by',
   'reader',
   'jumbo frames',
   'without BTF',

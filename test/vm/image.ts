@@ -365,7 +365,10 @@ export function projectLayer(more: readonly CpioEntry[]): Buffer {
   for (const name of ['bin', 'dist/bpf']) {
     entries.push(...treeEntries(join(PROJECT, name), `${GUEST_PROJECT}/${name}`));
   }
-  const parts = entriesOf(join(PROJECT, 'dist')).filter((name) => /^cli.*\.mjs$/.test(name));
+  // The command, and the texts of shells that it reads.
+  const parts = entriesOf(join(PROJECT, 'dist'), true).filter((path) =>
+    /^main[^/]*\.mjs$|\.sh$/.test(path),
+  );
   for (const name of ['package.json', ...parts.map((part) => `dist/${part}`)]) {
     const content = readFileSync(join(PROJECT, name));
     entries.push({ kind: 'file', path: `${GUEST_PROJECT}/${name}`, mode: 0o644, content });
@@ -373,9 +376,10 @@ export function projectLayer(more: readonly CpioEntry[]): Buffer {
   return cpioArchive([...entries, ...more]);
 }
 
-function entriesOf(directory: string): string[] {
+/** None where it is not there. With `recursive`, also what is in folders, by its path from there. */
+function entriesOf(directory: string, recursive = false): string[] {
   try {
-    return readdirSync(directory);
+    return readdirSync(directory, { recursive, encoding: 'utf8' });
   } catch {
     return [];
   }
