@@ -74,16 +74,8 @@ end_holder() (
   pid=${holder% *}
   stat=$(cat "/proc/$pid/stat") || return 0
   # The command's name, in parentheses, may hold anything.
-<<<<<<< HEAD
-  set -f
-  set -- ${stat##*) }
-  set +f
-  [ "${20}" != "${holder#* }" ] || kill -s KILL "$pid"
-}
-=======
   stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
 )
->>>>>>> wt-13
 end_holder
 if [ -n "$id" ]; then
   tries=1
