@@ -9,7 +9,7 @@ import { heldError, isHolderAlive } from './holder.js';
 import { Look } from './look.js';
 import type { Pins } from './pin-paths.js';
 import { claim, pinsExist } from './pins.js';
-import { type AttachmentState, ownsDirectory, readState } from './record.js';
+import { type AttachmentState, ownsDirectory, readState, recordOwner } from './record.js';
 import { isOwnProgram } from './whose.js';
 
 /** Rejects with `held` where a run of ours has the directory, or an attachment of ours that stays is in it. */
@@ -35,7 +35,8 @@ async function refuseOrCollect(
   found: AttachmentState,
 ): Promise<void> {
   if (found.holder !== null) {
-    if (isHolderAlive(found.holder)) throw heldError(found.interface, found.holder);
+    if (isHolderAlive(found.holder, recordOwner(pins)))
+      throw heldError(found.interface, found.holder);
     // Its guard is at work in all likelihood: two would only get in each other's way.
     for (let waitedMs = 0; waitedMs < 1000 && ownsDirectory(pins, found.token); waitedMs += 50) {
       await sleep(50);

@@ -9,12 +9,12 @@ in_netns() {
   entered=$1
   shift
   [ "$entered" -ef /proc/self/ns/net ] || set -- "$nsenter" --net="$entered" -- "$@"
-  [ -z "${verbose-}" ] || echo "+ $*" >&4
+  [ -z "${verbose-}" ] || printf '+ %s\n' "$*" >&4
   "$@" </dev/null
 }
 
 # Reads the plain output of `net show`, and prints "TYPE ID DEVICE" for each XDP program. That output
-# has a line for each interface, `eth0(2) driver id 7`, with a pair for each mode where a card holds
+# has a line for each interface, `lan0(2) driver id 7`, with a pair for each mode where a card holds
 # several (bpftool src/netlink_dumper.c); unlike JSON it needs no unescaping. A name has no white space.
 programs() {
   while IFS= read -r line; do
@@ -23,9 +23,9 @@ programs() {
     set -- ${line##*)}
     while [ "${2-}" = id ]; do
       case $1 in
-        driver) echo "xdpdrv $3 $device" ;;
-        generic) echo "xdpgeneric $3 $device" ;;
-        offload) echo "xdpoffload $3 $device" ;;
+        driver) printf 'xdpdrv %s %s\n' "$3" "$device" ;;
+        generic) printf 'xdpgeneric %s %s\n' "$3" "$device" ;;
+        offload) printf 'xdpoffload %s %s\n' "$3" "$device" ;;
       esac
       shift 3
     done

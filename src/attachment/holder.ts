@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import {
   mayHaveProcesses,
   pidNamespaceOf,
@@ -8,8 +9,12 @@ import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Holder } from './record.js';
 
-/** Whether a holder still runs. One in another pid namespace counts as running for as long as that may have processes. */
-export function isHolderAlive(holder: Holder): boolean {
+/**
+ * Whether a holder still runs. One in another pid namespace counts as running for as long as that may
+ * have processes. A record of a user other than root is only believed about processes of that user.
+ */
+export function isHolderAlive(holder: Holder, recordOwner = 0): boolean {
+  if (recordOwner !== 0 && ownerOf(holder.pid) !== recordOwner) return false;
   if (isElsewhere(holder)) return mayHaveProcesses(holder.pidNamespace);
   const startTicks = processStartTicks(holder.pid);
   if (startTicks === holder.startTicks) return true;
@@ -32,4 +37,9 @@ export function heldError(interfaceName: string, holder: Holder): XdpwhoError {
   return new XdpwhoError('held', `${name}: held by xdpwho ${command}, process ${pid}${where}`, {
     hint: `end it${where === '' ? '' : ' there'}: kill ${pid}`,
   });
+}
+
+/** The user whose process this is; undefined where it is gone. */
+function ownerOf(pid: number): number | undefined {
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
 }

@@ -15,7 +15,13 @@ import { isHolderAlive } from './holder.js';
 import { Look, type PinFacts } from './look.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 import { pinsExist } from './pins.js';
-import { type AttachmentState, type Holder, readOtherState, readState } from './record.js';
+import {
+  type AttachmentState,
+  type Holder,
+  readOtherState,
+  readState,
+  recordOwner,
+} from './record.js';
 import { isOwnProgram, PROGRAM_NAME, programFault } from './whose.js';
 
 export interface InventoryEntry {
@@ -114,7 +120,7 @@ async function inspectRecorded(
   { pins, state, look }: { pins: Pins; state: AttachmentState; look: Look },
 ): Promise<InventoryEntry> {
   const { programId, mode, reader, holder } = state;
-  const held = holder !== null && isHolderAlive(holder);
+  const held = holder !== null && isHolderAlive(holder, recordOwner(pins));
   const found = look.netnsWith(state.netnsInode, state.netnsPath);
   const home = found && { ...found, name: state.netns ?? found.name };
   const known: Undecided = {
@@ -169,7 +175,7 @@ async function inspectOther(blank: Undecided, pins: Pins, look: Look): Promise<I
   const { pinnedId } = blank;
   const home = state.netnsInode === undefined ? undefined : look.netnsWith(state.netnsInode);
   const place = pinnedId === null ? undefined : await look.locate(pinnedId, home);
-  const held = state.holder !== null && isHolderAlive(state.holder);
+  const held = state.holder !== null && isHolderAlive(state.holder, recordOwner(pins));
   return {
     ...blank,
     interface: place?.attached.device ?? state.interface ?? blank.interface,

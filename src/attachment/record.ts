@@ -1,4 +1,4 @@
-import { readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { numberIn, propertyOf } from '../model/json-values.js';
@@ -94,6 +94,11 @@ export function readState(pins: Pins): AttachmentState | undefined {
   const version = propertyOf(value, 'version');
   if (typeof version === 'number' && version !== STATE_VERSION) throw otherVersion(pins, version);
   throw badState(pins, 'its state is of another shape');
+}
+
+/** The user who has written the record; 0 where there is none. */
+export function recordOwner(pins: Pins): number {
+  return lstatSync(pins.state, { throwIfNoEntry: false })?.uid ?? 0;
 }
 
 /** What can be told of a record of another version; there it may have any shape. */

@@ -76,9 +76,9 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
   }
 }
 
-/** Whether only root or we can put anything into a directory. */
+/** Whether a directory is of root or of us, and not everybody can put something into it: a group may. */
 function isOnlyOurs({ uid, mode }: Stats): boolean {
-  return (uid === 0 || uid === process.geteuid?.()) && (mode & 0o022) === 0;
+  return (uid === 0 || uid === process.geteuid?.()) && (mode & 0o002) === 0;
 }
 
 async function mountBpffs(bpffs: string): Promise<void> {

@@ -59,13 +59,13 @@ export const NO_OPEN_BATCH = `case "$*" in '-n batch file -') exit 1 ;; esac`;
  */
 export const BATCH = `
 parent=\${XDPWHO_TEST_PARENT:-$PPID}
-export XDPWHO_TEST_PARENT=$parent
+unset XDPWHO_TEST_PARENT
 case "$*" in '-j -n batch file -')
   printf '['
   comma= status=0
   while read -r line; do
     eval "set -- $line"
-    output=$("$0" -j -n "$@")
+    output=$(XDPWHO_TEST_PARENT=$parent "$0" -j -n "$@")
     status=$?
     printf '%s{"command":[],"output":%s}' "$comma" "\${output:-null}"
     comma=,

@@ -1,5 +1,5 @@
 /** Ends that are looked at, and not believed: where the program is hard to find, or hard to take off. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -260,7 +260,7 @@ unseen(
   async () => {
     const root = `${lab.bpffs}/xdpwho`;
     mkdirSync(root);
-    await execa('chmod', ['0771', root]);
+    await execa('chmod', ['0777', root]);
     const refused = await lab.run(['attach', 'eth0', '-o', 'json']);
     assert.is(documentIn(refused.stdout)['code'], 'bad-object', refused.stderr);
     assert.match(refused.stderr, /others can write to it/);
@@ -274,6 +274,40 @@ unseen(
     await lab.untilNothingLeft();
   },
 );
+
+unseen('a record of another user is not believed about processes that are not his', async () => {
+  const root = `${lab.bpffs}/xdpwho`;
+  assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0);
+  const [name = ''] = lab.pins();
+  const record: unknown = JSON.parse(readlinkSync(`${root}/${name}/state`));
+  assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+  mkdirSync(root, { recursive: true });
+  await execa('chgrp', ['nogroup', root]);
+  await execa('chmod', ['0771', root]);
+  const startTicks = readFileSync('/proc/1/stat', 'utf8').split(') ').at(-1)?.split(' ').at(19);
+  const holder = {
+    pid: 1,
+    startTicks,
+    pidNamespace: readlinkSync('/proc/self/ns/pid'),
+    command: 'watch',
+  };
+  const forged = JSON.stringify({
+    ...Object(record),
+    programId: null,
+    mode: null,
+    reader: null,
+    holder,
+  });
+  const make = `mkdir "$1" && ln -s "$2" "$1/state"`;
+  await execa('setpriv', [
+    ...['--reuid=nobody', '--regid=nogroup', '--clear-groups', 'sh', '-c', make, 'sh'],
+    ...[`${root}/${name}`, forged],
+  ]);
+  const attach = await lab.run(['attach', 'eth0']);
+  assert.is(attach.exitCode, 0, attach.stderr);
+  assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+  assert.equal(lab.pins(), []);
+});
 
 unseen('a run in a time namespace of its own is alive for those outside', async () => {
   const under = ['unshare', '-T', '--boottime', '1000000', '--fork', '--kill-child'];
