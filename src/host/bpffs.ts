@@ -69,7 +69,7 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
   // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
   if (!isOnlyOurs(root)) {
     const why =
-      (root.mode & 0o022) === 0 ? `belongs to user ${root.uid}` : 'others can write to it';
+      (root.mode & 0o002) === 0 ? `belongs to user ${root.uid}` : 'others can write to it';
     throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: ${why}`, {
       hint: `look at it: ls -lR ${pinsRoot(bpffs)}`,
     });

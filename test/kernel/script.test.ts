@@ -224,7 +224,7 @@ for (const shell of SHELLS) {
         await shell.run({ verb }),
         await command(verb, lab.device, '-o', 'json'),
       ];
-      assert.is(ran.exitCode, 4, verb);
+      assert.is(ran.exitCode, 4, `${verb}: ${ran.stdout}${ran.stderr}`);
       assert.is(ours.exitCode, 4, verb);
       assert.equal(parse(ran.stdout), parse(ours.stdout), verb);
     }
