@@ -172,13 +172,20 @@ async function statusOf(lab: Lab): Promise<Readonly<Record<string, unknown>>> {
   return listIn(status, 'interfaces')[0] ?? {};
 }
 
-/** What to do to the run at one of its commands. `$PPID` is the run: nsenter is replaced by bpftool. */
+/** What to do to the run at one of its commands. */
 const FAULTS = {
-  'before it': 'kill -9 $PPID; exit 1',
-  'and the command goes on without it': 'kill -9 $PPID; sleep 0.2',
-  'and the command with it': '"$bpftool" "$@" & kill -9 $PPID $!; exit 1',
-  'after it': '"$bpftool" "$@"; kill -9 $PPID; exit 0',
+  'before it': 'kill -9 $run; exit 1',
+  'and the command goes on without it': 'kill -9 $run; sleep 0.2',
+  'and the command with it': '"$bpftool" "$@" & kill -9 $run $!; exit 1',
+  'after it': '"$bpftool" "$@"; kill -9 $run; exit 0',
 } as const;
+
+/** Text of sh that finds the run that a command belongs to: it, or its guard, has started the command. */
+const FIND_RUN = `run=$$
+until grep -q bin/xdpwho.js /proc/$run/cmdline; do
+  run=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$run/status)
+  [ "$run" -gt 1 ] || exit 1
+done`;
 
 type Fault = keyof typeof FAULTS;
 
@@ -191,7 +198,10 @@ function faultyBpftool(lab: Lab, verb: string, nth: number, fault: Fault): strin
     name,
     `case " $* " in *" ${verb} "*)
   echo x >>${seen}
-  if [ "$(wc -l <${seen})" -eq ${nth} ] && mkdir ${fired} 2>/dev/null; then ${FAULTS[fault]}; fi
+  if [ "$(wc -l <${seen})" -eq ${nth} ] && mkdir ${fired} 2>/dev/null; then
+    ${FIND_RUN}
+    ${FAULTS[fault]}
+  fi
 esac`,
   );
 }
