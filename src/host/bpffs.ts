@@ -1,6 +1,5 @@
 import { lstatSync, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
-import { requireTool, run } from './exec.js';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
@@ -39,7 +38,9 @@ export function unreachableDirectory(file: string): string | undefined {
 }
 
 /** The command that mounts a bpffs. */
-export function mountCommand(bpffs: string): { file: string; args: string[] } {
+export async function mountCommand(bpffs: string): Promise<{ file: string; args: string[] }> {
+  // exec.ts loads execa, which takes 10 ms. The start of every command loads this file, and mounts nothing.
+  const { requireTool } = await import('./exec.js');
   return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
 }
 
@@ -81,7 +82,8 @@ async function mountBpffs(bpffs: string): Promise<void> {
   } catch (error) {
     throw bpffsFailure(bpffs, error);
   }
-  const command = mountCommand(bpffs);
+  const command = await mountCommand(bpffs);
+  const { run } = await import('./exec.js');
   const result = await run(command.file, command.args);
   if (result.failed) {
     throw new XdpwhoError('bpffs-missing', `${bpffs}: no bpffs there: ${result.stderr}`, {

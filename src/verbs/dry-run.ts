@@ -24,14 +24,15 @@ export async function planAttachment(
   target: Target,
   settings: AttachSettings,
 ): Promise<CommandLine[]> {
-  return [...planLoading(context, target, settings), planAttach(context, target, settings, false)];
+  const loading = await planLoading(context, target, settings);
+  return [...loading, planAttach(context, target, settings, false)];
 }
 
-function planLoading(
+async function planLoading(
   context: SessionContext,
   target: Target,
   settings: AttachSettings,
-): CommandLine[] {
+): Promise<CommandLine[]> {
   const { pins, bpffs = DEFAULT_BPFFS } = target;
   const state = initialState(target, settings);
   const bpftool = bpftoolOf(context);
@@ -39,7 +40,7 @@ function planLoading(
   const object = (name: string) => `${SCRATCH}/${name}.o`;
   const [program] = programNames(state.log !== null);
   return [
-    ...(isBpffs(bpffs) ? [] : [mountCommand(bpffs)]),
+    ...(isBpffs(bpffs) ? [] : [await mountCommand(bpffs)]),
     makeDirectory(pinsRoot(bpffs)),
     makeDirectory(pins.directory),
     { file: 'ln', args: ['-s', JSON.stringify(state), pins.state] },
@@ -147,7 +148,7 @@ export async function planReplacement(
   const move = (from: string, to: string) => ({ file: 'mv', args: [from, to] });
   const aside = `${target.pins.directory}~OLD`;
   return [
-    ...planLoading(context, staged, settings),
+    ...(await planLoading(context, staged, settings)),
     ...(overwrite ? [] : detaching(context, old)),
     planAttach(context, staged, { ...settings, mode }, overwrite),
     ...(isSamePlace

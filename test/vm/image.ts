@@ -365,8 +365,7 @@ export function projectLayer(more: readonly CpioEntry[]): Buffer {
   for (const name of ['bin', 'dist/bpf']) {
     entries.push(...treeEntries(join(PROJECT, name), `${GUEST_PROJECT}/${name}`));
   }
-  const parts = entriesOf(join(PROJECT, 'dist')).filter((name) => /^cli.*\.mjs$/.test(name));
-  for (const name of ['package.json', ...parts.map((part) => `dist/${part}`)]) {
+  for (const name of ['package.json', 'dist/main.cjs']) {
     const content = readFileSync(join(PROJECT, name));
     entries.push({ kind: 'file', path: `${GUEST_PROJECT}/${name}`, mode: 0o644, content });
   }
