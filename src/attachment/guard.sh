@@ -49,7 +49,7 @@ while read -r word rest; do
       fi ;;
     remove)
       case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac && echo removed || echo left ;;
-    keep) leave; exit 0 ;;
+    keep) exit 0 ;;
     leave) scratch=; break ;;
   esac
 done

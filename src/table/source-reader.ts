@@ -4,8 +4,8 @@
  * sources, to know what the sources must hold at least, and after them, so that a reading never has
  * more packets in the sources than in the totals.
  */
-import { createReadStream, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
@@ -60,24 +60,43 @@ export class SourceReader {
 
   /** Yields the lines that the kernel prints, as latin-1 text in chunks of whole lines. Only with the iterator. A source may come twice: see source-set.ts. */
   async *lines(signal?: AbortSignal): AsyncGenerator<string> {
-    const path = this.#attachment.pins.sourcesFile;
-    const stream = createReadStream(path, {
-      encoding: 'latin1',
-      highWaterMark: READ_BYTES,
-      ...(signal === undefined ? {} : { signal }),
-    });
     let unfinished = '';
+    for await (const chunk of this.#chunks(signal)) {
+      const text = unfinished + chunk;
+      const end = text.lastIndexOf('\n') + 1;
+      unfinished = text.slice(end);
+      if (end > 0) yield text.slice(0, end);
+    }
+    if (unfinished !== '') yield `${unfinished}\n`;
+  }
+
+  /**
+   * Yields what the kernel prints, as it comes. While the caller works on a chunk the kernel makes the
+   * next one: a stream of Node's, which does the same, takes a fifth more time.
+   */
+  async *#chunks(signal: AbortSignal | undefined): AsyncGenerator<string> {
+    const path = this.#attachment.pins.sourcesFile;
+    let file: FileHandle | undefined;
     try {
-      for await (const chunk of stream) {
-        const text = unfinished + String(chunk);
-        const end = text.lastIndexOf('\n') + 1;
-        unfinished = text.slice(end);
-        if (end > 0) yield text.slice(0, end);
+      file = await open(path);
+      let [current, next] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
+      let pending = file.read(current, 0, READ_BYTES);
+      for (;;) {
+        const { bytesRead } = await pending;
+        signal?.throwIfAborted();
+        if (bytesRead === 0) return;
+        pending = file.read(next, 0, READ_BYTES);
+        // A failure is thrown where the next chunk is awaited.
+        pending.catch(() => {});
+        yield current.toString('latin1', 0, bytesRead);
+        [current, next] = [next, current];
       }
     } catch (error) {
       throw this.#unreadable(path, error);
+    } finally {
+      // This waits for a read that is under way.
+      await file?.close();
     }
-    if (unfinished !== '') yield `${unfinished}\n`;
   }
 
   /** The kernel's counts of all packets. Read them before the sources and after them. */
