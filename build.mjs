@@ -23,16 +23,8 @@ await step('types and library: dist/*.js, dist/*.d.ts', () => {
   if (tsc.status !== 0) throw new Error(tsc.error?.message ?? `tsc:\n${tsc.stdout}${tsc.stderr}`);
 });
 
-// In parts that are loaded when they are needed: help is to come at once.
-await step('command: dist/main.mjs, dist/main-*.mjs', () =>
-  build({
-    ...bundle,
-    entryPoints: ['src/main.ts'],
-    outdir: 'dist',
-    outExtension: { '.js': '.mjs' },
-    splitting: true,
-    chunkNames: 'main-[hash]',
-  }),
+await step('command: dist/main.cjs', () =>
+  build({ ...bundle, entryPoints: ['src/main.ts'], outfile: 'dist/main.cjs' }),
 );
 
 await step('shell: dist/*/*.sh', () => {
@@ -42,7 +34,7 @@ await step('shell: dist/*/*.sh', () => {
 
 await step('BPF objects: dist/bpf/{el,eb}', async () => {
   // Beside the other modules, so that paths relative to import.meta.url hold.
-  const file = 'dist/compile-for-build.mjs';
+  const file = 'dist/compile-for-build.cjs';
   await build({ ...bundle, entryPoints: ['src/objects/compile.ts'], outfile: file });
   try {
     const { compileObjects } = await import(new URL(file, import.meta.url).href);

@@ -13,7 +13,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,7 +30,7 @@ const { version, description, license } = JSON.parse(readFileSync('package.json'
 const epoch = sourceDate();
 
 for (const name of existsSync(OUTPUT) ? readdirSync(OUTPUT) : []) {
-  if (/^xdpwho[-_].*\.(deb|mjs|tgz)$/.test(name)) rmSync(join(OUTPUT, name));
+  if (/^xdpwho[-_].*\.(deb|cjs|tgz)$/.test(name)) rmSync(join(OUTPUT, name));
 }
 mkdirSync(OUTPUT, { recursive: true });
 // Not by npm's `prepack`, which would build what is built already, under the feet of those who use it.
@@ -51,19 +50,15 @@ function packTarball() {
   return join(OUTPUT, `xdpwho-${version}.tgz`);
 }
 
-/** The command with its modules, the BPF objects and the parts of scripts written in. */
+/** The command with the BPF objects written in. */
 async function bundleIntoOne() {
-  const outfile = join(OUTPUT, `xdpwho-${version}.mjs`);
+  const outfile = join(OUTPUT, `xdpwho-${version}.cjs`);
   const objects = {};
   for (const order of ['el', 'eb']) {
     for (const name of readdirSync(`dist/bpf/${order}`).sort()) {
       objects[`embedded/${order}/${name}`] = readFileSync(`dist/bpf/${order}/${name}`, 'base64');
     }
   }
-  const texts = readdirSync('src', { recursive: true })
-    .filter((path) => path.endsWith('.sh'))
-    .sort()
-    .map((path) => [path, readFileSync(`src/${path}`, 'utf8')]);
   await build({
     ...bundle,
     entryPoints: ['src/main.ts'],
@@ -72,7 +67,6 @@ async function bundleIntoOne() {
     define: {
       ...bundle.define,
       XDPWHO_OBJECTS: JSON.stringify(objects),
-      XDPWHO_TEXTS: JSON.stringify(Object.fromEntries(texts)),
     },
   });
   chmodSync(outfile, 0o755);
@@ -85,10 +79,8 @@ function buildDeb(program) {
   try {
     const shebang = /^#!.*\n/;
     const text = readFileSync(program, 'utf8').replace(shebang, '#!/usr/bin/node\n');
-    put(tree, 'usr/lib/xdpwho/xdpwho.mjs', text, 0o755);
-    mkdirSync(join(tree, 'usr/bin'));
-    // Node tells a module by the extension of the file that the link leads to.
-    symlinkSync('../lib/xdpwho/xdpwho.mjs', join(tree, 'usr/bin/xdpwho'));
+    // Node takes a file without an extension for CommonJS.
+    put(tree, 'usr/bin/xdpwho', text, 0o755);
     for (const name of readdirSync('packaging/systemd')) {
       put(tree, `usr/lib/systemd/system/${name}`, readFileSync(`packaging/systemd/${name}`));
     }

@@ -44,17 +44,15 @@ const SAME_REQUEST_MS = 500;
 /** build.mjs replaces it by a string. */
 declare const XDPWHO_VERSION: string;
 
-const words = process.argv.slice(2);
-const listener = listen();
-let exitCode: number;
-try {
-  exitCode = await main(words, listener.signal);
-} catch (error) {
-  exitCode = report(error, words);
+void start(process.argv.slice(2));
+
+async function start(words: readonly string[]): Promise<void> {
+  const listener = listen();
+  const exitCode = await main(words, listener.signal).catch((error) => report(error, words));
+  listener.stop();
+  // process.exit would discard what a pipe has not taken yet.
+  process.exitCode = exitCode;
 }
-listener.stop();
-// process.exit would discard what a pipe has not taken yet.
-process.exitCode = exitCode;
 
 async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
   const invocation = await parseCommandLine(words, {

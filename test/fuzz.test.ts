@@ -33,7 +33,8 @@ import {
   parseSourceLines,
   parseTotalsLine,
 } from '../src/table/decode.js';
-import { EntrySplitter, SourceReader } from '../src/table/source-reader.js';
+import { EntrySplitter } from '../src/table/map-dump.js';
+import { SourceReader } from '../src/table/source-reader.js';
 import { renderDocument, stringifyRecord } from '../src/text/json.js';
 import { printable } from '../src/text/text.js';
 import { tried } from './reliability.js';

@@ -54,7 +54,7 @@ while read -r word rest; do
       if [ -n "$nowhere" ] && ! unpin_program "$directory" "$nowhere"; then echo unseen
       elif case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac then echo removed
       else echo left; fi ;;
-    keep) leave; exit 0 ;;
+    keep) exit 0 ;;
     leave) scratch=; break ;;
   esac
 done

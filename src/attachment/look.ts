@@ -101,10 +101,8 @@ export class Look {
    * a user once named may be the only one: of a namespace that no process and no `ip netns` shows.
    */
   netnsWith(inode: number, namedPath?: string | null): Netns | undefined {
-    const path = currentPath(
-      { name: null, path: namedPath ?? undefined, inode },
-      this.#namespaces(),
-    );
+    const named = { name: null, path: namedPath ?? undefined, inode };
+    const path = currentPath(named, () => this.#namespaces());
     if (path === null) return undefined;
     return { name: path?.replace(/^\/run\/netns\//, '') ?? null, path, inode };
   }

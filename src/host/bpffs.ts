@@ -1,7 +1,6 @@
 import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { CommandLine } from './bpftool-arguments.js';
-import { findTool, requireTool, run } from './exec.js';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
@@ -39,7 +38,9 @@ export function unreachableDirectory(file: string): string | undefined {
 }
 
 /** The command that mounts a bpffs. */
-export function mountCommand(bpffs: string): { file: string; args: string[] } {
+export async function mountCommand(bpffs: string): Promise<{ file: string; args: string[] }> {
+  // exec.ts loads execa, which takes 10 ms. The start of every command loads this file, and mounts nothing.
+  const { requireTool } = await import('./exec.js');
   return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
 }
 
@@ -88,7 +89,8 @@ async function mountBpffs(bpffs: string): Promise<void> {
   } catch (error) {
     throw bpffsFailure(bpffs, error);
   }
-  const command = once(mountCommand(bpffs), bpffs);
+  const { run } = await import('./exec.js');
+  const command = await once(await mountCommand(bpffs), bpffs);
   const result = await run(command.file, command.args);
   if (result.failed) {
     throw new XdpwhoError('bpffs-missing', `${bpffs}: no bpffs there: ${result.stderr}`, {
@@ -101,7 +103,8 @@ async function mountBpffs(bpffs: string): Promise<void> {
  * A command that mounts, unless another process has done so by the time that the lock is had: two
  * mounts would lie one over the other, and what is pinned in the lower one would be hidden.
  */
-function once(mount: CommandLine, bpffs: string): CommandLine {
+async function once(mount: CommandLine, bpffs: string): Promise<CommandLine> {
+  const { findTool, requireTool } = await import('./exec.js');
   const flock = findTool('flock');
   if (flock === undefined) return mount;
   const unlessMounted = `[ "$(stat -f -c %t "$1")" = ${BPF_FS_MAGIC.toString(16)} ] || { shift; exec "$@"; }`;

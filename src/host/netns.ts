@@ -68,14 +68,16 @@ export function isNetns(path: string): boolean {
 }
 
 /**
- * The path that leads into a namespace now: the one that is known, or any other; undefined for our
- * own, null where none can be found.
+ * A path that leads into a namespace now: one that a search finds, or the one that it was named by.
+ * Undefined for our own, which needs no search. Null where there is no such path.
  */
 export function currentPath(
   { path, inode }: Netns,
-  paths: ReadonlyMap<number, string | undefined> = netnsPathsByInode(),
+  search: () => ReadonlyMap<number, string | undefined> = netnsPathsByInode,
 ): string | undefined | null {
-  if (paths.has(inode)) return paths.get(inode);
+  if (inode === ownNetns().inode) return undefined;
+  const found = search().get(inode);
+  if (found !== undefined) return found;
   return path !== undefined && isNetns(path) && inodeOf(path) === inode ? path : null;
 }
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** This module is `src/host/package-files.ts`, `dist/host/package-files.js`, or part of a bundle in `dist/`. */
+/** This module is `src/host/package-files.ts`, `dist/host/package-files.js`, or part of `dist/main.cjs`. */
 const HERE = dirname(fileURLToPath(import.meta.url));
 
 /** The folder of package.json. The program that is one file has none: it carries all that it needs. */
@@ -14,10 +14,10 @@ export function packageFile(path: string): string {
   return join(ROOT, path);
 }
 
-/** In the program that is one file, packaging/package.mjs writes the texts in, by path. */
+/** packaging/bundle.mjs writes the texts into the command, by path. */
 declare const XDPWHO_TEXTS: Readonly<Record<string, string>>;
 
-/** The text of a file beside the modules, `script/main.sh` for example: in `src/`, or in `dist/` where that runs. */
+/** The text of a file beside the modules, `script/main.sh` for example. The library reads it from `dist/`. */
 export function packageText(path: string): string {
   if (typeof XDPWHO_TEXTS === 'object') return XDPWHO_TEXTS[path] ?? '';
   const [folder = ''] = relative(ROOT, HERE).split(sep);

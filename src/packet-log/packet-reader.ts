@@ -17,7 +17,7 @@ import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from '../objects/layout.js';
 import { decodeLogElement } from '../table/decode.js';
-import { dumpEntries } from '../table/source-reader.js';
+import { dumpEntries } from '../table/map-dump.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import {

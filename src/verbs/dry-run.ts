@@ -33,14 +33,14 @@ export async function planAttachment(
     settings.stays === true
       ? [planAttach(context, target, settings, false)]
       : planLink(context, target);
-  return [...planLoading(context, target, settings), ...attaching];
+  return [...(await planLoading(context, target, settings)), ...attaching];
 }
 
-function planLoading(
+async function planLoading(
   context: SessionContext,
   target: Target,
   settings: AttachSettings,
-): CommandLine[] {
+): Promise<CommandLine[]> {
   const { pins, bpffs = DEFAULT_BPFFS } = target;
   const state = initialState(target, settings);
   const bpftool = bpftoolOf(context);
@@ -48,7 +48,7 @@ function planLoading(
   const object = (name: string) => `${SCRATCH}/${name}.o`;
   const [program] = programNames(state.log !== null);
   return [
-    ...(isBpffs(bpffs) ? [] : [mountCommand(bpffs)]),
+    ...(isBpffs(bpffs) ? [] : [await mountCommand(bpffs)]),
     makeDirectory(pinsRoot(bpffs)),
     makeDirectory(pins.directory),
     { file: 'ln', args: ['-s', JSON.stringify(state), pins.state] },
@@ -171,7 +171,7 @@ export async function planReplacement(
   const move = (from: string, to: string) => ({ file: 'mv', args: [from, to] });
   const aside = `${target.pins.directory}~OLD`;
   return [
-    ...planLoading(context, staged, settings),
+    ...(await planLoading(context, staged, settings)),
     ...(overwrite ? [] : detaching(context, old)),
     planAttach(context, staged, { ...settings, mode }, overwrite),
     ...(isSamePlace

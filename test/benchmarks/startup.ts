@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const CLI = fileURLToPath(new URL('../../dist/main.mjs', import.meta.url));
+const CLI = fileURLToPath(new URL('../../dist/main.cjs', import.meta.url));
 const PAIRS = Number(process.argv[2] ?? 31);
 
 const scratch = mkdtempSync(join(tmpdir(), 'xdpwho-startup-'));

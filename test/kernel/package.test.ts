@@ -98,8 +98,8 @@ test('has the man page, the completions, the units and the tmpfiles entry, as .d
 
 test('is one file that runs from anywhere with nothing beside it', async () => {
   mkdirSync(`${root.path}/srv/a b`, { recursive: true });
-  const file = '/srv/a b/who.mjs';
-  cpSync(packageFile('.mjs'), `${root.path}${file}`);
+  const file = '/srv/a b/who.cjs';
+  cpSync(packageFile('.cjs'), `${root.path}${file}`);
   chmodSync(`${root.path}${file}`, 0o555);
   await runsTheDemo([file]);
   const script = ['script', 'status', 'eth0'];
@@ -124,7 +124,7 @@ test('is an npm tarball that carries the objects of both byte orders', async () 
 
 test('goes as it came, as .deb', async () => {
   await root.must('dpkg', '--purge', 'xdpwho');
-  for (const path of ['/usr/bin/xdpwho', '/usr/lib/xdpwho', '/usr/lib/tmpfiles.d/xdpwho.conf']) {
+  for (const path of ['/usr/bin/xdpwho', '/usr/lib/tmpfiles.d/xdpwho.conf']) {
     assert.is(existsSync(`${root.path}${path}`), false, path);
   }
   assert.is((await root.run('getent', 'passwd', 'xdpwho')).exitCode, 2);

@@ -365,11 +365,7 @@ export function projectLayer(more: readonly CpioEntry[]): Buffer {
   for (const name of ['bin', 'dist/bpf']) {
     entries.push(...treeEntries(join(PROJECT, name), `${GUEST_PROJECT}/${name}`));
   }
-  // The command, and the texts of shells that it reads.
-  const parts = entriesOf(join(PROJECT, 'dist'), true).filter((path) =>
-    /^main[^/]*\.mjs$|\.sh$/.test(path),
-  );
-  for (const name of ['package.json', ...parts.map((part) => `dist/${part}`)]) {
+  for (const name of ['package.json', 'dist/main.cjs']) {
     const content = readFileSync(join(PROJECT, name));
     entries.push({ kind: 'file', path: `${GUEST_PROJECT}/${name}`, mode: 0o644, content });
   }
