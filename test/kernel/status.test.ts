@@ -20,7 +20,7 @@ const FRAME = udpFrame({ source: '192.0.2.1' });
 const MEMBERS = [
   ...['interface', 'netns', 'ownership', 'why', 'mode', 'program_id', 'program_name', 'reader'],
   ...['file', 'file_note', 'mode_note', 'since', 'options'],
-  ...['sources', 'packets', 'bytes', 'holder'],
+  ...['sources', 'packets', 'bytes', 'holder', 'held_by', 'link_id'],
 ];
 
 let lab: Lab;
@@ -98,6 +98,8 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
     packets: 20,
     bytes: 1280,
     holder: null,
+    held_by: null,
+    link_id: null,
   });
   const table = (await lab.run(['status', 'eth0'])).stdout.split('\n');
   assert.match(table[0] ?? '', /^INTERFACE +NETNS +WHOSE +MODE +PROGRAM +PACKETS +SOURCES +SINCE/);
@@ -359,7 +361,8 @@ cleaning('nothing, when all is well', async () => {
 });
 
 cleaning('what a killed run left together with its guard, the program included', async () => {
-  const watch = lab.start(['watch', 'eth0']);
+  // Without a link, it stays attached.
+  const watch = lab.start(['watch', 'eth0', '--bpftool', lab.bpftoolThat('without-link', '')]);
   await watch.says(/attached in/);
   watch.child.kill('SIGSTOP');
   for (const line of await lab.guards()) process.kill(Number.parseInt(line, 10), 'SIGKILL');
