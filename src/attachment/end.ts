@@ -11,7 +11,7 @@ import type { AttachmentState } from './record.js';
 export const NOT_OURS = 'it holds what xdpwho did not make';
 
 /** Pins that nobody holds, and the program of ours that is pinned there, if there is one. */
-export interface Remains {
+interface Remains {
   readonly pins: Pins;
   /** Null for a directory without a record, or with one that this version cannot read. */
   readonly state: AttachmentState | null;

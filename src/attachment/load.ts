@@ -27,7 +27,7 @@ import type { Guard } from './guard.js';
 import type { Pins } from './pin-paths.js';
 import type { AttachmentState, LogState } from './record.js';
 
-export interface Loading {
+interface Loading {
   readonly context: SessionContext;
   readonly pins: Pins;
   readonly state: AttachmentState;

@@ -20,7 +20,7 @@ export interface Attaching {
   readonly callOptions: () => CallOptions;
 }
 
-export interface AttachedMode {
+interface AttachedMode {
   readonly mode: AttachMode;
   /** Why it is not native mode, where that was tried. */
   readonly note: string | undefined;

@@ -93,7 +93,7 @@ export function readState(pins: Pins): AttachmentState | undefined {
 }
 
 /** What can be told of a record of another version; there it may have any shape. */
-export interface OtherState {
+interface OtherState {
   readonly interface: string | undefined;
   readonly netns: string | null;
   readonly netnsInode: number | undefined;

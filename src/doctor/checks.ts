@@ -36,7 +36,7 @@ import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
-export interface HostOptions extends FindBpftoolOptions {
+interface HostOptions extends FindBpftoolOptions {
   readonly bpffs: string;
   /** Holds `el/` and `eb/`. */
   readonly objectsDirectory: string;
@@ -220,7 +220,7 @@ function checkClang(): Check {
   });
 }
 
-export interface InterfaceOptions {
+interface InterfaceOptions {
   readonly interface: string;
   readonly netns: string | undefined;
   readonly bpffs: string;

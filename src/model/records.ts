@@ -141,7 +141,7 @@ export interface StatusRecord {
   readonly holder: { readonly pid: number; readonly command: string } | null;
 }
 
-export interface AttachmentOptions {
+interface AttachmentOptions {
   readonly mode: string;
   readonly reader: string;
   readonly max_sources: number;

@@ -47,7 +47,7 @@ export interface LogAccount {
   readonly lost: number;
 }
 
-export interface ReadPass extends Pass {
+interface ReadPass extends Pass {
   /** The counts of all passes of this reader up to this one. */
   readonly account: LogAccount;
 }

@@ -36,7 +36,7 @@ import { printable } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
 
 export const SCRIPT_VERBS = ['attach', 'detach', 'status'] as const;
-export type ScriptVerb = (typeof SCRIPT_VERBS)[number];
+type ScriptVerb = (typeof SCRIPT_VERBS)[number];
 
 /** What the script is to do there; as for the verb itself. */
 export interface ScriptOptions
@@ -52,7 +52,7 @@ export interface ScriptOptions
 }
 
 /** What stands at the head of a script. */
-export interface ScriptOrigin {
+interface ScriptOrigin {
   readonly version: string;
   /** The folder of compiled objects, with both byte orders. */
   readonly objectsDirectory: string;

@@ -105,7 +105,7 @@ export async function resolveRequests(
 }
 
 /** What `attach` would do to one interface. */
-export type Plan =
+type Plan =
   | { readonly kind: 'attach' }
   | {
       readonly kind: 'replace';

@@ -13,7 +13,7 @@ import { isDirectory } from '../host/directories.js';
 import { ownNetns } from '../host/netns.js';
 import { printable } from '../text/text.js';
 
-export interface CleanResult {
+interface CleanResult {
   readonly entry: InventoryEntry;
   /** Null when it has been removed, or else why not. */
   readonly kept: string | null;

@@ -13,7 +13,7 @@ import { SourceSet } from '../table/source-set.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
-export interface DumpOptions {
+interface DumpOptions {
   /** Records at most, the first ones by `sort`; 0 for all. */
   readonly top: number;
   readonly sort: Order;

@@ -158,10 +158,7 @@ export function fileNote({ record, state }: Attachment): string | null {
 }
 
 /** How many sources the table holds. The kernel keeps no such number: all of it is read. */
-export async function countSources(
-  context: SessionContext,
-  attachment: Attachment,
-): Promise<number> {
+async function countSources(context: SessionContext, attachment: Attachment): Promise<number> {
   const reader = new SourceReader(context, attachment);
   let sources = 0;
   if (attachment.reader === 'dump') {
