@@ -1,20 +1,21 @@
+/** Whether the process that holds an attachment still runs. */
 import { mayHaveProcesses, pidNamespaceOf, processStartTicks } from '../host/processes.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Holder } from './record.js';
 
-/** Whether a holder still runs. One in another pid namespace counts as running for as long as that may have processes. */
+/** Whether a holder still runs. A holder in another pid namespace counts as running as long as that may have processes. */
 export function isHolderAlive(holder: Holder): boolean {
   if (isElsewhere(holder)) return mayHaveProcesses(holder.pidNamespace);
   return processStartTicks(holder.pid) === holder.startTicks;
 }
 
-/** Its process id means something else here. */
+/** Whether a holder is in another pid namespace, so that its process id means nothing here. */
 function isElsewhere({ pidNamespace }: Holder): boolean {
   return pidNamespace !== pidNamespaceOf('self');
 }
 
-/** For an interface that a running xdpwho holds. */
+/** The error for an interface that a running xdpwho holds. */
 export function heldError(interfaceName: string, holder: Holder): XdpwhoError {
   const { pid, command } = holder;
   const where = isElsewhere(holder) ? ' in another pid namespace' : '';
