@@ -1,4 +1,4 @@
-# Ending what look has found in $directory: only ever our own.
+# Ends the attachment of ours that look has found in $directory.
 
 end() {
   if [ -n "$program_id" ] && ! detach_program "$program_id" "$at"; then still_attached; fi
