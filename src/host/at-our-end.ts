@@ -10,7 +10,7 @@ import type { Writable } from 'node:stream';
 import { XdpwhoError } from '../model/errors.js';
 import { type Companion, requireTool, startCompanion } from './exec.js';
 
-export interface AtOurEndOptions {
+interface AtOurEndOptions {
   /** The name of the shell in `ps`, and in the messages that it prints. */
   readonly name: string;
   /** Text of sh that runs at once. If it exits, `start` rejects. Default: none. */

@@ -34,7 +34,7 @@ import {
 } from './bpftool-output.js';
 import { type RunOptions, type RunResult, run, runStreaming } from './exec.js';
 
-export interface BpftoolOptions {
+interface BpftoolOptions {
   /** Absolute path of bpftool. */
   readonly path: string;
   /** Run in the mount namespace of this file. */
@@ -46,7 +46,7 @@ export interface BpftoolOptions {
 /** Options of one call. */
 export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen'>;
 
-export interface BatchOptions extends CallOptions {
+interface BatchOptions extends CallOptions {
   /** Run in this network namespace. */
   readonly netnsPath?: string | undefined;
   /** See withLockedMemory. */
@@ -59,12 +59,12 @@ export interface BatchResult {
   readonly failure: XdpwhoError | undefined;
 }
 
-export interface BatchOutput {
+interface BatchOutput {
   readonly output: unknown;
   readonly failure: undefined;
 }
 
-export interface BatchFailure {
+interface BatchFailure {
   readonly output: undefined;
   readonly failure: XdpwhoError;
 }

@@ -2,7 +2,7 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 
 /** Is called with each command. */
-export type CommandListener = (file: string, args: readonly string[]) => void;
+type CommandListener = (file: string, args: readonly string[]) => void;
 
 const NAME = 'xdpwho:command';
 const COMMANDS = channel(NAME);

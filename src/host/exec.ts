@@ -96,7 +96,7 @@ export async function run(
   };
 }
 
-export interface StreamedCommand {
+interface StreamedCommand {
   readonly stdout: Readable;
   /** Resolves when the child has ended. Never rejects. */
   readonly ended: Promise<RunResult>;

@@ -22,7 +22,7 @@ export async function listInterfaces(netns: Netns): Promise<string[]> {
 }
 
 /** An interface, from iproute2. */
-export interface Link {
+interface Link {
   readonly name: string;
   readonly ifindex: number;
   readonly mtu: number;

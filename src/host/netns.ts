@@ -59,7 +59,7 @@ export function isHostNetns(netns: Netns): boolean {
 }
 
 /** Whether a path leads to a namespace now. A path of a process ends with the process. */
-export function isNetns(path: string): boolean {
+function isNetns(path: string): boolean {
   try {
     return statfsSync(path).type === NSFS_MAGIC;
   } catch {
