@@ -52,7 +52,7 @@ async function tryLink(bpftool: Bpftool, objects: ObjectFiles): Promise<void> {
       netnsPath: bpffs.netnsPath,
       // `lo` has no native mode.
       mode: 'generic',
-      pin: bpffs.outside('make_link'),
+      pin: bpffs.outside('linkmaker'),
       scratch,
     });
     await link.close();

@@ -289,7 +289,7 @@ for (const [what, damage, message] of [
     (directory: string) => {
       cpSync(`${directory}/${ORDER}/sources.o`, `${directory}/${ORDER}/xdpwho.frags.o`);
     },
-    /xdpwho\.frags\.o: .*no map sources/,
+    /xdpwho\.frags\.o: .*it has no constant/,
   ],
   [
     'lack the iterator',
@@ -391,7 +391,7 @@ for (const args of [[], ['--mode', 'generic', '--reader', 'dump', '--max-sources
       const run = ['watch', 'eth0', ...args, '-v', '--count', '1', '--interval', '100ms'];
       const done = await lab.run(run);
       const ran = done.stderr.split('\n').filter((line) => line.startsWith('+ '));
-      const attached = ran.findIndex((line) => line.endsWith('/make_link repeat 0'));
+      const attached = ran.findIndex((line) => line.endsWith('/linkmaker repeat 0'));
       assert.ok(attached > 0, done.stderr);
       assert.equal(comparable(planned.stdout.split('\n')), comparable(ran.slice(0, attached + 1)));
       await lab.untilNothingLeft();
