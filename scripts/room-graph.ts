@@ -13,7 +13,7 @@ export const ROOMS = [
   ...['text', 'model'],
 ];
 
-export interface SourceFile {
+interface SourceFile {
   /** Its path in src/. */
   readonly path: string;
   readonly room: string;

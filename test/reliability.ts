@@ -4,7 +4,7 @@
  */
 import { appendFileSync } from 'node:fs';
 
-export interface Trial {
+interface Trial {
   /** What was done to it, in a few words. */
   readonly what: string;
   readonly times: number;

@@ -17,7 +17,7 @@ interface Hook<T> {
   each(callback: Callback<T>): void;
 }
 
-export interface Suite<T> {
+interface Suite<T> {
   (name: string, callback: Callback<T>): void;
   only(name: string, callback: Callback<T>): void;
   /** Leaves one test out; the runner prints its name and why. */

@@ -1,4 +1,4 @@
-/** Taking an interface's pin directory, in which another run may be, or may have left something. */
+/** Claims the pin directory of an interface. Another run may have it, or may have left files in it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { XdpwhoError } from '../model/errors.js';
 import { ownCommand } from '../text/shell-words.js';
@@ -12,7 +12,10 @@ import { claim, pinsExist } from './pins.js';
 import { type AttachmentState, ownsDirectory, readState, recordOwner } from './record.js';
 import { isOwnProgram } from './whose.js';
 
-/** Rejects with `held` where a run of ours has the directory, or an attachment of ours that stays is in it. */
+/**
+ * Claims the directory, after it has removed what a dead run left there. Rejects with `held` if a running xdpwho has
+ * the directory, or if it belongs to an attachment of ours that stays.
+ */
 export async function claimOrCollect(
   context: SessionContext,
   pins: Pins,
@@ -37,7 +40,7 @@ async function refuseOrCollect(
   if (found.holder !== null) {
     if (isHolderAlive(found.holder, recordOwner(pins)))
       throw heldError(found.interface, found.holder);
-    // Its guard is at work in all likelihood: two would only get in each other's way.
+    // The guard of the dead run is probably removing it. Two guards at once would disturb each other.
     for (let waitedMs = 0; waitedMs < 1000 && ownsDirectory(pins, found.token); waitedMs += 50) {
       await sleep(50);
     }
@@ -61,12 +64,12 @@ async function refuseOrCollect(
   await end(context, { pins, state: found, pinnedId });
 }
 
-/** The record in a directory that somebody else has; undefined when the directory has gone meanwhile. */
+/** The record in a directory that another run has claimed. Undefined if the directory has been removed meanwhile. */
 async function readSettledState(
   context: SessionContext,
   pins: Pins,
 ): Promise<AttachmentState | undefined> {
-  // A directory is without its record for an instant while it is being claimed or removed.
+  // A directory has no record for an instant while it is claimed or removed.
   for (let waitedMs = 0; waitedMs < 500; waitedMs += 25) {
     const state = readState(pins);
     if (state !== undefined || !pinsExist(pins)) return state;

@@ -1,4 +1,4 @@
-/** What an attachment is where nothing else is asked for. */
+/** The defaults of an attachment, and the record that it begins with. */
 import { randomUUID } from 'node:crypto';
 import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
 import { pidNamespaceOf, processStartTicks, timeNamespaceOf } from '../host/processes.js';
@@ -12,7 +12,7 @@ import type { Target } from './target.js';
 
 export const DEFAULT_FILE_MODE = 0o400;
 
-/** The memory that the default table may take, all CPUs together. */
+/** The memory that the default table may take for all CPUs together. */
 export const DEFAULT_TABLE_BYTES = 64 * 1024 * 1024;
 
 export const DEFAULT_MAX_SOURCES = 65_536;
@@ -20,24 +20,24 @@ export const DEFAULT_MAX_SOURCES = 65_536;
 /** kernel/bpf/hashtab.c: struct htab_elem with its 16-byte key and the pointer to the per-CPU part. */
 export const ELEMENT_OVERHEAD_BYTES = 96;
 
-/** 699,000 packets. */
+/** Room for 699,000 packets. */
 export const DEFAULT_BUFFER_BYTES = 32 * 1024 * 1024;
 
-/** `map dump -j` prints some seven characters for each byte, and always the whole ring. */
+/** Small, because `map dump -j` prints about seven characters for each byte, and always the whole ring. */
 export const DUMP_BUFFER_BYTES = 1024 * 1024;
 
-/** Sources that a table has by default: 65,536, or fewer where the CPUs are so many that it would pass 64 MiB. */
+/** The default number of sources: 65,536, or fewer if the host has so many CPUs that the table would take more than 64 MiB. */
 export function defaultMaxSources(cpus: number): number {
   const fitting = Math.floor(DEFAULT_TABLE_BYTES / estimatedSourceBytes(cpus));
   return Math.min(DEFAULT_MAX_SOURCES, 2 ** Math.floor(Math.log2(fitting)));
 }
 
-/** Bytes of kernel memory that one source takes: every possible CPU has a value of its own. */
+/** The kernel memory of one source in bytes: every possible CPU has its own value. */
 export function estimatedSourceBytes(cpus: number): number {
   return ELEMENT_OVERHEAD_BYTES + SOURCE_VALUE.size * cpus;
 }
 
-/** The record of a log with these options. */
+/** The record of a log with these options. The size of its ring depends on how it is read. */
 function initialLog(options: LogOptions, reader: Reader): LogState {
   const cpus = cpuNumberLimit();
   const bufferAsked = options.bufferBytes ?? null;
@@ -51,7 +51,7 @@ function initialLog(options: LogOptions, reader: Reader): LogState {
   };
 }
 
-/** Where there turned out to be no iterator, the default is smaller. */
+/** The log in the size for this reader, if the user asked for no size. */
 export function fittingLog(log: LogState | null, reader: Reader): LogState | null {
   if (log === null || log.bufferAsked !== null) return log;
   return { ...log, segments: initialLog({}, reader).segments };

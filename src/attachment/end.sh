@@ -1,10 +1,10 @@
 # The only code that detaches a program or removes pins. It is part of the guard (guard.sh), which ends
-# attachments for the command, after a crash as on every other day, and of the agentless script.
-# It expects bpftool, nsenter and netns_directory, and tells on descriptor 4 what it runs where `verbose` is
-# set. Everything else comes as an argument.
+# every attachment of the command, and of the agentless script. It expects the variables bpftool,
+# nsenter and netns_directory. Where `verbose` is set, it prints each command to descriptor 4 before it
+# runs it.
 
-# in_netns PATH COMMAND...: runs a command in a network namespace. Our own is not entered: that takes
-# CAP_SYS_ADMIN, and the rest does not.
+# in_netns PATH COMMAND...: runs a command in a network namespace. It does not enter our own, because
+# nsenter needs CAP_SYS_ADMIN, and the command itself does not.
 in_netns() {
   entered=$1
   shift
@@ -14,8 +14,9 @@ in_netns() {
 }
 
 # Reads the plain output of `net show`, and prints "TYPE ID DEVICE" for each XDP program. That output
-# has a line for each interface, `lan0(2) driver id 7`, with a pair for each mode where a card holds
-# several (bpftool src/netlink_dumper.c); unlike JSON it needs no unescaping. A name has no white space.
+# has one line for each interface, `lan0(2) driver id 7`. If a card holds several programs, the line has
+# `MODE id ID` for each (bpftool src/netlink_dumper.c). Plain text needs no unescaping, as JSON would; the
+# kernel allows no white space in a name.
 programs() {
   while IFS= read -r line; do
     [ "$line" != 'tc:' ] || break
@@ -33,7 +34,7 @@ programs() {
 }
 
 # look_in PATH ID: sets `attached` to a line "TYPE DEVICE" for each interface of the namespace that has the
-# program. Fails where bpftool does; then `said` tells why.
+# program. Fails if bpftool fails, with its last words in `said`.
 look_in() {
   attached=
   said=$(in_netns "$1" "$bpftool" -n net show 2>&1) || return 1
@@ -56,10 +57,10 @@ listed_by_ip() {
   }"
 }
 
-# detach_in PATH ID: takes the program off every interface of the namespace, and sets `found` to where it
-# was. `net detach` ends well when it did nothing, and takes off a stranger's program as well (bpftool
-# src/net.c), so this looks before and after. Fails where the program may still be attached:
-# `attached` tells where, and `said` what bpftool said.
+# detach_in PATH ID: detaches the program from every interface of the namespace, and sets `found` to the
+# interfaces that had it. `net detach` succeeds when it did nothing, and it also removes a program that is
+# not ours (bpftool src/net.c). So this looks before and after. Fails if the program may still be
+# attached: then `attached` has the interfaces, and `said` has the last words of bpftool.
 detach_in() {
   found=
   look_in "$1" "$2" || return 1
@@ -79,10 +80,11 @@ FOUND
 # there, `net detach` is refused. Fails where there is none.
 release_link() { [ -f "$1/link" ] && rm -f "$1/link"; }
 
-# detach_program ID HOME: takes the program off wherever it is attached: in the namespace that HOME leads
-# to, and if it is not there, in all that can be found, since an interface that is moved takes its
-# program along. Each is searched once, and by another path where one failed: a path by a process goes
-# with that process. Leaves `found` empty where the program was attached nowhere.
+# detach_program ID HOME: detaches the program in the namespace at the path HOME. If it is not attached
+# there, this searches every namespace that it finds a path to, because an interface that is moved to
+# another namespace keeps its program. It searches each namespace once. If a path fails it tries the next
+# path to the same namespace, because a path of a process ends with the process. If the program was not
+# attached anywhere, `found` is empty.
 detach_program() {
   detach_in "$2" "$1" || return 1
   [ -z "$found" ] || return 0
@@ -114,27 +116,29 @@ unpin_program() {
   done
 }
 
-# remove_all DIRECTORY: removes whatever is in it, for a directory whose contents this version does not know.
+# remove_all DIRECTORY: removes a directory of pins with everything in it. For what another version made.
 remove_all() {
   rm -rf "$1"
   rmdir "${1%/*}" 2>/dev/null
   [ ! -e "$1" ]
 }
 
-# remove_pins DIRECTORY: removes the files that an attachment has, and then the directory. The record goes
-# last, so that a directory that could not be emptied still says whose it is. What xdpwho does not
-# make is left, and the directory with it. In a directory that others could write to, a link may lead
-# anywhere: then only the link goes.
+# remove_pins DIRECTORY: removes the files that xdpwho makes for an attachment, and then the directory. Any
+# other file stays, and the directory with it. The record is removed last, so that a directory that could
+# not be emptied still says whose it is. A link is removed and not followed, because it may lead anywhere
+# where others can write to the bpffs.
 remove_pins() {
   if [ -h "$1" ]; then rm -f "$1"; fi
   [ -d "$1" ] || return 0
-  rm -f "$1/sources" "$1/totals" "$1/program" "$1/clock" "$1/linkmaker" "$1/link"
-  for part in maps readers; do
-    [ ! -h "$1/$part" ] || rm -f "$1/$part"
-    for pin in "$1/$part"/*; do [ -d "$pin" ] || rm -f "$pin"; done
-    rmdir "$1/$part"
+  removed=$1
+  set -- "$removed/sources" "$removed/totals" "$removed/program" "$removed/clock" "$removed/linkmaker" "$removed/link"
+  for part in "$removed/maps" "$removed/readers"; do
+    if [ -h "$part" ]; then set -- "$@" "$part"; continue; fi
+    for pin in "$part"/*; do [ -d "$pin" ] || set -- "$@" "$pin"; done
   done
-  rm -f "$1/state~" "$1/state"
-  rmdir "$1" "${1%/*}"
-  [ ! -e "$1" ]
+  rm -f "$@"
+  rmdir "$removed/maps" "$removed/readers"
+  rm -f "$removed/state~" "$removed/state"
+  rmdir "$removed" "${removed%/*}"
+  [ ! -e "$removed" ]
 } 2>/dev/null

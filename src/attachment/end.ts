@@ -1,5 +1,4 @@
-/** Ending what another process has left: the same guard does it that ends our own (guard.sh). */
-
+/** Ends an attachment that another process has left. A guard does it, as for our own attachments (guard.sh). */
 import { currentPath, type Netns, ownNetns } from '../host/netns.js';
 import type { SessionContext } from './context.js';
 import { Guard } from './guard.js';
@@ -8,21 +7,23 @@ import type { Pins } from './pin-paths.js';
 import { pinsExist } from './pins.js';
 import type { AttachmentState } from './record.js';
 
+/** Why a directory stays. */
 export const NOT_OURS = 'it holds what xdpwho did not make';
 
-/** Pins that nobody holds, and the program of ours that is pinned there, if there is one. */
-export interface Remains {
+/** A pin directory that no running process holds. */
+interface Remains {
   readonly pins: Pins;
-  /** Null for a directory without a record, or with one that this version cannot read. */
+  /** Null if the directory has no record, or one that this version cannot read. */
   readonly state: AttachmentState | null;
+  /** The program of ours that is pinned there, or null. */
   readonly pinnedId: number | null;
-  /** Of another version: then whatever is in the directory goes. */
+  /** Made by another version: then everything in the directory is removed. */
   readonly isOther?: boolean | undefined;
 }
 
 /**
- * Detaches the program wherever it is attached, and removes the pins. False where something stays
- * that xdpwho did not make. Rejects with `tool-failed` where the program may still be attached.
+ * Detaches the program wherever it is attached, and removes the pins. Returns false if a file stays that xdpwho
+ * did not make. Rejects with `tool-failed` if the program may still be attached.
  */
 export async function end(context: SessionContext, remains: Remains): Promise<boolean> {
   const { pins, state, pinnedId, isOther } = remains;
@@ -40,7 +41,7 @@ export async function end(context: SessionContext, remains: Remains): Promise<bo
   return !pinsExist(pins);
 }
 
-/** Ends what an entry of ours stands for. The caller has seen that nobody holds it. Gives what keeps it, or undefined. */
+/** Ends the attachment of an entry that no running process holds. Returns why its directory stays, or undefined. */
 export async function endEntry(
   context: SessionContext,
   { pins, state, pinnedId, ownership }: InventoryEntry,
@@ -50,7 +51,7 @@ export async function endEntry(
   return (await end(context, { pins, state, pinnedId, isOther })) ? undefined : NOT_OURS;
 }
 
-/** Where it was attached, as far as that is known and still there. */
+/** The namespace in which it was attached, or our own if that cannot be found. */
 function homeOf(state: AttachmentState | null): Netns {
   if (state === null) return ownNetns();
   const { netns: name, netnsInode: inode, netnsPath } = state;

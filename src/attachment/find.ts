@@ -1,4 +1,4 @@
-/** What is attached on this host: ours, strangers', and what dead runs left behind. */
+/** Finds what is attached on this host: ours, programs that are not ours, and what dead runs have left. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,8 +24,8 @@ import { locatePins, netnsOf, type Request, type Scope, type Target } from './ta
 export type { InventoryEntry } from './inspect.js';
 
 /**
- * Every bpffs that may hold our pins: the usual one and any other that is mounted and has our
- * directory, each once, or only the one that is named.
+ * Every bpffs with a directory of ours that we can trust: the usual one and all others that are mounted, each
+ * once. With `named`, only that one.
  */
 export function findBpffs(named?: string): string[] {
   if (named !== undefined) return isTrusted(named) ? [named] : [];
@@ -34,8 +34,8 @@ export function findBpffs(named?: string): string[] {
 }
 
 /**
- * Everything of ours, in every namespace, and strangers' programs in our own one; with `netns`, both
- * in that one only. A namespace that has gone is known by the name that it was attached with.
+ * All attachments of ours in all namespaces, and every other XDP program in our own namespace. With `netns`, only
+ * those in that namespace. A namespace that no longer exists is found by the name that the record has.
  */
 export async function listAttachments(
   context: SessionContext,
@@ -53,19 +53,19 @@ export async function listAttachments(
   const ids = new Set(ours.map(({ programId }) => programId));
   const others = (await look.attachedIn(netns)).filter(({ programId }) => !ids.has(programId));
   if (others.length === 0) return entries;
-  // With --bpffs, those of ours that are pinned elsewhere are not strangers.
-  const elsewhere = await inspectAll(context, otherPins(pins), look);
-  const inOthers = elsewhere.filter(({ programId: id }) =>
+  // With --bpffs, a program of ours may be pinned in another bpffs.
+  const elsewhere = await inspectAll(context, pinsBesides(pins), look);
+  const pinnedElsewhere = elsewhere.filter(({ programId: id }) =>
     others.some(({ programId }) => programId === id),
   );
-  const knownIds = new Set(inOthers.map(({ programId }) => programId));
-  const strangers = others.filter(({ programId }) => !knownIds.has(programId));
-  return [...entries, ...inOthers, ...(await foreignEntries(context, netns, strangers))];
+  const foundIds = new Set(pinnedElsewhere.map(({ programId }) => programId));
+  const strangers = others.filter(({ programId }) => !foundIds.has(programId));
+  return [...entries, ...pinnedElsewhere, ...(await foreignEntries(context, netns, strangers))];
 }
 
-/** Our pins in every bpffs but those that are known. */
-function otherPins(known: readonly Pins[]): Pins[] {
-  const directories = new Set(known.map(({ directory }) => directory));
+/** All our pin directories except these. */
+function pinsBesides(inspected: readonly Pins[]): Pins[] {
+  const directories = new Set(inspected.map(({ directory }) => directory));
   return findBpffs()
     .flatMap(pinsOn)
     .filter(({ directory }) => !directories.has(directory));
@@ -75,7 +75,7 @@ function pinsOn(bpffs: string): Pins[] {
   return listPinNames(bpffs).map((name) => pinsAt(bpffs, name));
 }
 
-/** In one process, as far as nothing fails. */
+/** Inspects all pin directories. It starts one process for all, and one more for each that bpftool cannot show. */
 async function inspectAll(
   context: SessionContext,
   all: readonly Pins[],
@@ -90,7 +90,7 @@ async function inspectAll(
   return entries;
 }
 
-/** Looking a program up by its id takes CAP_SYS_ADMIN: without it the name is not known. */
+/** Entries of programs that are not ours. To show a program by its id needs CAP_SYS_ADMIN: without it they have no name. */
 async function foreignEntries(
   context: SessionContext,
   netns: Netns,
@@ -104,8 +104,8 @@ async function foreignEntries(
 }
 
 /**
- * The entry of one interface, by its present name: ours, a stranger's, or undefined when there is
- * nothing. A program of ours is found under whatever name and in whatever bpffs it is pinned.
+ * The entry of one interface, by its present name, or undefined if it has none. A program of ours is found also
+ * if it is pinned under another name or in another bpffs.
  */
 export async function findEntry(
   context: SessionContext,
@@ -118,7 +118,7 @@ export async function findEntry(
     let remains: InventoryEntry | undefined;
     for (const pins of usual) {
       const entry = await inspect(context, pins, look);
-      // The interface may have got another name since, and another interface this one.
+      // The interface may have been renamed, and another interface may have its name now.
       if (entry?.interface !== device) continue;
       if (entry.ownership !== 'stale') return entry;
       remains ??= entry;
@@ -129,7 +129,7 @@ export async function findEntry(
       const ours = await inspectAll(context, [...paths].flatMap(pinsOn), look);
       const entry = ours.find(({ programId }) => programId === found.programId);
       if (entry !== undefined) return entry;
-      // Somebody may be attaching or detaching at this moment.
+      // Another process may be attaching or detaching at this moment.
       const later = await context.bpftool.showNet(netns.path);
       const hasGone = later.every(({ programId }) => programId !== found.programId);
       if (hasGone && looks < SETTLING_LOOKS) {
@@ -144,7 +144,7 @@ export async function findEntry(
   }
 }
 
-/** What is left of an interface that may have gone, with its namespace or without, by the name that it had. */
+/** Finds the pins of an interface that no longer exists, by the name in the record. Its namespace may be gone too. */
 export async function findRemains(
   context: SessionContext,
   request: Request,
@@ -159,7 +159,7 @@ export async function findRemains(
   );
 }
 
-/** Whether an entry is in a namespace; one that has gone is known by the name that it was attached with. */
+/** Whether an entry is in a namespace. If the namespace no longer exists, the names are compared. */
 function isIn(entry: InventoryEntry, netns: Netns | undefined, name: string | undefined): boolean {
   const inode =
     entry.attachment?.netns.inode ??

@@ -1,26 +1,29 @@
-# Ends an attachment when it is told to on its standard input, or when that closes: then the process
-# that holds the other end has died, whatever killed it. It answers each word with a line:
+# Ends an attachment. It reads words from its standard input, which is a pipe. When the pipe closes, the
+# process at its other end has died, and the guard detaches the program and removes the pins. These
+# are the words, and the line that it answers:
 #
-#   program ID    the program that is to be detached from now on
-#   holder PID T  (none) the process that holds the link, and when it was started (proc(5), field 22 of stat)
+#   program ID    no answer; the program to detach from now on
+#   holder PID T  no answer; the process that holds the link, and its start time (proc(5), field 22 of stat)
 #   detach        detached | nowhere | attached DEVICES, a tab, WHAT BPFTOOL SAID | failed WHY
-#   remove        removed | left | unseen: the program is attached where nothing leads to
-#   remove all    the same, whatever is in the directory
-#   verbose       (none) from now on each command is told in a line that begins with `+`
-#   keep          (none) the guard ends, and the attachment stays
-#   leave         (none) as if the pipe had closed, but the process lives, and its folders stay
+#   remove        removed | left | unseen: removes the pins; `left` if there are files that xdpwho did not make,
+#                 `unseen` if the program is attached in a namespace that nothing leads to
+#   remove all    removed | left: removes everything in the directory
+#   verbose       no answer; from now on it prints each command in a line that begins with `+`
+#   keep          no answer; the guard ends, and the attachment stays; xdpwho removes the cgroup
+#   leave         no answer; as if the pipe had closed, but the process lives and needs its temporary folders
 #
-# TOKEN tells our directory from one that somebody made after us; without one, the directory is ours as
-# it is. HOME is the namespace, open as descriptor 3. Expects end.sh before it.
+# The token is part of the record of our attachment. It tells our directory from one that somebody made
+# in its place; if it is empty, the directory is ours as it is. Descriptor 3 is the namespace. end.sh must
+# come before this text.
 bpftool=$1 nsenter=$2 netns_directory=$3 directory=$4 token=$5 scratch=$6 group=$7 own_group=$8
 home=/proc/self/fd/3 id= holder= nowhere= verbose=
 exec 4>&1
 
-# A cgroup can only be removed when nobody is in it.
+# The kernel removes only a cgroup without processes, so the guard moves out of its own first.
 leave() {
   [ -d "$group" ] || return 0
-  for place in "$own_group" "${group%/*}"; do
-    { echo $$ >"$place/cgroup.procs"; } 2>/dev/null && break
+  for other in "$own_group" "${group%/*}"; do
+    { echo $$ >"$other/cgroup.procs"; } 2>/dev/null && break
   done
   rmdir "$group" 2>/dev/null
 }
@@ -28,7 +31,7 @@ leave() {
 remove_ours() {
   case $(readlink "$directory/state") in
     *"$token"*) remove_pins "$directory" ;;
-    # Without a record it is about to be claimed (src/attachment/pins.ts): whoever does so makes it again.
+    # Another run may be about to claim it (src/attachment/pins.ts). That run makes the directory again.
     '') rmdir "$directory" "${directory%/*}" ;;
     *) return 0 ;;
   esac
@@ -61,7 +64,7 @@ done
 
 exec >/dev/null 2>&1
 verbose=
-# In /tmp anybody may make a folder of such a name: only those of our own user are removed.
+# Anybody can make a folder of such a name in /tmp, so only the folders of our own user are removed.
 if [ -n "$scratch" ]; then
   for folder in "$scratch"*; do
     [ -z "$(find "$folder" -prune -type d -user "$(id -u)")" ] || rm -rf "$folder"
@@ -79,7 +82,7 @@ end_holder() (
 end_holder
 if [ -n "$id" ]; then
   tries=1
-  # What could not be detached keeps its pins: by them `clean` and the next run know it for ours.
+  # If the program cannot be detached, its pins stay, so that `clean` and the next run find it.
   until detach_program "$id" "$home"; do
     [ "$tries" -lt 15 ] || { leave; exit 1; }
     tries=$((tries + 1))

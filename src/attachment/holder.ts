@@ -1,3 +1,4 @@
+/** Whether the process that holds an attachment still runs. */
 import { statSync } from 'node:fs';
 import {
   mayHaveProcesses,
@@ -10,8 +11,8 @@ import { printable } from '../text/text.js';
 import type { Holder } from './record.js';
 
 /**
- * Whether a holder still runs. One in another pid namespace counts as running for as long as that may
- * have processes. A record of a user other than root is only believed about processes of that user.
+ * Whether a holder still runs. A holder in another pid namespace counts as running as long as that may have
+ * processes. The record of a user other than root is believed only about processes of that user.
  */
 export function isHolderAlive(holder: Holder, recordOwner = 0): boolean {
   if (recordOwner !== 0 && ownerOf(holder.pid) !== recordOwner) return false;
@@ -24,12 +25,12 @@ export function isHolderAlive(holder: Holder, recordOwner = 0): boolean {
   return startTicks !== undefined && isShifted && timeNamespaceOf(holder.pid) === timeNamespace;
 }
 
-/** Its process id means something else here. */
+/** Whether a holder is in another pid namespace, so that its process id means nothing here. */
 function isElsewhere({ pidNamespace }: Holder): boolean {
   return pidNamespace !== pidNamespaceOf('self');
 }
 
-/** For an interface that a running xdpwho holds. */
+/** The error for an interface that a running xdpwho holds. */
 export function heldError(interfaceName: string, holder: Holder): XdpwhoError {
   const { pid, command } = holder;
   const where = isElsewhere(holder) ? ' in another pid namespace' : '';

@@ -1,4 +1,4 @@
-/** One pin directory: what is in it, whose it is, and whether it is what we make. */
+/** Inspects one pin directory: what is in it, whose it is, and whether it is complete. */
 import { lstatSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,13 +24,14 @@ import {
 } from './record.js';
 import { isOwnProgram, PROGRAM_NAME, programFault } from './whose.js';
 
+/** What is known of one pin directory, or of one program that is not ours. */
 export interface InventoryEntry {
-  /** As it is called now, where that can be found out. */
+  /** The present name, if it can be found. */
   readonly interface: string;
-  /** Null for the namespace that we run in. */
+  /** The name of the namespace. Null for our own. */
   readonly netns: string | null;
   readonly ownership: Ownership;
-  /** Why it is stale, broken or kept, or what has become of its interface. */
+  /** Why it is stale or broken, or that its interface has been renamed or moved. */
   readonly why: string | null;
   readonly mode: Mode | null;
   readonly programId: number | null;
@@ -39,20 +40,20 @@ export interface InventoryEntry {
   readonly pinnedId: number | null;
   readonly reader: Reader | null;
   readonly file: string | null;
-  /** Null for what is not ours, or not to be read. */
+  /** The record. Null if there is none that this version can read. */
   readonly state: AttachmentState | null;
-  /** The process that ends it. */
+  /** The running process that will end it, or null. */
   readonly holder: Holder | null;
   readonly pins: Pins | null;
-  /** Where it is complete and attached. */
+  /** Null unless it is complete and attached. */
   readonly attachment: Attachment | null;
 }
 
-/** Others make and remove directories meanwhile: what is half there may be complete in a moment. */
+/** Other processes make and remove directories, so a broken one is inspected again before it is reported. */
 export const SETTLING_LOOKS = 5;
 export const SETTLING_PAUSE_MS = 50;
 
-/** What is in a pin directory; undefined when it is not there. */
+/** The entry of a pin directory, or undefined if it does not exist. */
 export async function inspect(
   context: SessionContext,
   pins: Pins,
@@ -111,7 +112,7 @@ const NOTHING_KNOWN = {
   attachment: null,
 } as const;
 
-/** What is known of an entry whose ownership is not decided yet. */
+/** An entry before its ownership is decided. */
 type Undecided = Omit<InventoryEntry, 'ownership' | 'why'>;
 
 async function inspectRecorded(
@@ -146,44 +147,44 @@ async function inspectRecorded(
     const why = `the run that held it (${holder.pid}) is gone`;
     return { ...complete, ownership: 'stale', why };
   }
-  const place = await look.locate(programId, home);
-  if (place === undefined) {
+  const location = await look.locate(programId, home);
+  if (location === undefined) {
     const why = await whyNowhere(look, home, state.interface);
     return { ...complete, ownership: 'stale', why };
   }
-  const device = place.attached.device;
-  const isMoved = device !== state.interface || place.netns !== home;
+  const device = location.attached.device;
+  const isMoved = device !== state.interface || location.netns !== home;
   return {
     ...complete,
     interface: device,
-    netns: place.netns.name,
+    netns: location.netns.name,
     ownership: held ? 'foreground' : 'ours',
     why: isMoved ? `it was attached as ${state.interface}` : null,
     attachment: new Attachment(context, {
       pins,
-      netns: place.netns,
-      // Its own record keeps the name that it was attached as; what is printed has the present one.
+      netns: location.netns,
+      // The record in bpffs keeps the old name. What we print has the present name.
       state: { ...state, interface: device, programId, mode, reader },
       attachedAs: state.interface,
     }),
   };
 }
 
-/** What another version attached is left as it is, for as long as it is attached. */
+/** The entry of a directory that another version made. It stays as long as its program is attached. */
 async function inspectOther(blank: Undecided, pins: Pins, look: Look): Promise<InventoryEntry> {
   const state = readOtherState(pins);
   const { pinnedId } = blank;
   const home = state.netnsInode === undefined ? undefined : look.netnsWith(state.netnsInode);
-  const place = pinnedId === null ? undefined : await look.locate(pinnedId, home);
+  const location = pinnedId === null ? undefined : await look.locate(pinnedId, home);
   const held = state.holder !== null && isHolderAlive(state.holder, recordOwner(pins));
   return {
     ...blank,
-    interface: place?.attached.device ?? state.interface ?? blank.interface,
+    interface: location?.attached.device ?? state.interface ?? blank.interface,
     netns: state.netns ?? home?.name ?? null,
     programId: pinnedId,
-    mode: place?.attached.mode ?? null,
+    mode: location?.attached.mode ?? null,
     holder: held ? state.holder : null,
-    ownership: held ? 'foreground' : place === undefined ? 'stale' : 'other-version',
+    ownership: held ? 'foreground' : location === undefined ? 'stale' : 'other-version',
     why: 'it was made by another version of xdpwho',
   };
 }
@@ -208,12 +209,12 @@ async function pinnedProgram(look: Look, pins: Pins): Promise<number | null> {
   const program = look.factsOf(pins)?.program;
   if (program === undefined) return null;
   if (!(program instanceof XdpwhoError)) return isOwnProgram(program) ? program.id : null;
-  // Any other failure says nothing of what is pinned there.
+  // Any other failure tells nothing about the pin.
   if (program instanceof BpftoolError && (program.isOtherKind || !isPin(pins.program))) return null;
   throw program;
 }
 
-/** What a directory must hold to be one that we made: it may have been made by hand. */
+/** Why a directory is not one that we made, or undefined. Anybody who may write to the bpffs can make one by hand. */
 function pinsFault(
   pins: Pins,
   facts: PinFacts | undefined,
@@ -238,7 +239,7 @@ function otherKind(failure: XdpwhoError): string {
   return `its pins are of another kind: ${messageOf(failure)}`;
 }
 
-/** The entry of a stranger's program. */
+/** The entry of a program that is not ours. */
 export function foreignEntry(
   netns: Netns,
   attached: XdpAttachment,
@@ -263,7 +264,7 @@ function orphaned({ mode, device }: XdpAttachment): string {
   return `it looks like one of xdpwho, but its pins are gone, or in another mount namespace; to take it off: bpftool net detach ${type} dev ${printable(device)}`;
 }
 
-/** A link may lead anywhere; what we make are files. */
+/** Whether a path is a file. A link is not: it may lead anywhere, and we make none with this name. */
 function isPin(path: string): boolean {
   try {
     return lstatSync(path).isFile();

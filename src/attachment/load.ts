@@ -1,4 +1,4 @@
-/** Loading: the maps in their sizes, the program, and the iterators that read it, in one bpftool process. */
+/** Loads an attachment in one bpftool process: the maps, the program, and the iterators that read the maps. */
 import { chmodSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { BatchResult } from '../host/bpftool.js';
@@ -27,14 +27,14 @@ import type { Guard } from './guard.js';
 import type { Pins } from './pin-paths.js';
 import type { AttachmentState, LogState } from './record.js';
 
-export interface Loading {
+interface Loading {
   readonly context: SessionContext;
   readonly pins: Pins;
   readonly state: AttachmentState;
   readonly guard: Guard;
   /** See holdLink; zeroes where no link is to be made. */
   readonly testFrame: Uint8Array;
-  /** A folder for the copies of the objects into which constants are written. */
+  /** A folder for copies of the objects, with the constants written into them. */
   readonly scratch: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -48,8 +48,8 @@ export interface Loaded {
 }
 
 /**
- * Loads the program and what reads it, and pins all of it. Without an iterator the log's ring is made
- * anew in the size that `map dump` can read.
+ * Loads and pins everything, and tells the guard the id of the program. If no iterator can be pinned, it loads
+ * once more with a smaller ring of the log, because `map dump` reads the ring slowly.
  */
 export async function load(loading: Loading): Promise<Loaded> {
   const { state, pins } = loading;
@@ -80,7 +80,7 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
   const [withFrags, plain] = programNames(log !== null);
   let commands = [...createMaps, ...loadProgram(withFrags), ...iterators];
   let result = await run(loading, commands);
-  // Kernels before 5.18 refuse the variant that takes jumbo frames.
+  // Kernels before 5.18 refuse the program for jumbo frames.
   if (result.failure instanceof BpftoolError && result.outputs.length === createMaps.length) {
     if (result.failure.code === 'not-permitted') throw result.failure;
     commands = [...loadProgram(plain), ...iterators];
@@ -101,14 +101,14 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
   };
 }
 
-/** A command that has begun is never aborted: its effect must be known to be undone. */
+/** A running command is never aborted: we must know its effect to undo it. */
 function run({ context, guard, signal }: Loading, commands: string[][]): Promise<BatchResult> {
   signal?.throwIfAborted();
   // bpftool 5.10 does not raise the limit on locked memory for `iter pin` (src/iter.c).
   return context.bpftool.batch(commands, { keepOpen: guard.keepOpen, withoutMemoryLimit: true });
 }
 
-/** Why no iterator is pinned, null where none was asked for; undefined where both are. */
+/** Undefined if both iterators are pinned, null if none was wanted, otherwise the reason why there is none. */
 function iteratorFailure(
   { readerAsked }: AttachmentState,
   { failure }: BatchResult,
@@ -124,7 +124,7 @@ function iteratorFailure(
   return `no iterator can be pinned (${messageOf(failure)}); reading by \`map dump\`, slower`;
 }
 
-/** Whoever may read the files must be able to reach them. */
+/** Sets the permissions of the files, and opens the directories to users who may read the files. */
 function openFiles(pins: Pins, { fileMode }: AttachmentState): void {
   for (const file of [pins.sourcesFile, pins.totalsFile]) chmodSync(file, fileMode);
   if ((fileMode & 0o077) === 0) return;
@@ -133,18 +133,18 @@ function openFiles(pins: Pins, { fileMode }: AttachmentState): void {
   }
 }
 
-/** The variants of the program, the one for jumbo frames first. */
+/** The variants of the program. The first one takes jumbo frames. */
 export function programNames(log: boolean): readonly [ProgramName, ProgramName] {
   return log ? ['xdpwho.log.frags', 'xdpwho.log'] : ['xdpwho.frags', 'xdpwho'];
 }
 
-/** Where each map of the program is pinned, by its name. */
+/** The pin of each map, by the name of the map in the program. */
 export function mapPins(pins: Pins, log: LogState | null): Readonly<Record<string, string>> {
   const { sourcesMap: sources, totalsMap: totals, packetsMap: packets } = pins;
   return log === null ? { sources, totals } : { sources, totals, packets };
 }
 
-/** The maps as they are made: the sizes in the object are only its defaults. */
+/** The maps to create. The object has them too, but with default sizes. */
 export function mapShapes(
   { maxSources }: Pick<AttachmentState, 'maxSources'>,
   log: LogState | null,
@@ -172,7 +172,7 @@ export function mapShapes(
   ];
 }
 
-/** The constants of bpf/log.h. */
+/** Values for the constants in bpf/log.h. */
 function logConstants(log: LogState | null) {
   if (log === null) return {};
   const { cpus, segments, sample, source } = log;
@@ -212,7 +212,7 @@ async function pinIterators(
   ];
 }
 
-/** A name as it stands between the quotes of a JSON string, in ASCII: the kernel's lines are handed on as bytes. */
+/** A name as the content of a JSON string, without the quotes. In ASCII, because we copy the lines of the kernel as bytes. */
 export function jsonContent(name: string): string {
   const content = quoteJson(name)
     .slice(1, -1)

@@ -1,6 +1,6 @@
 /**
- * What the host looks like at one moment. A verb takes one look and hands it down: each network
- * namespace is asked once, and what is in our pin directories comes in the same bpftool process.
+ * A look at the host at one moment. A verb makes one and passes it on. It asks for each network namespace once,
+ * and for our pin directories in the same bpftool process.
  */
 import { lstatSync } from 'node:fs';
 import type { Bpftool } from '../host/bpftool.js';
@@ -19,7 +19,7 @@ import { currentPath, type Netns, netnsPathsByInode } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { Pins } from './pin-paths.js';
 
-/** What bpftool says of the pins in one directory: each is what it found, or why it found nothing. */
+/** What bpftool shows for the pins in one directory, or for each the reason why it shows nothing. */
 export interface PinFacts {
   readonly program: ProgramInfo | XdpwhoError;
   readonly sources: MapInfo | XdpwhoError;
@@ -38,12 +38,12 @@ export class Look {
     this.#bpftool = bpftool;
   }
 
-  /** Asks, in one process, for the programs attached in a namespace and for the pins in directories. */
+  /** Asks in one process for the programs that are attached in a namespace and for the pins in directories. */
   async take(netns: Netns, directories: readonly Pins[]): Promise<void> {
     await this.#ask(directories, netns);
   }
 
-  /** Asks, in one process, for the pins in directories that have not been asked for. */
+  /** Asks in one process for the pins in directories. Those that it knows already are left out. */
   async askPins(directories: readonly Pins[]): Promise<void> {
     await this.#ask(directories, undefined);
   }
@@ -81,7 +81,7 @@ export class Look {
     }
   }
 
-  /** What `take` has asked of a directory's pins; undefined where it holds none. */
+  /** The pins in a directory, if they have been asked for. Undefined if it has none. */
   factsOf(pins: Pins): PinFacts | undefined {
     return this.#facts.get(pins.directory);
   }
@@ -97,8 +97,8 @@ export class Look {
   }
 
   /**
-   * The namespace with this inode, as a path leads to it now; undefined where none does. A path that
-   * a user once named may be the only one: of a namespace that no process and no `ip netns` shows.
+   * The namespace with this inode, or undefined if no path leads to it. `namedPath`: the path that the user gave
+   * when it was attached. It may be the only one, if neither a process nor `ip netns` has the namespace.
    */
   netnsWith(inode: number, namedPath?: string | null): Netns | undefined {
     const named = { name: null, path: namedPath ?? undefined, inode };
@@ -108,16 +108,16 @@ export class Look {
   }
 
   /**
-   * Where a program is attached: in its own namespace first, then anywhere, since an interface that
-   * is moved takes its program along. A namespace that cannot be entered is passed over.
+   * Finds where a program is attached. It searches the namespace `home` first and then all others, because an
+   * interface that is moved to another namespace keeps its program. It skips a namespace that it cannot enter.
    */
   async locate(
     programId: number,
     home: Netns | undefined,
   ): Promise<{ readonly netns: Netns; readonly attached: XdpAttachment } | undefined> {
     const others = [...this.#namespaces().keys()].filter((inode) => inode !== home?.inode);
-    const places = [home, ...others.map((inode) => this.netnsWith(inode))];
-    for (const netns of places) {
+    const candidates = [home, ...others.map((inode) => this.netnsWith(inode))];
+    for (const netns of candidates) {
       if (netns === undefined) continue;
       const attached = await this.find(netns, programId);
       if (attached !== undefined) return { netns, attached };
@@ -134,7 +134,7 @@ export class Look {
     return (await shown).find(isOurs);
   }
 
-  /** A namespace may go at any moment, and entering one takes a right that we may lack. */
+  /** Empty if the namespace disappears meanwhile, or if we may not enter it. */
   async #attachedOrNone(netns: Netns): Promise<readonly XdpAttachment[]> {
     try {
       return await this.attachedIn(netns);
@@ -150,12 +150,12 @@ export class Look {
   }
 }
 
-/** Whether a namespace can still be reached: by the path that we know, or by another one. */
+/** Whether any path still leads to a namespace. */
 export function isReachable(netns: Netns): boolean {
   return currentPath(netns) !== null;
 }
 
-/** A link may lead anywhere; what we make is a directory with a program in it. */
+/** Whether it is a directory with a file `program`. A link is not: it may lead anywhere. */
 function holdsPins(pins: Pins): boolean {
   const isFile = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
   try {
@@ -165,8 +165,8 @@ function holdsPins(pins: Pins): boolean {
   }
 }
 
-function memoized<T>(known: Map<number, Promise<T>>, key: number, make: () => Promise<T>) {
-  const value = known.get(key) ?? make();
-  known.set(key, value);
+function memoized<T>(values: Map<number, Promise<T>>, key: number, make: () => Promise<T>) {
+  const value = values.get(key) ?? make();
+  values.set(key, value);
   return value;
 }

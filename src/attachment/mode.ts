@@ -1,4 +1,4 @@
-/** Attaching a loaded program in the mode that was asked for, or in the best one that is to be had. */
+/** Attaches a loaded program in the mode that was asked for, or in the best possible mode. */
 import { BpftoolError } from '../host/bpftool-error.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
@@ -18,13 +18,13 @@ export interface Attaching {
 
 export interface AttachedMode {
   readonly mode: AttachMode;
-  /** Why it is not native mode, where that was tried. */
+  /** Why it is not native mode, if that was tried. */
   readonly note: string | undefined;
 }
 
 /**
- * Attaches. `auto` tries native mode, then generic mode. Rejects with `interface-busy` where a
- * program is there already, with `mtu-too-large` and `mode-unsupported` where the driver refuses.
+ * Attaches. `auto` tries native mode, then generic mode. Rejects with `interface-busy` if the interface has a
+ * program, and with `mtu-too-large` or `mode-unsupported` if the driver refuses.
  */
 export async function attachInMode(attaching: Attaching): Promise<AttachedMode> {
   const { mode, attachIn } = attaching;
@@ -44,7 +44,7 @@ export async function attachInMode(attaching: Attaching): Promise<AttachedMode> 
   return { mode: 'generic', note };
 }
 
-/** What drivers answer when they have no native mode, or not with this MTU or number of queues. */
+/** The errors of drivers that have no native mode, or none with this MTU or number of queues. */
 export const MODE_ERRNOS: ReadonlySet<string> = new Set([
   'EOPNOTSUPP',
   'EINVAL',
@@ -79,7 +79,7 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
   }
 }
 
-/** Says whose program is in the way, as far as it can be found out. */
+/** The error with the program that the interface has, if that can be found. */
 async function busyError({ context, target }: Attaching, cause: unknown): Promise<XdpwhoError> {
   const { device, netns } = target;
   const name = printable(device);
@@ -91,12 +91,12 @@ async function busyError({ context, target }: Attaching, cause: unknown): Promis
       cause,
     });
   }
-  // Looking a program up by its id takes CAP_SYS_ADMIN.
+  // To show a program by its id needs CAP_SYS_ADMIN.
   const program = await context.bpftool.showProgramById(found.programId).catch(() => undefined);
   return strangerError(device, { ...found, programName: program?.name }, cause);
 }
 
-/** For an interface that holds a program of somebody else. */
+/** The error for an interface with a program that is not ours. */
 export function strangerError(
   device: string,
   found: {

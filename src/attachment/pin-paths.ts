@@ -1,6 +1,7 @@
+/** The paths and names of pins. Pure. */
 import { pinsRoot } from '../host/bpffs.js';
 
-/** The paths of one attachment. */
+/** The pin directory of one attachment, and the paths in it. */
 export interface Pins {
   readonly directory: string;
   /** The XDP program. */
@@ -8,29 +9,29 @@ export interface Pins {
   readonly mapsDirectory: string;
   readonly sourcesMap: string;
   readonly totalsMap: string;
-  /** The log's rings; only where packets are logged. */
+  /** The rings of the log. Exists only if packets are logged. */
   readonly packetsMap: string;
-  /** Holds an iterator for each reader of the log; there while somebody reads. */
+  /** Has an iterator for each reader of the log. Exists while somebody reads. */
   readonly readersDirectory: string;
-  /** Iterators: files that print `source` records and the `totals` record. */
+  /** Pinned iterators: files that print the `source` records and the `totals` record. */
   readonly sourcesFile: string;
   readonly totalsFile: string;
-  /** The program that tells the jiffies, there only while it is run. */
+  /** The program that returns the jiffies. Exists only while it is used. */
   readonly clock: string;
   /** The program that makes a bpf_link, there only while it is run. */
   readonly linkMaker: string;
   /** The bpf_link, where an attachment that had one was to stay. */
   readonly link: string;
-  /** The link whose target is the record. */
+  /** A link. Its target is the record. */
   readonly state: string;
 }
 
-/** Pure: the paths for the pin directory of this name. */
+/** The paths for the pin directory of this name. */
 export function pinsAt(bpffs: string, directoryName: string): Pins {
   return pinsIn(`${pinsRoot(bpffs)}/${directoryName}`);
 }
 
-/** Pure: the paths in a pin directory. */
+/** The paths in a pin directory. */
 export function pinsIn(directory: string): Pins {
   const mapsDirectory = `${directory}/maps`;
   return {
@@ -51,9 +52,9 @@ export function pinsIn(directory: string): Pins {
 }
 
 /**
- * Pure: the pin directory's name for an interface. bpffs refuses names with a dot, and two
- * namespaces may share one bpffs: letters, digits, `_` and `-` stand for themselves, every other
- * byte is `%XX`, and an interface outside the host's own namespace gets `@INODE`.
+ * The name of the pin directory of an interface. Letters, digits, `_` and `-` stay, and every other byte becomes
+ * `%XX`, because bpffs allows no dot in a name. An interface outside the namespace of the host gets `@INODE`,
+ * because two namespaces may use the same bpffs.
  */
 export function pinName(interfaceName: string, netnsInode: number | null): string {
   const encoded = [...Buffer.from(interfaceName)]
@@ -65,7 +66,7 @@ export function pinName(interfaceName: string, netnsInode: number | null): strin
   return netnsInode === null ? encoded : `${encoded}@${netnsInode}`;
 }
 
-/** Pure: the inverse of pinName, or undefined for a name that it never gives. */
+/** The inverse of pinName. Undefined for a name that pinName never returns. */
 export function parsePinName(
   name: string,
 ): { interface: string; netnsInode: number | null } | undefined {

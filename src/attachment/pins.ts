@@ -1,7 +1,7 @@
 /**
- * What we keep in bpffs, and nowhere else: one directory per (network namespace, interface), gone
- * with the kernel's other state at a reboot. bpffs holds pins, directories and symbolic links
- * (kernel/bpf/inode.c); the record of an attachment is the target of a link.
+ * Pin directories in bpffs: one for each (network namespace, interface). bpffs is in memory, so a reboot removes
+ * them. It allows only pins, directories and symbolic links (kernel/bpf/inode.c). So the record of an attachment
+ * is the target of a link.
  */
 import { lstatSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -12,15 +12,15 @@ import type { Pins } from './pin-paths.js';
 import type { AttachmentState } from './record.js';
 
 /**
- * Takes the directory for an attachment that is about to be made. False when somebody else has it.
- * The record is in it an instant later; a directory without one is in the middle of this.
+ * Makes the directory of a new attachment, and the record in it. Returns false if another process has the
+ * directory. For an instant the directory has no record.
  */
 export function claim(pins: Pins, state: AttachmentState): boolean {
   try {
-    // Whoever removes the last attachment removes the directory of all, perhaps at this moment.
+    // The process that removes the last attachment also removes the parent directory.
     mkdirSync(dirname(pins.directory), { recursive: true, mode: 0o700 });
     mkdirSync(pins.directory, { mode: 0o700 });
-    // A directory that is still empty may be removed as a dead run's.
+    // Another process may take the empty directory for that of a dead run, and remove it.
     symlinkSync(JSON.stringify(state), pins.state);
   } catch (error) {
     const code = systemErrorCode(error);
@@ -31,12 +31,12 @@ export function claim(pins: Pins, state: AttachmentState): boolean {
   return true;
 }
 
-/** The first thing in a pin directory that remove_pins of end.sh leaves there, or undefined. */
+/** The first path in a pin directory that remove_pins of end.sh does not remove, or undefined. */
 export function findUnknown(pins: Pins): string | undefined {
-  const known = new Set([...Object.values(pins), `${pins.directory}/state~`]);
+  const removed = new Set([...Object.values(pins), `${pins.directory}/state~`]);
   const directories = [pins.mapsDirectory, pins.readersDirectory];
   const isOurs = (path: string) =>
-    known.has(path) && lstatSync(path).isDirectory() === directories.includes(path);
+    removed.has(path) && lstatSync(path).isDirectory() === directories.includes(path);
   return (
     pathsIn(pins.directory).find((path) => !isOurs(path)) ??
     directories.flatMap(pathsIn).find((path) => lstatSync(path).isDirectory())
@@ -47,12 +47,12 @@ function pathsIn(directory: string): string[] {
   return namesIn(directory).map((entry) => `${directory}/${entry}`);
 }
 
-/** The names of all pin directories of this bpffs. */
+/** The names of all pin directories on a bpffs. */
 export function listPinNames(bpffs: string): string[] {
   return namesIn(pinsRoot(bpffs));
 }
 
-/** Whether a directory is there, whatever is in it. */
+/** Whether the path of the directory exists, whatever it is. */
 export function pinsExist(pins: Pins): boolean {
   return lstatSync(pins.directory, { throwIfNoEntry: false }) !== undefined;
 }

@@ -1,4 +1,4 @@
-/** What readers pin for themselves in an attachment's directory: each under a name of its own, which says when it is dead. */
+/** The pins that a reader makes for itself. Their names tell which process made them, so that the pins of dead ones can be removed. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { isDirectory, namesIn } from '../host/directories.js';
 import { pidNamespaceOf, processStartTicks } from '../host/processes.js';
@@ -7,16 +7,16 @@ import type { Pins } from './pin-paths.js';
 
 let readers = 0;
 
-/** A path for one pin of this process, in a directory that is there. What dead readers left is removed. */
-export function makeReaderPlace(pins: Pins): string {
+/** Returns a free path for a pin of this process, and makes its directory. Also removes the pins of dead readers. */
+export function makeReaderPinPath(pins: Pins): string {
   removeDeadReaders(pins);
   mkdirSync(pins.readersDirectory, { recursive: true, mode: 0o700 });
   return `${pins.readersDirectory}/${readerName()}`;
 }
 
-/** Removes the pins of readers that died together with what should have removed them. */
+/** Removes the pins of readers that are dead, and whose shell that should remove them is dead too. */
 export function removeDeadReaders(pins: Pins): void {
-  // A link may lead anywhere, to names that look like ours too.
+  // A link may lead to any directory, also to one with such names.
   if (!isDirectory(pins.readersDirectory)) return;
   for (const name of namesIn(pins.readersDirectory)) {
     const [, pid, startTicks = '', namespace] = /^(\d+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
@@ -27,7 +27,7 @@ export function removeDeadReaders(pins: Pins): void {
   }
 }
 
-/** Unique, and says which process it belongs to: pid, start time, pid namespace, number. */
+/** A unique name that tells its process: pid, start time, pid namespace, number. */
 function readerName(): string {
   const namespace = /\d+/.exec(pidNamespaceOf('self') ?? '')?.[0] ?? '0';
   return `${process.pid}-${processStartTicks('self')}-${namespace}-${++readers}`;

@@ -1,3 +1,4 @@
+/** The record of an attachment: the target of a link in its pin directory, as JSON. */
 import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -5,47 +6,48 @@ import { numberIn, propertyOf } from '../model/json-values.js';
 import type { AttachMode, Reader } from '../model/records.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 
-/** The version of the pins and of the record. What another one left, only `detach`, `attach --replace` and `clean` touch. */
+/** The version of the pins and of the record. Only `detach`, `attach --replace` and `clean` change what another version made. */
 export const STATE_VERSION = 1;
 
-/** A process that holds an attachment in the foreground, or is in the middle of making one. */
+/** A process that holds an attachment in the foreground, or that is attaching. */
 export interface Holder {
   readonly pid: number;
-  /** Start time in clock ticks since boot (/proc/PID/stat field 22): a pid alone is used again. */
+  /** The start time in clock ticks since boot (/proc/PID/stat field 22), because process ids are reused. */
   readonly startTicks: string;
-  /** Inode of its pid namespace: a pid means nothing in another. */
+  /** The pid namespace, because a process id is only valid in one. */
   readonly pidNamespace: string;
   /** Inode of its time namespace, which shifts `startTicks`. */
   readonly timeNamespace?: string | undefined;
+  /** The name of its verb. */
   readonly command: string;
 }
 
 /** The log of an attachment. */
 export interface LogState {
-  /** The prefix that sources are to be in, or null for all. */
+  /** Only sources in this prefix are logged. Null: all. */
   readonly source: string | null;
-  /** One packet in so many is logged. */
+  /** One packet out of this many is logged. */
   readonly sample: number;
   /** Segments in the ring of each CPU. */
   readonly segments: number;
-  /** CPU numbers, each with a ring. */
+  /** The number of rings: one for each possible number of a CPU. */
   readonly cpus: number;
-  /** The budget that was asked for, or null for the default. */
+  /** The bytes that were asked for. Null: the default. */
   readonly bufferAsked: number | null;
 }
 
-/** What is recorded of an attachment. */
+/** The record. Its JSON is read by other versions and by the agentless script, so a change of it needs another version. */
 export interface AttachmentState {
   readonly version: number;
-  /** Tells this attachment from a later one of the same interface. */
+  /** A random text that tells this attachment from a later one of the same interface. */
   readonly token: string;
   readonly interface: string;
-  /** As the user named the namespace; null for the one that attached ran in. */
+  /** The name, path or process id that the user gave for the namespace. Null: that of the process that attached. */
   readonly netns: string | null;
   readonly netnsInode: number;
-  /** The path by which the namespace was named: perhaps the only one that leads to it. Null for our own. */
+  /** The path of the namespace when it was attached. It may be the only path to it. Null: that of the process that attached. */
   readonly netnsPath?: string | null;
-  /** Null while it is being made. */
+  /** This and the next two are null until it is attached. */
   readonly mode: AttachMode | null;
   readonly programId: number | null;
   readonly reader: Reader | null;
@@ -57,17 +59,17 @@ export interface AttachmentState {
   readonly readerAsked: string;
   /** Permissions of the iterators' files. */
   readonly fileMode: number;
-  /** Null where packets are only counted. */
+  /** Null: packets are only counted. */
   readonly log: LogState | null;
   /** The id of the bpf_link that attaches it; null where `net attach` did. */
   readonly linkId?: number | null;
   /** ISO 8601, UTC. */
   readonly since: string;
-  /** Null for an attachment that stays by itself. */
+  /** Null for an attachment that stays when its process ends. */
   readonly holder: Holder | null;
 }
 
-/** The record in a pin directory: undefined where there is none, and an error where it is not ours to read. */
+/** The record in a pin directory, or undefined if there is none. Throws `bad-object`, `other-version` or `not-permitted` if it cannot be read. */
 export function readState(pins: Pins): AttachmentState | undefined {
   let text: string;
   try {
@@ -101,15 +103,15 @@ export function recordOwner(pins: Pins): number {
   return lstatSync(pins.state, { throwIfNoEntry: false })?.uid ?? 0;
 }
 
-/** What can be told of a record of another version; there it may have any shape. */
-export interface OtherState {
+/** The members of a record of another version that can be read. */
+interface OtherState {
   readonly interface: string | undefined;
   readonly netns: string | null;
   readonly netnsInode: number | undefined;
   readonly holder: Holder | null;
 }
 
-/** The record in a pin directory for which readState rejects with `other-version`. */
+/** The record in a pin directory for which readState throws `other-version`. */
 export function readOtherState(pins: Pins): OtherState {
   const value: unknown = JSON.parse(readlinkSync(pins.state));
   const name = propertyOf(value, 'interface');
@@ -124,7 +126,7 @@ export function readOtherState(pins: Pins): OtherState {
   };
 }
 
-/** Puts a record in place of the one that is there, in one step. */
+/** Replaces the record in one step. */
 export function writeState(pins: Pins, state: AttachmentState): void {
   const next = `${pins.directory}/state~`;
   rmSync(next, { force: true });
@@ -132,7 +134,7 @@ export function writeState(pins: Pins, state: AttachmentState): void {
   renameSync(next, pins.state);
 }
 
-/** Whether the directory is still the one of the attachment with this token. */
+/** Whether the directory still belongs to the attachment with this token. */
 export function ownsDirectory(pins: Pins, token: string): boolean {
   try {
     return readState(pins)?.token === token;

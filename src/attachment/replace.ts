@@ -1,10 +1,10 @@
 /**
- * Putting a new attachment in the place of one of ours, with no instant in which the interface has no
- * program: `net attach ... overwrite` exchanges them in one step. Only another mode needs the old one
- * detached first, since the kernel has no native and generic program at the same time.
+ * Replaces an attachment of ours by a new one. `net attach ... overwrite` exchanges the programs in one step, so
+ * the interface always has a program. For another mode the old program must be detached first, because the
+ * kernel allows no native and generic program at the same time.
  *
- * bpftool has no way to say which program it expects to overwrite (the kernel has, XDP_FLAGS_REPLACE):
- * a stranger's program that takes the interface between our look and the exchange is overwritten.
+ * bpftool cannot say which program it expects to overwrite. The kernel could check that (XDP_FLAGS_REPLACE). So
+ * if another program takes the interface between our look and the exchange, it is overwritten.
  */
 import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
@@ -16,16 +16,16 @@ import { attach, prepare } from './open.js';
 import { type Pins, pinsIn } from './pin-paths.js';
 import type { Target } from './target.js';
 
-/** A replacement that has been made and can still be undone: to be given to `commit` or `undo`. */
+/** A replacement that can still be undone. The caller must call `commit` or `undo`. */
 export interface Replacement {
   readonly context: SessionContext;
   readonly target: Target;
   readonly old: Attachment;
-  /** Its pins are not yet in the target's directory where the old one's are. */
+  /** If both have the same pin directory, the pins of this one are in another one until `commit`. */
   readonly attachment: Attachment;
 }
 
-/** Attaches anew. The old attachment keeps its pins, and with them its counters, until `commit`. */
+/** Attaches the new program. The old attachment keeps its pins, and so its counters, until `commit`. */
 export async function replace(
   context: SessionContext,
   target: Target,
@@ -46,7 +46,7 @@ export async function replace(
   }
 }
 
-/** Lets the new attachment stay, and removes the old one's pins. */
+/** Keeps the new attachment, and removes the pins of the old one. */
 export async function commit(replacement: Replacement): Promise<Attachment> {
   const { context, target, old, attachment } = replacement;
   await attachment.keep();
@@ -63,7 +63,7 @@ export async function commit(replacement: Replacement): Promise<Attachment> {
   return new Attachment(context, { pins, netns, state: { ...state, holder: null }, notes });
 }
 
-/** Puts the old attachment back, with all that it has counted. */
+/** Attaches the old program again, with all that it has counted, and closes the new attachment. */
 export async function undo({ old, attachment }: Replacement): Promise<void> {
   const overwrite = attachment.mode === old.mode;
   if (!overwrite) await attachment.detach();
@@ -72,8 +72,8 @@ export async function undo({ old, attachment }: Replacement): Promise<void> {
 }
 
 /**
- * The mode of a replacement, and whether it can be put over the old program: it is to have the same
- * mode. Where `auto` has found that mode before, it stays: to try another one would take a gap.
+ * The mode of a replacement, and whether it can overwrite the old program, which needs the same mode. If `auto`
+ * has chosen the old mode, `auto` keeps it, because to try another mode the old program must be detached.
  */
 export function replacementMode(
   { mode, state }: Attachment,
@@ -83,7 +83,7 @@ export function replacementMode(
   return stays || asked === mode ? { overwrite: true, mode } : { overwrite: false, mode: asked };
 }
 
-/** Another directory for the same interface. No name of an interface is encoded with a `~`. */
+/** Another directory for the same interface. pinName never returns a name with a `~`. */
 function besides(pins: Pins): Pins {
   return pinsIn(`${pins.directory}~${randomUUID().slice(0, 8)}`);
 }

@@ -1,9 +1,10 @@
+/** Temporary folders. */
 import { accessSync, constants, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { processStartTicks } from '../host/processes.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 
-/** Where copies of objects live for the moment that loading takes. */
+/** Makes a temporary folder for copies of objects. The caller removes it. */
 export function makeScratch(): string {
   try {
     return mkdtempSync(scratchPrefix());
@@ -15,18 +16,18 @@ export function makeScratch(): string {
   }
 }
 
-/** What the path of every temporary folder of this process begins with. */
+/** The beginning of the path of every temporary folder of this process. */
 export function scratchPrefix(): string {
   return `${isWritable('/run') ? '/run' : tmpdir()}/${SCRATCH_PREFIX}${process.pid}-`;
 }
 
-/** Removes our temporary folders of processes that are gone. */
+/** Removes the temporary folders of processes that have ended. */
 export function removeDeadScratch(): void {
   for (const root of new Set(['/run', tmpdir()])) {
     for (const entry of readdirSync(root)) {
       const pid = new RegExp(`^${SCRATCH_PREFIX}(\\d+)-\\w{6}$`).exec(entry)?.[1];
       if (pid === undefined || processStartTicks(Number(pid)) !== undefined) continue;
-      // In /tmp anybody may have made one of that name, to put a link in its place meanwhile.
+      // Anybody can make a folder of such a name in /tmp, and replace it by a link while we remove it.
       const found = lstatSync(`${root}/${entry}`, { throwIfNoEntry: false });
       if (found?.uid !== process.geteuid?.()) continue;
       rmSync(`${root}/${entry}`, { recursive: true, force: true });

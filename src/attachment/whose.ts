@@ -1,18 +1,17 @@
 /**
- * Whose a program is. One of ours is attached where the kernel reports, on an interface, the id of
- * the program that is pinned in a directory of ours, and that program is what we load. A record
- * alone says nothing: it may have been written by hand.
+ * Decides whose a program is. An attached program is ours if its id is that of the program that is pinned in a
+ * directory of ours, and if that program and its maps are what we load. The record alone proves nothing, because
+ * anybody who may write to the bpffs can write one.
  *
- * The rule is stated here once. TypeScript evaluates it on what `bpftool -j` prints; the shell of
- * end.sh is handed `OWN_PROGRAM_PATTERN` for the same output.
+ * This is the only place with the rule. The agentless script gets OWN_PROGRAM_PATTERN for the same output of bpftool.
  */
 import type { MapInfo, ProgramInfo } from '../host/bpftool-output.js';
 import { SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 
-/** The C function in bpf/xdpwho.bpf.c: the kernel keeps its name. */
+/** The name of the C function in bpf/xdpwho.bpf.c, which the kernel keeps as the name of the program. */
 export const PROGRAM_NAME = 'xdpwho';
 
-/** For sed: matches the line that `prog show` prints with `-j` of a program of ours; its group is the id. */
+/** A pattern for sed that matches what `prog show` prints with `-j` for a program of ours. Its group is the id. */
 export const OWN_PROGRAM_PATTERN = `^{"id":\\([0-9]*\\),.*"name":"${PROGRAM_NAME}".*`;
 
 export function isOwnProgram(program: ProgramInfo): boolean {

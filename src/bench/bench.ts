@@ -13,7 +13,7 @@ import { type CaseRatio, type Comparison, compareRatios } from './compare.js';
 import { type Estimate, estimate } from './median.js';
 import { BenchPrograms, type ProgramChoice, SIDES, type Side, type Turn } from './programs.js';
 
-export interface BenchOptions extends ProgramChoice {
+interface BenchOptions extends ProgramChoice {
   /** A directory of files, each the raw bytes of one frame from the Ethernet header on. Default: DEFAULT_CASES. */
   readonly packetsDirectory?: string | undefined;
 }
@@ -28,7 +28,7 @@ export interface Cost extends CaseRatio {
   readonly added_ns: Estimate;
 }
 
-export interface SkippedCase {
+interface SkippedCase {
   readonly case: string;
   readonly why: string;
 }
@@ -99,7 +99,7 @@ export class Bench {
   }
 }
 
-export interface CompareOptions {
+interface CompareOptions {
   readonly rounds: number;
   /** A share: 0.15 is 15 %. */
   readonly threshold: number;

@@ -18,7 +18,7 @@ import { AtOurEnd } from '../host/at-our-end.js';
 import { requireTool } from '../host/exec.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
-export interface StatisticsFiles {
+interface StatisticsFiles {
   /** A file that reads as 0 or 1, and is set by writing either. */
   readonly switch: string;
   /** A file that says whether to switch off, and that users lock. We make it and another one, `.lock`. */

@@ -12,7 +12,7 @@ import { printable } from '../text/text.js';
 import { RunTimeStatistics } from './kernel-statistics.js';
 import { type Estimate, estimate } from './median.js';
 
-export interface LiveBenchOptions {
+interface LiveBenchOptions {
   /** A name or alternative name. */
   readonly interface: string;
   /** A name, path or process id. Default: the namespace that we run in. */

@@ -8,25 +8,13 @@ import type { Comparison, Verdict } from './compare.js';
 import type { LiveCost } from './live.js';
 import type { Estimate } from './median.js';
 
-export interface ShownCost {
+interface ShownCost {
   readonly case: string;
   readonly returned: string;
   readonly program_ns: Estimate;
   readonly empty_ns: Estimate;
   readonly added_ns: Estimate;
   readonly ratio: Estimate;
-}
-
-export interface ShownLiveCost {
-  readonly interface: string;
-  readonly mode: string;
-  readonly program: string;
-  readonly program_id: number;
-  readonly seconds: number;
-  readonly packets: number;
-  readonly packets_per_second: number;
-  readonly program_ns: Estimate | null;
-  readonly cpu_percent: number;
 }
 
 /** A name and five figures. */
@@ -87,9 +75,9 @@ export function renderLiveCost(cost: LiveCost): string[] {
 }
 
 /** The metrics by benchmark and measure (https://bencher.dev/v0/bmf.json). */
-export type BencherMetrics = Readonly<Record<string, Readonly<Record<string, BencherMetric>>>>;
+type BencherMetrics = Readonly<Record<string, Readonly<Record<string, BencherMetric>>>>;
 
-export interface BencherMetric {
+interface BencherMetric {
   readonly value: number;
   readonly lower_value: number;
   readonly upper_value: number;

@@ -18,7 +18,7 @@ export interface CommandDescription {
   readonly examples: readonly Example[];
 }
 
-export type GeneralOptions = InferredOptionTypes<typeof GENERAL_OPTIONS>;
+type GeneralOptions = InferredOptionTypes<typeof GENERAL_OPTIONS>;
 
 /** The values of a command's options, by their names in camel case, and of the general options. */
 export type OptionValues<O extends OptionTable> = ArgumentsCamelCase<

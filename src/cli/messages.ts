@@ -4,7 +4,7 @@ import type { XdpwhoError } from '../model/errors.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
-export interface MessageOptions {
+interface MessageOptions {
   /** `-q`: print errors only. */
   readonly quiet?: boolean | undefined;
   /** `-v`: print each command just before it runs. */

@@ -5,7 +5,7 @@ import { XdpwhoError } from '../model/errors.js';
 
 /** The most entries of a table. For more the kernel would need gigabytes. */
 export const MAX_SOURCES_LIMIT = 4_000_000;
-export const SHORTEST_INTERVAL_MS = 100;
+const SHORTEST_INTERVAL_MS = 100;
 /** A timer of Node holds at most 2^31 - 1 ms, which is a little less than 25 days. */
 const LONGEST_DURATION_MS = 24 * 24 * 60 * 60 * 1000;
 

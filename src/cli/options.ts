@@ -288,7 +288,7 @@ export interface GivenWords {
 }
 
 /** Where a command line names interfaces. A bare name may begin with `-` only after `--`. */
-export interface NamedInterfaces extends GivenWords {
+interface NamedInterfaces extends GivenWords {
   readonly iface: readonly string[] | undefined;
 }
 

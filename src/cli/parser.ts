@@ -35,7 +35,7 @@ export interface CommandInvocation {
   readonly run: Run;
 }
 
-export interface CommandLineOptions {
+interface CommandLineOptions {
   readonly verbs: readonly Verb[];
   /** Runs when no verb is given. */
   readonly defaultVerb: Verb;

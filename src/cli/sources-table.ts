@@ -4,7 +4,7 @@ import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, wrapWords } from '../text/text.js';
 
-export interface SourcesTableOptions {
+interface SourcesTableOptions {
   /** How wide a line may be. */
   readonly width: number;
   readonly color: boolean;

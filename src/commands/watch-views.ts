@@ -7,13 +7,13 @@ import { printable } from '../text/text.js';
 import type { Reading, WatchEvent } from '../verbs/watch.js';
 import { describeAttachment } from './describe-attachment.js';
 
-export type WatchFormat = 'table' | 'ndjson' | 'json';
+type WatchFormat = 'table' | 'ndjson' | 'json';
 
 /** Columns of a table where standard output is no terminal. */
 const DEFAULT_WIDTH = 80;
 
 /** Shows the events of `watch` as data, in one format. */
-export interface WatchView {
+interface WatchView {
   show(event: WatchEvent): Promise<void>;
   /** Called once at the end, also after an error. */
   end(): Promise<void>;

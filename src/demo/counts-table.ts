@@ -1,7 +1,7 @@
 /** What was sent beside what was counted, as the demo shows it. */
 import { renderTable } from '../text/columns.js';
 
-export interface Count {
+interface Count {
   readonly what: string;
   readonly note: string;
   readonly sent: bigint;

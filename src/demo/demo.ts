@@ -13,14 +13,14 @@ import type { AttachMode, Reader } from '../model/records.js';
 import { type Reading, type WatchEvent, watch } from '../verbs/watch.js';
 import { Stage } from './stage.js';
 
-export interface DemoOptions {
+interface DemoOptions {
   readonly mode?: 'auto' | AttachMode | undefined;
   readonly reader?: 'auto' | Reader | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** One line of the result. */
-export interface DemoCount {
+interface DemoCount {
   /** A source address, or a class of frames that have none. */
   readonly what: string;
   readonly note: string;
@@ -28,7 +28,7 @@ export interface DemoCount {
   readonly counted: bigint;
 }
 
-export type DemoEvent =
+type DemoEvent =
   | WatchEvent
   | { readonly kind: 'sending'; readonly frames: number; readonly sources: number }
   | { readonly kind: 'result'; readonly exact: boolean; readonly counts: readonly DemoCount[] };

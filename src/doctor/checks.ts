@@ -37,7 +37,7 @@ import { quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { checkLink } from './link.js';
 
-export interface HostOptions extends FindBpftoolOptions {
+interface HostOptions extends FindBpftoolOptions {
   readonly bpffs: string;
   /** Holds `el/` and `eb/`. */
   readonly objectsDirectory: string;
@@ -234,7 +234,7 @@ function checkClang(): Check {
   });
 }
 
-export interface InterfaceOptions {
+interface InterfaceOptions {
   readonly interface: string;
   readonly netns: string | undefined;
   readonly bpffs: string;

@@ -1,3 +1,4 @@
+/** Ending a run early: by its own decision or by the caller's signal. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What ends a run: its own `end`, or the signal of the caller. */
@@ -5,7 +6,7 @@ export interface Ending {
   /** Aborted by either of them. */
   signal: AbortSignal;
   end: () => void;
-  /** Stops heeding the caller's signal: for when the run has ended. */
+  /** Stops listening to the caller's signal. Call it when the run has ended. */
   release: () => void;
 }
 

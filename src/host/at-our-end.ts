@@ -1,16 +1,16 @@
 /**
  * A shell that runs a fixed text when this process ends, whatever ends it: a return, an exception,
- * SIGKILL, a closed terminal. The shell reads a pipe whose other end only this process holds (and
- * the commands that share it, see `keepOpen`), and the kernel closes that end with the process.
+ * SIGKILL, a closed terminal. The shell reads a pipe. Only this process, and the commands that share the
+ * pipe (see `keepOpen`), have its other end, and the kernel closes that end with the process.
  *
- * It runs in a session of its own and ignores the signals by which a terminal or a service manager
- * ends a group of processes, because those would otherwise end it together with us. SIGKILL ends it.
+ * The shell runs in a session of its own and ignores the signals with which a terminal or a service manager
+ * ends a group of processes, because they would end it together with us. SIGKILL ends it.
  */
 import type { Writable } from 'node:stream';
 import { XdpwhoError } from '../model/errors.js';
 import { type Companion, requireTool, startCompanion } from './exec.js';
 
-export interface AtOurEndOptions {
+interface AtOurEndOptions {
   /** The name of the shell in `ps`, and in the messages that it prints. */
   readonly name: string;
   /** Text of sh that runs at once. If it exits, `start` rejects. Default: none. */

@@ -1,3 +1,4 @@
+/** The BPF file system: whether it is mounted, whether we can trust it, and how it gets our directory. */
 import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { CommandLine } from './bpftool-arguments.js';
@@ -5,7 +6,10 @@ import type { CommandLine } from './bpftool-arguments.js';
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
 
-/** Pure: the directory that holds every attachment of this bpffs. */
+/** The usual bpffs: systemd mounts it here. */
+export const DEFAULT_BPFFS = '/sys/fs/bpf';
+
+/** The directory of all pin directories on a bpffs. Pure. */
 export function pinsRoot(bpffs: string): string {
   return `${bpffs.replace(/\/+$/, '')}/xdpwho`;
 }
@@ -19,7 +23,7 @@ export function isBpffs(path: string): boolean {
   }
 }
 
-/** Whether our directory on a bpffs is there, and only root or we can have put anything into it. */
+/** Whether our directory exists on this bpffs and belongs to root or to our user, so that nobody else can write to it. */
 export function isTrusted(bpffs: string): boolean {
   try {
     const root = lstatSync(pinsRoot(bpffs));
@@ -29,7 +33,7 @@ export function isTrusted(bpffs: string): boolean {
   }
 }
 
-/** The first directory above `file` that users other than its owner cannot pass, or undefined. */
+/** The first directory above `file` that other users cannot enter, or undefined. */
 export function unreachableDirectory(file: string): string | undefined {
   const parts = file.split('/').slice(1, -1);
   return parts
@@ -44,14 +48,17 @@ export async function mountCommand(bpffs: string): Promise<{ file: string; args:
   return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
 }
 
-/** Pure: what `mount` is given. */
+/** The arguments of `mount`. Pure. */
 export function mountArguments(bpffs: string): string[] {
-  // One of our own is to be passed by those who may read a file in it; its directories are closed.
+  // Users who may read a file in a bpffs of our own must be able to enter it. Its directories stay closed.
   const mode = bpffs === DEFAULT_BPFFS ? '0700' : '0711';
   return ['-t', 'bpf', '-o', `mode=${mode},nosuid,nodev,noexec`, 'bpf', bpffs];
 }
 
-/** Mounts the bpffs where there is none yet, and makes our directory in it. */
+/**
+ * Mounts the bpffs if it is not mounted yet, and makes our directory on it. Rejects with `bad-object` if
+ * something else has the name of that directory, or if it belongs to another user.
+ */
 export async function prepareBpffs(bpffs: string): Promise<void> {
   if (!isBpffs(bpffs)) await mountBpffs(bpffs);
   try {
@@ -60,14 +67,14 @@ export async function prepareBpffs(bpffs: string): Promise<void> {
     if (systemErrorCode(error) !== 'EEXIST') throw bpffsFailure(pinsRoot(bpffs), error);
   }
   const root = lstatSync(pinsRoot(bpffs), { throwIfNoEntry: false });
-  // Whoever removes the last attachment removes it too, perhaps at this moment: `claim` makes it anew.
+  // A process that removes the last attachment also removes this directory. `claim` makes it again.
   if (root === undefined) return;
   if (!root.isDirectory() || root.dev !== statSync(bpffs).dev) {
     throw new XdpwhoError('bad-object', `${pinsRoot(bpffs)}: not a directory of a bpffs`, {
       hint: `remove it: rm ${pinsRoot(bpffs)}`,
     });
   }
-  // Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
+  // On some hosts every user can write to the bpffs. We must not run what another user put into our directory.
   if (!isOnlyOurs(root)) {
     const why =
       (root.mode & 0o002) === 0 ? `belongs to user ${root.uid}` : 'others can write to it';
@@ -115,7 +122,7 @@ async function once(mount: CommandLine, bpffs: string): Promise<CommandLine> {
 /** Held while a bpffs is mounted. Only root can, and only root can write to /run. */
 const MOUNT_LOCK = '/run/xdpwho-mount.lock';
 
-/** Rejects with `bpffs-missing` inside `ip netns exec`, where nothing in /sys/fs/bpf can be seen. */
+/** Throws `bpffs-missing` inside `ip netns exec`, which hides the host's /sys/fs/bpf. */
 export function refuseIfHidden(bpffs: string): void {
   if (!isHiddenByIpNetns(bpffs)) return;
   throw new XdpwhoError('bpffs-missing', `${bpffs}: hidden by \`ip netns exec\``, {
@@ -123,7 +130,7 @@ export function refuseIfHidden(bpffs: string): void {
   });
 }
 
-/** `ip netns exec` mounts a sysfs of its own over /sys, with the namespace's name as its device. */
+/** Inside `ip netns exec`, another sysfs is mounted over /sys, with the name of the namespace as its device (ip-netns(8)). */
 export function isHiddenByIpNetns(bpffs: string): boolean {
   if (!bpffs.startsWith('/sys/')) return false;
   const mounts = readFileSync('/proc/self/mounts', 'utf8').trim().split('\n');
@@ -150,6 +157,3 @@ export function bpffsFailure(path: string, error: unknown): XdpwhoError {
     cause: error,
   });
 }
-
-/** Where systemd mounts it. */
-export const DEFAULT_BPFFS = '/sys/fs/bpf';

@@ -1,17 +1,17 @@
-/** The argument vectors of bpftool, apart from running them: `--dry-run` and `script` print the same ones. */
+/** The arguments of every bpftool command. `--dry-run` and `script` print them without running them. */
 import type { AttachMode } from '../model/records.js';
 import { requireTool } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';
 
 const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric' } as const;
 
-/** Each begins with its options; what `batch` runs is the rest, see batchLine. */
+/** Each list begins with options. A line of a batch has the words after them, see batchLine. */
 export const bpftoolArguments = {
   version: () => ['-j', 'version'],
   batch: () => ['-j', '-n', 'batch', 'file', '-'],
   /** In JSON it would print nothing before its end. */
   openBatch: () => ['-n', 'batch', 'file', '-'],
-  /** With `maps`, the object's maps of these names are maps that are pinned already. */
+  /** `maps`: for a map of the object, by its name, the pin of an existing map that the program uses instead. */
   loadProgram: (object: string, pin: string, maps: Readonly<Record<string, string>> = {}) => [
     ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
     ...Object.entries(maps).flatMap(([name, mapPin]) => ['map', 'name', name, 'pinned', mapPin]),
@@ -46,7 +46,7 @@ export const bpftoolArguments = {
   pinIterator: (object: string, pin: string, map: string) => [
     ...['-j', '-n', 'iter', 'pin', object, pin, 'map', 'pinned', map],
   ],
-  /** `overwrite` puts the program in the place of the one that is there, whosever it is (bpftool-net(8)). */
+  /** `overwrite` replaces the attached program in one step, whoever attached it (bpftool-net(8)). */
   attach: (mode: AttachMode, pin: string, device: string, overwrite = false) => [
     ...['-j', '-n', 'net', 'attach', ATTACH_TYPES[mode], 'pinned', pin, 'dev', device],
     ...(overwrite ? ['overwrite'] : []),
@@ -58,10 +58,10 @@ export const bpftoolArguments = {
   showNet: () => ['-j', '-n', 'net', 'show'],
 };
 
-/** A map that is to be made. */
+/** A map to create. */
 export interface MapShape {
   readonly name: string;
-  /** As bpftool-map(8) calls it. */
+  /** In the words of bpftool-map(8). */
   readonly type: 'lru_percpu_hash' | 'percpu_array' | 'array';
   /** In bytes. */
   readonly keySize: number;
@@ -70,31 +70,31 @@ export interface MapShape {
 }
 
 export interface LoadProgramsOptions {
-  /** Where to pin the maps. Fails for a map that asks to be pinned by its name. */
+  /** A directory to pin the maps in. Fails for a map with `pinning = LIBBPF_PIN_BY_NAME`. */
   readonly mapsDirectory?: string | undefined;
-  /** All programs are taken for this type, whatever their sections are called. */
+  /** The type of all programs, whatever the names of their sections say. */
   readonly type?: 'xdp' | undefined;
 }
 
-/** A command as it is run: bpftool itself, or nsenter in front of it. */
+/** A program and its arguments. */
 export interface CommandLine {
   readonly file: string;
   readonly args: readonly string[];
 }
 
-/** `command` run in the network namespace at `netnsPath`; bpffs stays in sight, which `ip netns exec` hides. */
+/** The command that runs `command` in a network namespace. nsenter, unlike `ip netns exec`, keeps the mounts: bpffs stays visible. */
 export function inNetns(netnsPath: string | undefined, command: CommandLine): CommandLine {
   if (netnsPath === undefined) return command;
   const nsenter = requireTool('nsenter', 'install util-linux');
   return { file: nsenter, args: [`--net=${netnsPath}`, '--', command.file, ...command.args] };
 }
 
-/** A shell that cannot raise the limit says so, and the command then says what became of it. */
+/** If the shell may not raise the limit, the command runs all the same and reports its own failure. */
 const RAISE_LIMIT = 'ulimit -l unlimited 2>/dev/null; exec "$@"';
 
 /**
- * `command` without a limit on locked memory, where the kernel has one for maps and programs. bpftool
- * raises it by itself for its other verbs, but 5.10 not for `iter pin` (src/iter.c).
+ * The command that runs `command` without a limit on locked memory, if the kernel counts maps and
+ * programs against it. bpftool raises the limit itself, except 5.10 for `iter pin` (bpftool src/iter.c).
  */
 export function withLockedMemory(command: CommandLine): CommandLine {
   if (!chargesLockedMemory()) return command;
@@ -102,7 +102,7 @@ export function withLockedMemory(command: CommandLine): CommandLine {
   return { file: requireTool('sh'), args: words };
 }
 
-/** `command` run in a mount namespace: see private-bpffs.ts. */
+/** The command that runs `command` in a mount namespace: see src/host/private-bpffs.ts. */
 export function inMountNamespace(path: string | undefined, command: CommandLine): CommandLine {
   if (path === undefined) return command;
   const nsenter = requireTool('nsenter', 'install util-linux');
@@ -115,8 +115,8 @@ export function batchWords(args: readonly string[]): readonly string[] {
 }
 
 /**
- * A line of `batch`, or undefined where a word cannot be written in one: bpftool ends a line at `#`
- * and parts it at white space and at either quote, with no escape (src/main.c do_batch, make_args).
+ * A command as a line of `batch`, or undefined if a word cannot stand in such a line. bpftool cuts a line
+ * at `#`, splits it at white space and at quotes, and has no escape (src/main.c do_batch, make_args).
  */
 export function batchLine(args: readonly string[]): string | undefined {
   const command = batchWords(args);

@@ -1,12 +1,13 @@
-/** What bpftool says when it fails, and what that means. */
+/** Why a bpftool command failed: the errno, our error code and the hint, from what it printed. */
 import { type ErrorCode, XdpwhoError } from '../model/errors.js';
 import type { RunResult } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';
 
-/** What bpftool says when it fails. `errno` is its word ("EBUSY") where it is known. */
+/** The failure of a bpftool command. */
 export class BpftoolError extends XdpwhoError {
+  /** The name of the kernel's error, "EBUSY", if it can be told. */
   readonly errno: string | undefined;
-  /** What is pinned there is something else, such as a map where a program was asked for. */
+  /** The pin is an object of another type: a map, for example, and not a program. */
   readonly isOtherKind: boolean;
 
   constructor(verb: string, result: RunResult) {
@@ -28,7 +29,7 @@ export class BpftoolError extends XdpwhoError {
   }
 }
 
-/** Without EPERM: 255 is also what bpftool ends with when it has no errno to tell. */
+/** Without EPERM: bpftool also exits with 255 (-1) when it has no errno. */
 const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
   2: 'ENOENT',
   13: 'EACCES',
@@ -40,7 +41,7 @@ const ERRNO_NUMBERS: Readonly<Record<number, string>> = {
   95: 'EOPNOTSUPP',
 };
 
-/** What tells an errno, the first one that is found: libbpf's words, or since 1.8 the errno's name after a `-`. */
+/** Texts that tell an errno; the first match counts. They are strerror's words, or since libbpf 1.8 the name after a `-`. */
 export const ERRNO_WORDS: readonly (readonly [errno: string, ...words: string[]])[] = [
   ['ENODEV', 'invalid devname', 'No such device'],
   ['EPERM', 'Operation not permitted', '-EPERM'],
@@ -56,10 +57,10 @@ export const ERRNO_WORDS: readonly (readonly [errno: string, ...words: string[]]
   ['E2BIG', 'Argument list too long', '-E2BIG'],
 ];
 
-/** The words decide; where there are none, `net` verbs exit with 256 - errno (src/net.c, src/main.c). */
+/** From the text. If no word matches, from the exit status of a `net` verb, which is 256 - errno (bpftool src/net.c, src/main.c). */
 function errnoOf(result: RunResult, text: string, verb: string): string | undefined {
   const byWords = ERRNO_WORDS.find(([, ...words]) =>
-    words.some((each) => text.includes(each)),
+    words.some((word) => text.includes(word)),
   )?.[0];
   if (byWords !== undefined || !verb.startsWith('net ')) return byWords;
   return ERRNO_NUMBERS[256 - (result.exitCode ?? 0)];
@@ -76,15 +77,16 @@ function codeOf(errno: string | undefined, result: RunResult): ErrorCode {
 
 function hintOf(errno: string | undefined): string | undefined {
   if (errno !== 'EPERM') return undefined;
-  // Root may lack CAP_SYS_RESOURCE, in a container for one, and then bpftool cannot raise it.
+  // Root may lack CAP_SYS_RESOURCE, for example in a container. Then bpftool cannot raise the limit.
   return process.geteuid?.() === 0 && chargesLockedMemory()
     ? 'raise the limit on locked memory: ulimit -l unlimited'
     : 'run it as root: sudo xdpwho ...';
 }
 
 /**
- * p_err may have printed two objects in a row (src/common.c), and escapes nothing in the names that
- * it quotes: so this does not parse the whole, and takes text that is no JSON as it is.
+ * The text of the first error object. bpftool may print two of them in a row, and does not escape the names
+ * in them (src/common.c p_err). So this does not parse the whole output, and returns a text that is not
+ * valid JSON as it is.
  */
 function reportedError(stdout: string): string | undefined {
   const text = /\{"error":"((?:[^"\\]|\\.)*)"/.exec(stdout)?.[1];
@@ -99,6 +101,6 @@ function reportedError(stdout: string): string | undefined {
 function lastLine(stderr: string): string | undefined {
   const lines = stderr.split('\n').filter((line) => line.trim() !== '');
   const useful = lines.filter((line) => /error|failed|denied|permitted|large/i.test(line));
-  const line = useful.find((each) => each.includes('Kernel error message')) ?? useful.at(0);
+  const line = useful.find((text) => text.includes('Kernel error message')) ?? useful.at(0);
   return (line ?? lines.at(-1))?.replace(/^libbpf: (Kernel error message: )?/, '').slice(0, 200);
 }

@@ -1,8 +1,8 @@
-/** What bpftool prints with `-j`, as values. Keys that a version adds are passed over. */
+/** Values from what bpftool prints with `-j`. Unknown keys are ignored, because new versions add some. */
 import { numberIn, parseToolJson, propertyOf, stringIn } from '../model/json-values.js';
 import type { Mode } from '../model/records.js';
 
-/** What bpftool calls a mode, and what we call it. */
+/** Our name for each mode that bpftool prints. */
 const SHOWN_MODES: Readonly<Record<string, Mode>> = {
   driver: 'native',
   generic: 'generic',
@@ -14,7 +14,7 @@ export interface ProgramInfo {
   readonly name: string | undefined;
   readonly type: string | undefined;
   readonly mapIds: readonly number[];
-  /** Since it was loaded, while kernel.bpf_stats_enabled was on. */
+  /** Since the program was loaded, but only while kernel.bpf_stats_enabled was on. */
   readonly runTimeNs: number;
   readonly runCount: number;
 }
@@ -28,7 +28,7 @@ export interface MapInfo {
   readonly memoryBytes: number;
 }
 
-/** One XDP program on one interface, as `net show` lists it. */
+/** One XDP program on one interface. */
 export interface XdpAttachment {
   readonly device: string;
   readonly ifindex: number;
@@ -37,13 +37,13 @@ export interface XdpAttachment {
 }
 
 export interface ProgramRun {
-  /** What the program returned, 32 bits. */
+  /** The program's return value, 32 bits. */
   readonly returned: number;
   /** Mean nanoseconds of one run. */
   readonly durationNs: number;
 }
 
-/** What `prog show` prints of one program, or undefined for anything else. */
+/** The program that `prog show` prints. Undefined for any other value. */
 export function programInfoIn(value: unknown): ProgramInfo | undefined {
   const id = numberIn(value, 'id');
   if (id === undefined) return undefined;
@@ -53,13 +53,13 @@ export function programInfoIn(value: unknown): ProgramInfo | undefined {
     name: stringIn(value, 'name'),
     type: stringIn(value, 'type'),
     mapIds: Array.isArray(mapIds) ? mapIds.filter((mapId) => typeof mapId === 'number') : [],
-    // bpftool leaves these out while they are 0 (bpftool src/prog.c).
+    // bpftool does not print them while they are 0 (src/prog.c).
     runTimeNs: numberIn(value, 'run_time_ns') ?? 0,
     runCount: numberIn(value, 'run_cnt') ?? 0,
   };
 }
 
-/** What `map show` prints of one map, or undefined for anything else. */
+/** The map that `map show` prints. Undefined for any other value. */
 export function mapInfoIn(value: unknown): MapInfo | undefined {
   const id = numberIn(value, 'id');
   const keySize = numberIn(value, 'bytes_key');
@@ -77,7 +77,7 @@ export function mapInfoIn(value: unknown): MapInfo | undefined {
   return { id, type: stringIn(value, 'type'), keySize, valueSize, maxEntries, memoryBytes };
 }
 
-/** What `prog run` prints, or undefined for anything else. */
+/** The result that `prog run` prints. Undefined for any other value. */
 export function programRunIn(value: unknown): ProgramRun | undefined {
   const returned = numberIn(value, 'retval');
   const durationNs = numberIn(value, 'duration');
@@ -85,12 +85,12 @@ export function programRunIn(value: unknown): ProgramRun | undefined {
 }
 
 /**
- * What `batch` prints: the output of each command up to the first that failed. Undefined for text that
- * is no such array.
+ * The outputs that `batch` prints, one for each command up to the first that failed. Undefined for a text
+ * that is not such an array. Two defects of bpftool:
  *
- * - `iter pin` prints nothing where a value belongs (bpftool src/iter.c).
- * - When every command has succeeded, it may still say that it could not read its input, and fail: it
- *   takes an errno that a command has left behind for one of its own (src/main.c do_batch).
+ * - `iter pin` prints no value (src/iter.c), so `"output":}` is not JSON.
+ * - After the last command it may report "reading batch file failed" and fail, though every command
+ *   succeeded: it finds an errno that a command has left behind (src/main.c do_batch). `isEndDoubtful`.
  */
 export function batchOutputIn(
   text: string,
@@ -110,7 +110,7 @@ export function batchOutputIn(
   };
 }
 
-/** The XDP programs that `net show` prints, or undefined for anything else. */
+/** The XDP programs that `net show` prints. Undefined for any other value. */
 export function xdpAttachmentsIn(value: unknown): XdpAttachment[] | undefined {
   const namespace: unknown = Array.isArray(value) ? value[0] : undefined;
   const interfaces = propertyOf(namespace, 'xdp');
@@ -118,11 +118,11 @@ export function xdpAttachmentsIn(value: unknown): XdpAttachment[] | undefined {
 }
 
 function attachmentsOf(entry: unknown): XdpAttachment[] {
-  // bpftool prints a backslash as \n (src/json_writer.c jsonw_puts), and no name has a line break.
+  // bpftool prints a backslash as \n (src/json_writer.c jsonw_puts). The kernel allows no line break in a name.
   const device = stringIn(entry, 'devname')?.replaceAll('\n', '\\');
   const ifindex = numberIn(entry, 'ifindex');
   if (device === undefined || ifindex === undefined) return [];
-  // A card may hold a driver's and an offloaded program at once (bpftool src/netlink_dumper.c).
+  // A card may hold a driver program and an offloaded program at the same time (bpftool src/netlink_dumper.c).
   const several = propertyOf(entry, 'multi_attachments');
   const parts: readonly unknown[] = Array.isArray(several) ? several : [entry];
   return parts.flatMap((part) => {

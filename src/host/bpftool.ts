@@ -1,12 +1,11 @@
 /**
- * The only speaker of bpftool: one typed function per verb.
+ * Runs bpftool: one typed method for each of its verbs. It hides what bpftool requires of a caller:
  *
- * What bpftool forces on every caller, and this module hides:
- * - with `-j` a failure is `{"error":...}` on stdout and a status that differs by verb (bpftool
- *   src/common.c p_err, src/main.c), so status and output are both looked at;
- * - without `-n` it mounts a bpffs over any directory that it is told to pin in;
- * - `net detach` succeeds when it did nothing, and removes a stranger's program as well
- *   (src/net.c do_detach passes no expected program), so whoever detaches looks before and after.
+ * - With `-j` a failure is `{"error":...}` on standard output, and the exit status differs by verb (bpftool
+ *   src/common.c p_err, src/main.c). So both are checked.
+ * - Without `-n` bpftool mounts a bpffs over any directory in which it shall pin something.
+ *
+ * It does not detach: see src/attachment/end.sh.
  */
 import type { Readable } from 'node:stream';
 import { XdpwhoError } from '../model/errors.js';
@@ -35,7 +34,7 @@ import {
 } from './bpftool-output.js';
 import { type RunOptions, type RunResult, run, runStreaming } from './exec.js';
 
-export interface BpftoolOptions {
+interface BpftoolOptions {
   /** Absolute path of bpftool. */
   readonly path: string;
   /** Run in the mount namespace of this file. */
@@ -44,33 +43,33 @@ export interface BpftoolOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** What a caller may add to one call. */
+/** Options of one call. */
 export type CallOptions = Pick<RunOptions, 'signal' | 'keepOpen'>;
 
-export interface BatchOptions extends CallOptions {
+interface BatchOptions extends CallOptions {
   /** Run in this network namespace. */
   readonly netnsPath?: string | undefined;
   /** See withLockedMemory. */
   readonly withoutMemoryLimit?: boolean | undefined;
 }
 
-/** What the commands up to the first that failed printed, and why that one failed. */
+/** The outputs of the commands before the first that failed, and its failure. */
 export interface BatchResult {
   readonly outputs: readonly unknown[];
   readonly failure: XdpwhoError | undefined;
 }
 
-export interface BatchOutput {
+interface BatchOutput {
   readonly output: unknown;
   readonly failure: undefined;
 }
 
-export interface BatchFailure {
+interface BatchFailure {
   readonly output: undefined;
   readonly failure: XdpwhoError;
 }
 
-/** bpftool's verbs. Every method rejects with a BpftoolError, or an XdpwhoError of another code. */
+/** Every method rejects with a BpftoolError, or with `tool-missing`, `timeout` or `bad-output`. */
 export class Bpftool {
   readonly path: string;
   readonly #options: BpftoolOptions;
@@ -91,7 +90,7 @@ export class Bpftool {
     await this.#json('prog load', bpftoolArguments.loadProgram(object, pin), options);
   }
 
-  /** Loads every program of an object and pins each, by its name, in a directory that is not there yet. */
+  /** Loads every program of an object, and pins each by its name in a new directory. */
   async loadPrograms(
     object: string,
     directory: string,
@@ -100,12 +99,12 @@ export class Bpftool {
     await this.#json('prog loadall', bpftoolArguments.loadPrograms(object, directory, options));
   }
 
-  /** Puts a pinned program into the first place of a pinned program array. */
+  /** Writes a pinned program to index 0 of a pinned program array. */
   async setProgramArray(map: string, pin: string): Promise<void> {
     await this.#json('map update', bpftoolArguments.setProgramArray(map, pin));
   }
 
-  /** Loads a traffic classifier (`SEC("tc")`) likewise. */
+  /** Loads the traffic classifier (`SEC("tc")`) of an object, and pins it and its maps. */
   async loadClassifier(object: string, pin: string, mapsDirectory: string): Promise<void> {
     await this.#json('prog load', bpftoolArguments.loadClassifier(object, pin, mapsDirectory));
   }
@@ -114,12 +113,12 @@ export class Bpftool {
     return this.#programInfo(await this.#json('prog show', bpftoolArguments.showProgram(pin)));
   }
 
-  /** Needs CAP_SYS_ADMIN, which a pinned path does not. */
+  /** Needs CAP_SYS_ADMIN. To show a pinned program does not. */
   async showProgramById(id: number): Promise<ProgramInfo> {
     return this.#programInfo(await this.#json('prog show', bpftoolArguments.showProgramById(id)));
   }
 
-  /** Runs a pinned program `repeat` times on the frame in the file `input`, in `netnsPath` where given. */
+  /** Runs a pinned program `repeat` times on the frame in the file `input`. */
   async runProgram(
     pin: string,
     input: string,
@@ -132,8 +131,9 @@ export class Bpftool {
   }
 
   /**
-   * Runs commands of `bpftoolArguments` in one process, in order, up to the first that fails. Rejects
-   * only where that process itself fails, by its time limit for one.
+   * Runs commands of `bpftoolArguments` in order, in one process, up to the first that fails. Rejects only
+   * if that process itself fails, for example by its time limit. If a word cannot stand in a batch, each
+   * command gets a process of its own.
    */
   async batch(
     commands: readonly (readonly string[])[],
@@ -163,8 +163,8 @@ export class Bpftool {
   }
 
   /**
-   * Runs commands that do not depend on each other: each gives its output or its failure. One
-   * process, and another one after each command that fails.
+   * Runs commands that do not depend on each other, and returns the output or the failure of each. It
+   * starts one process, and one more after each command that failed.
    */
   async ask(
     commands: readonly (readonly string[])[],
@@ -200,15 +200,15 @@ export class Bpftool {
     return mapInfoIn(value) ?? this.#unexpected('map show', value);
   }
 
-  /** A small map as bpftool prints it: an array of entries with hexadecimal bytes. */
+  /** The entries of a small map, as bpftool prints them, with bytes as hexadecimal texts. */
   async dumpMap(pin: string): Promise<readonly unknown[]> {
     const value = await this.#json('map dump', bpftoolArguments.dumpMap(pin));
     return Array.isArray(value) ? value : this.#unexpected('map dump', value);
   }
 
   /**
-   * The raw text of `map dump -j`, for maps of any size. The caller reads `stdout` to its end, or
-   * aborts `signal`; then `finish` rejects if bpftool failed or ran into the time limit.
+   * The text of `map dump -j`, for maps of any size. The caller must read `stdout` to its end or abort
+   * `signal`, and then await `finish`, which rejects if bpftool failed or ran into the time limit.
    */
   dumpMapStream(
     pin: string,
@@ -224,7 +224,7 @@ export class Bpftool {
     return { stdout, finish };
   }
 
-  /** Loads the iterator of an object over the map pinned at `map`, and pins it at `pin`, a file to be read. */
+  /** Loads the iterator of an object for the map pinned at `map`, and pins it as the file `pin`. */
   async pinIterator(
     object: string,
     pin: string,
@@ -234,7 +234,7 @@ export class Bpftool {
     await this.#json('iter pin', bpftoolArguments.pinIterator(object, pin, map), options);
   }
 
-  /** Fails with errno EBUSY or EEXIST when the interface holds a program. */
+  /** Without `overwrite` it fails with errno EBUSY or EEXIST if the interface has a program. */
   async attach(
     mode: AttachMode,
     pin: string,
@@ -252,7 +252,7 @@ export class Bpftool {
     await this.#json('link pin', bpftoolArguments.pinLink(id, pin));
   }
 
-  /** Every XDP program attached in the namespace. */
+  /** Every XDP program that is attached in the namespace. */
   async showNet(netnsPath: string | undefined): Promise<readonly XdpAttachment[]> {
     const value = await this.#json('net show', bpftoolArguments.showNet(), {}, netnsPath);
     return xdpAttachmentsIn(value) ?? this.#unexpected('net show', value);
@@ -289,7 +289,7 @@ export class Bpftool {
     return run(file, args, { timeoutMs, ...options });
   }
 
-  /** Why a command that did not succeed did not. */
+  /** The error for a command that failed. */
   #failure(verb: string, result: RunResult): XdpwhoError {
     if (result.missing) {
       return new XdpwhoError('tool-missing', `${this.path}: not there or not executable`, {
@@ -317,7 +317,7 @@ export class Bpftool {
   }
 }
 
-/** The first two words that are no options: what bpftool calls the verb. */
+/** The object and the command, `prog load`: the first two words that are not options. */
 function verbOf(words: readonly string[]): string {
   return words
     .filter((word) => !word.startsWith('-'))

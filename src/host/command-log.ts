@@ -1,23 +1,23 @@
-/** Tells of every command that this process runs, just before it runs (`-v`). */
+/** Reports every command just before it runs, for `-v`. */
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 
-/** What `observeCommands` hands over. */
-export type CommandListener = (file: string, args: readonly string[]) => void;
+/** Is called with each command. */
+type CommandListener = (file: string, args: readonly string[]) => void;
 
 const NAME = 'xdpwho:command';
 const COMMANDS = channel(NAME);
 
-/** For those who run them. */
+/** Reports one command. The code that runs it calls this. */
 export function announceCommand(file: string, args: readonly string[]): void {
   COMMANDS.publish(new StartedCommand(file, args));
 }
 
-/** Whether anybody listens. */
+/** Whether anybody listens, so that a report is worth its work. */
 export function isObserved(): boolean {
   return COMMANDS.hasSubscribers;
 }
 
-/** Returns what ends the telling. */
+/** Calls `listener` with each command from now on. Returns a function that ends this. */
 export function observeCommands(listener: CommandListener): () => void {
   const onMessage = (message: unknown) => {
     if (message instanceof StartedCommand) listener(message.file, message.args);

@@ -1,7 +1,7 @@
-/** Looking into directories that others may remove at any moment. */
+/** Reading directories that another process may remove at any moment. */
 import { lstatSync, readdirSync } from 'node:fs';
 
-/** The names in a directory; none where it is not there or may not be read. */
+/** The names in a directory. Empty if it does not exist or may not be read. */
 export function namesIn(directory: string): string[] {
   try {
     return readdirSync(directory);
@@ -10,7 +10,7 @@ export function namesIn(directory: string): string[] {
   }
 }
 
-/** Not through a link. */
+/** Whether `path` is a directory. A link to one is not. */
 export function isDirectory(path: string): boolean {
   try {
     return lstatSync(path).isDirectory();

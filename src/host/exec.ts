@@ -1,7 +1,7 @@
 /**
- * Runs other programs: the only module that imports execa. Arguments are always vectors, never a
- * shell's text, and the environment is fixed, so that neither a user's PATH nor a locale changes
- * what runs or what it prints.
+ * Runs other programs. Only this module imports execa. Arguments are lists and never the text of a
+ * shell. The environment is fixed, so that neither the user's PATH nor a locale changes what runs or
+ * what it prints.
  */
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute } from 'node:path';
@@ -12,7 +12,7 @@ import { XdpwhoError } from '../model/errors.js';
 import { announceCommand } from './command-log.js';
 import { noteRunning } from './running.js';
 
-/** Where tools are looked for, in this order: never in the caller's PATH. */
+/** The directories of tools, in the order of the search. The user's PATH is not searched. */
 export const TOOL_DIRECTORIES = [
   '/usr/local/sbin',
   '/usr/local/bin',
@@ -25,7 +25,7 @@ export const TOOL_DIRECTORIES = [
 const ENVIRONMENT = {
   PATH: TOOL_DIRECTORIES.join(':'),
   LC_ALL: 'C',
-  // GNU getopt then stops at the first word, so an interface named "-x" is not taken for an option.
+  // With this, GNU getopt stops at the first word that is no option, so an interface may be named "-x".
   POSIXLY_CORRECT: '1',
 };
 
@@ -33,32 +33,32 @@ const MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export interface RunOptions {
-  /** Default 30 s; the child is then ended, by SIGKILL if it must be. */
+  /** Default 30 s. Then the child gets SIGTERM, and SIGKILL one second later. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Shared with the child as descriptor 3, so that its other end sees no end before the child has ended too. */
+  /** The child gets it as descriptor 3, so that the other end of this pipe does not close before the child has ended. */
   readonly keepOpen?: Writable | undefined;
   /** Written to the child's standard input. */
   readonly input?: string | undefined;
-  /** What `-v` tells in its place: the commands that the child runs, where it is a batch of them. */
+  /** The commands that `-v` prints instead of this one: those of a batch. */
   readonly announce?: readonly { readonly file: string; readonly args: readonly string[] }[];
 }
 
 export interface RunResult {
-  /** Undefined when it never started or was ended by a signal. */
+  /** Undefined if it did not start, or if a signal ended it. */
   readonly exitCode: number | undefined;
   readonly signal: string | undefined;
   readonly stdout: string;
   readonly stderr: string;
   readonly failed: boolean;
   readonly timedOut: boolean;
-  /** The program is not there or not executable. */
+  /** The program does not exist or is not executable. */
   readonly missing: boolean;
 }
 
 /**
- * Runs a program to its end and returns what it did; a child that fails does not reject. Children
- * run in a session of their own: Ctrl-C reaches us, and never a command in the middle of its work.
+ * Runs a program to its end. Does not reject if the program fails. Every child has a session of its own, so
+ * Ctrl-C does not reach a command in the middle of its work.
  */
 export async function run(
   file: string,
@@ -96,13 +96,13 @@ export async function run(
   };
 }
 
-export interface StreamedCommand {
+interface StreamedCommand {
   readonly stdout: Readable;
-  /** Settles when the child has ended; never rejects. */
+  /** Resolves when the child has ended. Never rejects. */
   readonly ended: Promise<RunResult>;
 }
 
-/** Runs a program whose output is too large to hold. Whoever stops reading early must abort `signal`. */
+/** Runs a program whose output is too large for memory. A caller that stops reading early must abort `signal`. */
 export function runStreaming(
   file: string,
   args: readonly string[],
@@ -132,21 +132,21 @@ export function runStreaming(
   return { stdout: subprocess.stdout, ended };
 }
 
-/** A child that outlives us, and talks to us in lines. Only its standard input ties it to us. */
+/** A child that may outlive us and that answers in lines. It sees our end as the end of its standard input. */
 export interface Companion {
   readonly pid: number;
   readonly stdin: Writable;
-  /** Settles when it has ended, which does not wait for what it has started in its turn; never rejects. */
+  /** Resolves when it has ended, which does not wait for the processes that it started. Never rejects. */
   readonly ended: Promise<void>;
-  /** The next line that it prints, on either stream; undefined when it has ended. Never rejects. */
+  /** The next line of its standard output or standard error. Undefined after its end. Never rejects. */
   nextLine(): Promise<string | undefined>;
-  /** Listens no more, which leaves of the descriptors that it costs us only the one of its input. */
+  /** Stops reading its output. Of its descriptors, only the one of its input stays open. */
   closeOutput(): void;
-  /** Ends it by SIGKILL, with what it has started, if it has not ended. */
+  /** Sends SIGKILL to it and to the processes that it started, if it has not ended. */
   kill(): void;
 }
 
-/** Starts a child in a session of its own that our end does not end: it sees our end as the end of its input. */
+/** Starts a child in a session of its own. It is not ended when we end. */
 export function startCompanion(file: string, args: readonly string[]): Companion {
   const subprocess = begun(file, () =>
     execa(file, args, {
@@ -160,7 +160,7 @@ export function startCompanion(file: string, args: readonly string[]): Companion
       all: true,
     }),
   );
-  // The child may end while we write to it. `ended` tells of that.
+  // The child may end while we write to it. `ended` reports that.
   subprocess.stdin.on('error', () => {});
   if (subprocess.pid === undefined) {
     throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
@@ -194,7 +194,7 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   };
 }
 
-/** Gives the lines of a stream one by one, and undefined after its end. */
+/** Returns a function that gives the lines of a stream one by one, and undefined after its end. */
 function linesOf(stream: Readable): () => Promise<string | undefined> {
   const unread: string[] = [];
   const waiting: ((line: string | undefined) => void)[] = [];
@@ -216,7 +216,7 @@ function linesOf(stream: Readable): () => Promise<string | undefined> {
     });
 }
 
-/** Out of descriptors, Node gives a child without streams, and execa fails of that. */
+/** If the process has no descriptors left, Node starts no streams for the child, and execa throws. */
 function begun<T>(file: string, start: () => T): T {
   try {
     return start();
@@ -233,7 +233,7 @@ export function findTool(name: string): string | undefined {
   return TOOL_DIRECTORIES.map((directory) => `${directory}/${name}`).find(isExecutableFile);
 }
 
-/** Like findTool, but a tool that is absent is an error that says how to get it. */
+/** Like findTool, but throws `tool-missing` with a hint if there is no such tool. */
 export function requireTool(name: string, hint?: string): string {
   const path = findTool(name);
   if (path === undefined) {
@@ -244,7 +244,7 @@ export function requireTool(name: string, hint?: string): string {
   return path;
 }
 
-/** Whether `path` names a regular file, by an absolute path, that may be executed. */
+/** Whether `path` is absolute and leads to a regular file that we may execute. */
 export function isExecutableFile(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -255,8 +255,8 @@ export function isExecutableFile(path: string): boolean {
 }
 
 /**
- * The first of a program's file and the directories above it, behind links too, that somebody
- * other than root and us could put something else in place of; undefined where there is none.
+ * Looks for a way in which another user than root and us could replace a program. Returns the file, or the
+ * first directory above it or above the target of its link, that such a user can write to.
  */
 export function exposedPart(path: string): string | undefined {
   for (const start of new Set([path, realpathSync(path)])) {
@@ -264,7 +264,7 @@ export function exposedPart(path: string): string | undefined {
       const { uid, gid, mode } = statSync(part);
       const others = (mode & 0o002) !== 0;
       const group = (mode & 0o020) !== 0 && gid !== 0 && gid !== process.getegid?.();
-      // What is in a sticky directory only its owner replaces; its own programs anybody may have put there.
+      // In a sticky directory only the owner of an entry replaces it, but anybody can have put a program there.
       const sticky = (mode & 0o1000) !== 0 && height > 1;
       if ((uid !== 0 && uid !== process.geteuid?.()) || ((others || group) && !sticky)) return part;
       if (part === dirname(part)) break;

@@ -1,3 +1,4 @@
+/** Finding the bpftool to use, checking it, and the command that installs a missing tool. */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { release } from 'node:os';
 import { XdpwhoError } from '../model/errors.js';
@@ -10,42 +11,43 @@ import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './exe
 /** Older ones lack `iter pin`, `-n` or both. */
 const OLDEST_BPFTOOL = [5, 10] as const;
 
-/** `bpftool version` reads nothing but itself. */
+/** Short, because `bpftool version` does no work. */
 const VERSION_TIMEOUT_MS = 5000;
 
-/** Where Ubuntu keeps the bpftool of each kernel. */
+/** Ubuntu's directory with a bpftool for each kernel. */
 const UBUNTU_TOOLS_DIRECTORY = '/usr/lib/linux-tools';
 
 export interface FindBpftoolOptions {
-  /** The one to use; default: the one in the fixed directories of src/host/exec.ts. */
+  /** The bpftool to use. Default: the first in TOOL_DIRECTORIES. */
   readonly path?: string | undefined;
 }
 
-/** Where a bpftool is looked for when none is named. */
-export interface BpftoolPlaces {
+/** Where to look for a bpftool if the user names none. */
+interface SearchedPaths {
+  /** The bpftool in TOOL_DIRECTORIES. */
   readonly path: string | undefined;
-  /** Has a directory for each kernel, as Ubuntu's /usr/lib/linux-tools. */
+  /** A directory like Ubuntu's /usr/lib/linux-tools. */
   readonly kernelToolsDirectory: string;
 }
 
 /**
- * The bpftool to use. Rejects with `tool-missing` where there is none, or with what it failed of. A
- * program is not asked for its version: that costs a start for each command, and `explainFailure`
- * asks after a failure. Only a script is, because it may be Ubuntu's, see examineBpftool.
+ * The bpftool to use. Rejects with `tool-missing` if there is none, or with the failure of a script. It does
+ * not ask a program for its version, because that is one more process for each command: explainFailure
+ * asks after a failure. It runs a script, because Ubuntu's script may fail, see examineBpftool.
  */
 export async function findBpftool(
   options: FindBpftoolOptions = {},
-  places: BpftoolPlaces = usualPlaces(),
+  searched: SearchedPaths = usualPaths(),
 ): Promise<Bpftool> {
-  const path = options.path ?? places.path;
+  const path = options.path ?? searched.path;
   if (path === undefined || !isExecutableFile(path) || isScript(path)) {
-    return (await examineBpftool(options, places)).bpftool;
+    return (await examineBpftool(options, searched)).bpftool;
   }
   if (options.path !== undefined) refuseExposed(options.path);
   return new Bpftool({ path });
 }
 
-/** The error of a command that failed: another one where bpftool itself is too old, or does not work. */
+/** The error to report after a command failed with `error`: another one if bpftool itself is too old or does not work. */
 export async function explainFailure(bpftool: Bpftool, error: unknown): Promise<unknown> {
   if (!(error instanceof BpftoolError) || error.code !== 'tool-failed') return error;
   try {
@@ -59,24 +61,24 @@ export async function explainFailure(bpftool: Bpftool, error: unknown): Promise<
 interface ExaminedBpftool {
   readonly bpftool: Bpftool;
   readonly version: string;
-  /** The wrapper that failed, where another one stands in for it. */
+  /** Ubuntu's script, if it failed and another bpftool is used instead. */
   readonly wrapper: string | undefined;
 }
 
-function usualPlaces(): BpftoolPlaces {
+function usualPaths(): SearchedPaths {
   return { path: findTool('bpftool'), kernelToolsDirectory: UBUNTU_TOOLS_DIRECTORY };
 }
 
 /**
- * A bpftool that works and is new enough. Ubuntu's /usr/sbin/bpftool is a script that looks for the
- * bpftool of the running kernel and fails when that one is not installed: then any other one that is
- * installed does. Rejects with `tool-missing` where there is none, or with what it failed of.
+ * Finds a bpftool and runs it, to see that it works and is new enough. Ubuntu's /usr/sbin/bpftool is a script
+ * that starts the bpftool of the running kernel and fails if that is not installed. Then the newest one
+ * of another kernel is used. Rejects with `tool-missing` if there is none, or with the failure.
  */
 export async function examineBpftool(
   options: FindBpftoolOptions,
-  places: BpftoolPlaces = usualPlaces(),
+  searched: SearchedPaths = usualPaths(),
 ): Promise<ExaminedBpftool> {
-  const path = options.path ?? places.path ?? newestKernelTool(places.kernelToolsDirectory);
+  const path = options.path ?? searched.path ?? newestKernelTool(searched.kernelToolsDirectory);
   if (path === undefined) {
     throw new XdpwhoError('tool-missing', `bpftool: not found in ${TOOL_DIRECTORIES.join(' ')}`, {
       hint: installCommand('bpftool'),
@@ -88,7 +90,7 @@ export async function examineBpftool(
   } catch (cause) {
     if (!(cause instanceof BpftoolError)) throw cause;
     const isWrapper = options.path === undefined && isScript(path);
-    const other = isWrapper ? newestKernelTool(places.kernelToolsDirectory) : undefined;
+    const other = isWrapper ? newestKernelTool(searched.kernelToolsDirectory) : undefined;
     if (other !== undefined) return examine(other, path);
     const message = isWrapper
       ? `bpftool: ${path} is a wrapper, and there is no bpftool for kernel ${release()}`
@@ -100,7 +102,7 @@ export async function examineBpftool(
   }
 }
 
-/** What runs as root must not be what somebody else can write to. */
+/** We run it as root, so no other user may be able to change it. */
 function refuseExposed(path: string): void {
   if (!isExecutableFile(path)) return;
   const part = exposedPart(path);
@@ -144,7 +146,7 @@ function isScript(path: string): boolean {
   return beginning.toString() === '#!';
 }
 
-/** Whether a dotted version is lower than `least`. False where it cannot be read as a version. */
+/** Whether a version like "7.1.0" is lower than `least`. False if it is not a version. */
 export function isOlder(version: string, least: readonly number[]): boolean {
   const parts = version.split(/[.-]/).map(Number);
   for (const [index, wanted] of least.entries()) {
@@ -157,7 +159,7 @@ export function isOlder(version: string, least: readonly number[]): boolean {
 
 type Tool = 'bpftool' | 'clang' | 'iproute2';
 
-/** By the first word of os-release(5)'s ID and ID_LIKE that is among them. */
+/** The first entry that has a word of ID or ID_LIKE in os-release(5) counts. */
 const INSTALLERS: readonly {
   readonly systems: readonly string[];
   readonly command: string;
@@ -194,7 +196,7 @@ const INSTALLERS: readonly {
   },
 ];
 
-/** The command that installs a tool on this host, or what to install. `osRelease`: the text of os-release(5). */
+/** The command that installs a tool on this host, or on an unknown system a hint. `osRelease`: the text of os-release(5). */
 export function installCommand(
   tool: Tool,
   osRelease: string = readText('/etc/os-release') ?? '',

@@ -1,9 +1,8 @@
 /**
- * Interfaces and network namespaces. The names of our own namespace come from /proc/self/net/dev,
- * which follows the process; /sys/class/net shows the namespace that sysfs was mounted in, which
- * under `nsenter --net` is another one.
+ * The interfaces of a network namespace. For our own namespace their names come from /proc/self/net/dev.
+ * /sys/class/net is no source for them: it shows the namespace in which sysfs was mounted, and that is
+ * another one under `nsenter --net`.
  */
-
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
@@ -16,21 +15,21 @@ import type { XdpAttachment } from './bpftool-output.js';
 import { findTool, run } from './exec.js';
 import type { Netns } from './netns.js';
 
-/** Names of the interfaces in a namespace. Reads a file for our own, runs `ip` for another. */
+/** The names of the interfaces in a namespace. It reads a file for our own, and runs `ip` for another. */
 export async function listInterfaces(netns: Netns): Promise<string[]> {
   if (netns.path === undefined) return ownInterfaces();
   return (await showLinks(netns)).map((link) => link.name);
 }
 
-/** What iproute2 says of an interface. */
-export interface Link {
+/** An interface, from iproute2. */
+interface Link {
   readonly name: string;
   readonly ifindex: number;
   readonly mtu: number;
   readonly alternativeNames: readonly string[];
 }
 
-/** Every interface of a namespace, or the one with this name or alternative name. Needs iproute2. */
+/** Every interface of a namespace, or only the one with this name or alternative name. Needs iproute2. */
 export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
   const ip = findTool('ip');
   if (ip === undefined) {
@@ -82,8 +81,8 @@ export function xdpProgramsIn(json: string): XdpAttachment[] {
 }
 
 /**
- * The interface's own name for a name or alternative name. An absent one is an error that names
- * the near ones.
+ * The name of the interface that has this name or alternative name. Rejects with `no-such-interface`; the hint has
+ * similar names.
  */
 export async function resolveInterface(name: string, netns: Netns): Promise<string> {
   const fault = nameFault(name);
@@ -95,7 +94,7 @@ export async function resolveInterface(name: string, netns: Netns): Promise<stri
   const names = await listInterfaces(netns);
   if (names.includes(name)) return name;
   const resolved = findTool('ip') === undefined ? [] : await showLinks(netns, name);
-  const link = resolved.find((each) => each.alternativeNames.includes(name));
+  const link = resolved.find(({ alternativeNames }) => alternativeNames.includes(name));
   if (link !== undefined) return link.name;
   throw absent(name, netns, names);
 }
@@ -103,15 +102,16 @@ export async function resolveInterface(name: string, netns: Netns): Promise<stri
 function absent(name: string, netns: Netns, names: readonly string[]): XdpwhoError {
   const near = nearNames(name, names);
   const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
-  const among = near.length > 0 ? `did you mean ${near.join(' or ')}?` : undefined;
   const message = `${printable(name)}: no such interface${where}`;
-  return new XdpwhoError('no-such-interface', message, {
-    hint:
-      among ?? (names.length > 0 ? `there are: ${names.slice(0, 12).join(' ')}` : 'ip link show'),
-  });
+  if (near.length > 0) {
+    const hint = `did you mean ${near.join(' or ')}?`;
+    return new XdpwhoError('no-such-interface', message, { hint });
+  }
+  const hint = names.length > 0 ? `there are: ${names.slice(0, 12).join(' ')}` : 'ip link show';
+  return new XdpwhoError('no-such-interface', message, { hint });
 }
 
-/** Why the kernel would never have an interface of this name (net/core/dev.c dev_valid_name), or undefined. */
+/** Why the kernel allows no interface of this name (net/core/dev.c dev_valid_name), or undefined if it does. */
 export function nameFault(name: string): string | undefined {
   if (name === '') return 'an empty name is no interface';
   // An alternative name may be longer (ALTIFNAMSIZ, 127 bytes).
@@ -120,7 +120,7 @@ export function nameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** Interface names in the text of /proc/net/dev: two lines of headings, then `name: figures`. */
+/** The interface names in the text of /proc/net/dev: two lines of headings, then lines `name: figures`. */
 export function parseProcNetDev(text: string): string[] {
   return text
     .split('\n')
@@ -160,7 +160,7 @@ function linkOf(value: unknown): Link[] {
       ifindex,
       mtu: typeof mtu === 'number' ? mtu : 0,
       alternativeNames: Array.isArray(alternatives)
-        ? alternatives.filter((each) => typeof each === 'string')
+        ? alternatives.filter((text) => typeof text === 'string')
         : [],
     },
   ];

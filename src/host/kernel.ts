@@ -1,17 +1,17 @@
-/** What the running kernel says of itself in files. */
+/** Facts about the running kernel and this process, from files. */
 import { readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { gunzipSync } from 'node:zlib';
 
 /**
- * The number of possible CPUs: the members of the list in /sys/devices/system/cpu/possible. A
- * per-CPU map has a value for each of them, online or not; nproc counts other ones.
+ * The number of CPUs in /sys/devices/system/cpu/possible. A per-CPU map has a value for each of them, whether
+ * it is online or not. nproc counts fewer.
  */
 export function countPossibleCpus(): number {
   return countListMembers(readFileSync('/sys/devices/system/cpu/possible', 'utf8'));
 }
 
-/** Members of a kernel list ("0-3,7"); see Documentation/admin-guide/cputopology.rst. */
+/** The number of members of a kernel list, "0-3,7" (Documentation/admin-guide/cputopology.rst). */
 export function countListMembers(list: string): number {
   return list
     .trim()
@@ -23,13 +23,13 @@ export function countListMembers(list: string): number {
     .reduce((sum, count) => sum + count, 0);
 }
 
-/** What every CPU's number is below: one more than the last member of the same list. */
+/** The highest number of a possible CPU, plus 1. */
 export function cpuNumberLimit(): number {
   const list = readFileSync('/sys/devices/system/cpu/possible', 'utf8');
   return Number(list.trim().split(/[,-]/).at(-1)) + 1;
 }
 
-/** CONFIG_HZ of the running kernel, or undefined where its configuration is not published. */
+/** CONFIG_HZ of the running kernel, or undefined if no file has its configuration. */
 export function configuredHz(): number | undefined {
   const text = kernelConfiguration();
   const match = /^CONFIG_HZ=(\d+)$/m.exec(text ?? '');
@@ -48,7 +48,7 @@ function kernelConfiguration(): string | undefined {
   }
 }
 
-/** Whether the kernel publishes its own types, without which no iterator can be loaded. */
+/** Whether the kernel has a file with its types (BTF). Without it, no iterator can be loaded. */
 export function hasKernelBtf(): boolean {
   try {
     return statSync('/sys/kernel/btf/vmlinux').size > 0;
@@ -58,15 +58,15 @@ export function hasKernelBtf(): boolean {
 }
 
 /**
- * Whether the kernel charges maps and programs to RLIMIT_MEMLOCK, 64 KiB on most hosts. From 5.11 on
- * it charges them to the cgroup's memory (kernel/bpf/memalloc.c, kernel/bpf/syscall.c).
+ * Whether the kernel counts maps and programs against RLIMIT_MEMLOCK, which is 64 KiB on most hosts. Since 5.11
+ * it counts them as memory of the cgroup (kernel/bpf/memalloc.c, kernel/bpf/syscall.c).
  */
 export function chargesLockedMemory(version: string = release()): boolean {
   const [major = Number.NaN, minor = Number.NaN] = version.split('.').map(Number.parseFloat);
   return major < 5 || (major === 5 && minor < 11);
 }
 
-/** RLIMIT_MEMLOCK of this process in bytes, and whether it may be raised. */
+/** The hard RLIMIT_MEMLOCK of this process in bytes, and whether this process may raise it. */
 export function lockedMemoryLimit(): { readonly bytes: number; readonly mayRaise: boolean } {
   const limits = readFileSync('/proc/self/limits', 'utf8');
   const [, , hard] = /^Max locked memory +(\S+) +(\S+)/m.exec(limits) ?? [];
@@ -74,7 +74,7 @@ export function lockedMemoryLimit(): { readonly bytes: number; readonly mayRaise
   return { bytes, mayRaise: hasCapability('CAP_SYS_RESOURCE') };
 }
 
-/** Where file systems of a type are mounted, by the text of /proc/self/mounts (proc(5)). */
+/** The mount points of file systems of one type in the text of /proc/self/mounts (proc(5)). */
 export function parseMounts(text: string, type: string): string[] {
   return text
     .split('\n')
@@ -91,14 +91,14 @@ function unescapeMount(path: string): string {
 }
 
 /**
- * The directories of the unified hierarchy's root and of our own cgroup (cgroups(7)); undefined
- * where that hierarchy is not mounted.
+ * The directories of the root cgroup and of our own cgroup in the unified hierarchy (cgroups(7)). Undefined if
+ * that hierarchy is not mounted.
  */
 export function cgroupPlaces(): { root: string; own: string } | undefined {
   const [root] = parseMounts(readFileSync('/proc/self/mounts', 'utf8'), 'cgroup2');
   const path = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
   if (root === undefined || path === undefined) return undefined;
-  // Beginning with "/..", it is outside of our cgroup namespace, where no path leads to it.
+  // A path that begins with "/.." is outside our cgroup namespace, and cannot be reached.
   return { root, own: path.startsWith('/..') ? root : `${root}${path}` };
 }
 
@@ -111,8 +111,8 @@ const CAPABILITY_BITS = {
 };
 
 /**
- * The capabilities that loading and attaching take and that this process lacks, by name. CAP_SYS_ADMIN
- * stands in for CAP_BPF and CAP_PERFMON (capabilities(7)).
+ * The names of the capabilities that loading and attaching need and that this process lacks. CAP_SYS_ADMIN
+ * includes CAP_BPF and CAP_PERFMON (capabilities(7)).
  */
 export function missingCapabilities(): string[] {
   if (hasCapability('CAP_SYS_ADMIN')) {

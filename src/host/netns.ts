@@ -1,4 +1,4 @@
-/** Network namespaces: by name, by path, by inode. */
+/** Network namespaces, found by name, by path, by process id or by inode. */
 import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
@@ -12,11 +12,11 @@ export const NETNS_DIRECTORY = '/run/netns';
 
 /** A network namespace. */
 export interface Netns {
-  /** As the user named it; null for the one that we run in. */
+  /** The name, path or process id that the user gave. Null for our own namespace. */
   readonly name: string | null;
-  /** What nsenter is given; undefined for the one that we run in. */
+  /** The path for nsenter. Undefined for our own namespace. */
   readonly path: string | undefined;
-  /** Inode number in nsfs, which identifies it while it lives. */
+  /** The inode number in nsfs. It identifies the namespace as long as it exists. */
   readonly inode: number;
 }
 
@@ -25,7 +25,7 @@ export function ownNetns(): Netns {
   return { name: null, path: undefined, inode: statSync('/proc/self/ns/net').ino };
 }
 
-/** A namespace by name (`ip netns`), path or process id. Its path is absolute: what uses it runs elsewhere. */
+/** A namespace by its name (`ip netns`), path or process id. The path is made absolute, because commands run in another directory. */
 export function resolveNetns(name: string): Netns {
   if (name === '') throw new XdpwhoError('usage', 'an empty name is no network namespace');
   const path = name.includes('/') ? resolve(name) : namedPath(name);
@@ -48,7 +48,7 @@ function namedPath(name: string): string {
   return /^\d+$/.test(name) && !exists(named) ? `/proc/${name}/ns/net` : named;
 }
 
-/** Whether `netns` is the host's own: the one of process 1, seen from the host's own pid namespace. */
+/** Whether `netns` is the namespace of the host: that of process 1, if we run in the pid namespace of the host. */
 export function isHostNetns(netns: Netns): boolean {
   try {
     if (readlinkSync('/proc/self/ns/pid') !== INITIAL_PID_NAMESPACE) return false;
@@ -58,8 +58,8 @@ export function isHostNetns(netns: Netns): boolean {
   }
 }
 
-/** Whether a path leads to a namespace. That of a process does so only while the process lives. */
-export function isNetns(path: string): boolean {
+/** Whether a path leads to a namespace now. A path of a process ends with the process. */
+function isNetns(path: string): boolean {
   try {
     return statfsSync(path).type === NSFS_MAGIC;
   } catch {
@@ -82,9 +82,9 @@ export function currentPath(
 }
 
 /**
- * Every namespace that can be found, our own first, by its inode: one path into each; undefined for our
- * own. A bpftool is passed over: one that holds a link for us is in the namespace only for that, and
- * is not to make a namespace seem used that has been deleted.
+ * One path into every namespace that can be found, by its inode. Our own comes first, with undefined.
+ * A bpftool process is passed over: one that holds a link is in the namespace only for that, and must not
+ * make a deleted namespace look used.
  */
 export function netnsPathsByInode(): ReadonlyMap<number, string | undefined> {
   const named = namesIn(NETNS_DIRECTORY).map((name) => `${NETNS_DIRECTORY}/${name}`);

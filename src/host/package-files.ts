@@ -1,4 +1,4 @@
-/** The files that come with the program. */
+/** The files that come with the package. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** This module is `src/host/package-files.ts`, `dist/host/package-files.js`, or part of `dist/main.cjs`. */
 const HERE = dirname(fileURLToPath(import.meta.url));
 
-/** The folder of package.json. The program that is one file has none: it carries all that it needs. */
+/** The folder of package.json. A single file, as packaging/package.mjs makes it, has none and needs none. */
 const ROOT = findRoot(HERE) ?? HERE;
 
 /** The absolute path of a file of the package, `bpf/xdpwho.h` for example. */

@@ -1,14 +1,15 @@
+/** Facts about processes, from /proc. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { namesIn } from './directories.js';
 
-/** include/linux/proc_ns.h: PROC_PID_INIT_INO, the inode of the host's own pid namespace. */
+/** The pid namespace of the host (include/linux/proc_ns.h: PROC_PID_INIT_INO). */
 export const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 
-/** Start time of a process in clock ticks (proc(5), /proc/PID/stat field 22), or undefined when it is gone. */
+/** The start time of a process in clock ticks since boot (proc(5), /proc/PID/stat field 22). Undefined if there is no such process. */
 export function processStartTicks(pid: number | 'self'): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the command's name in parentheses and may hold anything.
+    // The second field is the name of the command in parentheses. It may contain spaces and parentheses.
     return stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
@@ -18,19 +19,19 @@ export function processStartTicks(pid: number | 'self'): string | undefined {
   }
 }
 
-/** Whether a pid namespace has processes, or may have: only the host's own shows those of all others. */
+/** Whether a pid namespace may have processes. False only if we can see all processes of the host and none is in it. */
 export function mayHaveProcesses(pidNamespace: string): boolean {
-  // With the option hidepid of proc(5), processes of others are not shown.
+  // Only the pid namespace of the host shows all processes. The option hidepid of proc(5) hides some.
   const seesAll = pidNamespaceOf('self') === INITIAL_PID_NAMESPACE && statusOf('1') !== '';
   if (!seesAll) return true;
   const pids = namesIn('/proc').filter((entry) => /^\d+$/.test(entry));
   return pids.some((pid) => {
-    const theirs = pidNamespaceOf(pid);
-    return theirs === undefined ? isInAnother(statusOf(pid)) : theirs === pidNamespace;
+    const namespace = pidNamespaceOf(pid);
+    return namespace === undefined ? isInAnother(statusOf(pid)) : namespace === pidNamespace;
   });
 }
 
-/** The pid namespace of a process; undefined for one that is gone, or that may not be traced. */
+/** The pid namespace of a process. Undefined if there is no such process, or if we may not trace it. */
 export function pidNamespaceOf(pid: string): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/pid`);
@@ -48,12 +49,13 @@ export function timeNamespaceOf(pid: number | 'self'): string | undefined {
   }
 }
 
-/** Whether a process that lives has a number in more than one pid namespace (proc(5), NSpid). */
+/** Whether a running process is in another pid namespace too: then NSpid has several numbers (proc(5)). */
 function isInAnother(status: string): boolean {
   return /^NSpid:\s*\d+\s+\d/m.test(status) && !/^State:\s*[ZX]/m.test(status);
 }
 
-export function statusOf(pid: string): string {
+/** The text of /proc/PID/status. Empty if there is no such process, or if it is hidden. */
+function statusOf(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/status`, 'utf8');
   } catch {

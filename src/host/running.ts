@@ -1,4 +1,4 @@
-/** The programs that run at present. Apart from exec.ts, so that the start of the command does not load execa. */
+/** The programs that run at present. This is not part of exec.ts, so that the start of the command does not load execa. */
 
 /** Process ids. Each process leads a group of its own. */
 const running = new Set<number>();
@@ -14,7 +14,7 @@ export function noteRunning(subprocess: {
   subprocess.once('exit', () => running.delete(pid));
 }
 
-/** Kills each of them with its children. */
+/** Sends SIGKILL to each of them and its children. */
 export function killRunning(): void {
   for (const pid of running) {
     try {

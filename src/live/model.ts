@@ -9,9 +9,9 @@ import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
 import { RateHistory } from './rate-history.js';
 
 /** The character or the name of a key: `q`, `/`, `return`, `escape`, `backspace`. */
-export type LiveKey = string;
+type LiveKey = string;
 
-export interface LiveModelOptions {
+interface LiveModelOptions {
   readonly sort: Order;
   /** The most rows to show; 0: as many as fit. */
   readonly top: number;

@@ -2,9 +2,9 @@
 import { Resolver } from 'node:dns/promises';
 
 /** Resolves to the names of one address; rejects when it has none. */
-export type Resolve = (address: string) => Promise<readonly string[]>;
+type Resolve = (address: string) => Promise<readonly string[]>;
 
-export interface ReverseNamesOptions {
+interface ReverseNamesOptions {
   /**
    * Default: a PTR query to the system's name servers. It does not use getnameinfo, which also reads
    * the hosts file, because that holds one of the few threads of libuv until the answer comes, and

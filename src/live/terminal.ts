@@ -6,7 +6,7 @@
 import { emitKeypressEvents } from 'node:readline';
 import type { Input, Output } from '../cli/context.js';
 
-export interface TerminalHandlers {
+interface TerminalHandlers {
   /** Called with the character, or with the name of another key: `return`, `escape`, `up`. */
   readonly onKey: (key: string) => void;
   /** Called when the size has changed or what was drawn is lost. */

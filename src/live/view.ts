@@ -11,7 +11,7 @@ import { LiveModel } from './model.js';
 import { ReverseNames } from './reverse-dns.js';
 import { Terminal } from './terminal.js';
 
-export interface LiveViewOptions {
+interface LiveViewOptions {
   /** How many interfaces will be attached. */
   readonly interfaces: number;
   readonly sort: Order;

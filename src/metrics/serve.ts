@@ -32,7 +32,7 @@ const CONTENT_TYPES = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 } as const;
 
-export interface MetricsRequest {
+interface MetricsRequest {
   /** The names that the interfaces had when they were attached. */
   readonly interfaces: readonly string[];
   readonly netns?: string | undefined;

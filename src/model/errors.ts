@@ -29,7 +29,7 @@ export const EXIT_CODES = {
 /** A stable kebab-case word for one kind of failure. */
 export type ErrorCode = keyof typeof EXIT_CODES;
 
-export interface XdpwhoErrorOptions {
+interface XdpwhoErrorOptions {
   /** A command that fixes it, or the next thing to check. One line. */
   readonly hint?: string | undefined;
   /** What a tool printed, in several lines. It is shown below the message. */

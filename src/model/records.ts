@@ -151,7 +151,7 @@ export interface StatusRecord {
   readonly link_id: number | null;
 }
 
-export interface AttachmentOptions {
+interface AttachmentOptions {
   readonly mode: string;
   readonly reader: string;
   readonly max_sources: number;

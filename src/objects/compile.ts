@@ -7,12 +7,12 @@ import { packageFile } from '../host/package-files.js';
 import { XdpwhoError } from '../model/errors.js';
 
 /** `el`: little endian, `eb`: big endian, as in the names of clang's targets. */
-export type ByteOrder = 'el' | 'eb';
+type ByteOrder = 'el' | 'eb';
 
 export const BYTE_ORDERS = ['el', 'eb'] as const satisfies readonly ByteOrder[];
 
 /** One object: its name, its source file and its variant. */
-export interface ObjectSource {
+interface ObjectSource {
   readonly name: string;
   readonly source: string;
   readonly frags: boolean;
@@ -37,7 +37,7 @@ export const OBJECTS: readonly ObjectSource[] = [
   { name: 'spread', source: 'spread.bpf.c', frags: false },
 ];
 
-export interface CompileArguments {
+interface CompileArguments {
   readonly source: string;
   readonly output: string;
   readonly byteOrder: ByteOrder;
@@ -49,7 +49,7 @@ export interface CompileArguments {
   readonly includeDirectories: readonly string[];
 }
 
-export interface CompileOptions {
+interface CompileOptions {
   /** The path of clang. Default: that in the fixed directories of src/host/exec.ts. */
   readonly clang?: string | undefined;
   /** Default: bpf/ of this package. */

@@ -64,8 +64,5 @@ export const LOG_HEAD = {
   unlogged: 28,
 } as const;
 
-/** struct sender_counts, under the u32 key 0. All members are u64. */
-export const SENDER_COUNTS = { size: 16, sent: 0, failed: 8 } as const;
-
 /** The char array for the interface's name in the iterators (bpf/iterator.h), its NUL included. */
 export const INTERFACE_JSON_SIZE = 96;

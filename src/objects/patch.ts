@@ -17,7 +17,7 @@ export interface ObjectPatch {
 }
 
 /** The bytes of a value in the file of an object. */
-export interface FileRange {
+interface FileRange {
   readonly offset: number;
   /** In bytes. */
   readonly size: number;
@@ -116,11 +116,6 @@ export function patchObject(image: Uint8Array, patch: ObjectPatch): Uint8Array {
  */
 export function constantRange(image: Uint8Array, name: string): FileRange {
   return inElf(Uint8Array.from(image), (elf) => findConstant(elf, name));
-}
-
-/** The range of a map's number of entries in the file: an integer. */
-export function maxEntriesRange(image: Uint8Array, name: string): FileRange {
-  return inElf(Uint8Array.from(image), (elf) => findMaxEntries(elf, name));
 }
 
 /** Calls `work` with the opened object. Offsets outside of the file become a `bad-object` error. */

@@ -4,7 +4,7 @@ import { formatAddress } from '../model/address.js';
 import { printable } from '../text/text.js';
 import { PACKET_WORDS, type PacketBatch } from './ring.js';
 
-export type PacketFormat = 'plain' | 'ndjson';
+type PacketFormat = 'plain' | 'ndjson';
 
 const CHUNK_BYTES = 256 * 1024;
 const ADDRESS_BYTES = 39;

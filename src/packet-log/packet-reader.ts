@@ -7,7 +7,7 @@ import { closeSync, openSync, read, readSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
-import { makeReaderPlace } from '../attachment/reader-pins.js';
+import { makeReaderPinPath } from '../attachment/reader-pins.js';
 import type { LogState } from '../attachment/record.js';
 import { makeScratch } from '../attachment/scratch.js';
 import { AtOurEnd } from '../host/at-our-end.js';
@@ -47,7 +47,7 @@ export interface LogAccount {
   readonly lost: number;
 }
 
-export interface ReadPass extends Pass {
+interface ReadPass extends Pass {
   /** The counts of all passes of this reader up to this one. */
   readonly account: LogAccount;
 }
@@ -163,7 +163,7 @@ export class PacketReader {
         },
         scratch,
       );
-      const pin = makeReaderPlace(pins);
+      const pin = makeReaderPinPath(pins);
       this.#remover = await AtOurEnd.start({
         name: 'xdpwho-reader',
         atEnd: 'rm -f "$1"',

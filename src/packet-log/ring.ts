@@ -44,7 +44,7 @@ export function recordCheck(words: Uint32Array, at: number): number {
 }
 
 /** The state of one CPU's ring when a pass began. */
-export interface PassHead {
+interface PassHead {
   /** The pass has the records with the sequence numbers from `first` to `end` - 1. */
   readonly first: number;
   readonly end: number;

@@ -37,7 +37,7 @@ export interface Point {
   readonly sources: ReadonlyMap<string, number>;
 }
 
-export interface SourceSum {
+interface SourceSum {
   readonly source: string;
   readonly packets: number;
   readonly bytes: number;
@@ -57,7 +57,7 @@ const TOTALS_FIGURES = [
   'malformed',
   'untracked',
 ] as const;
-export type TotalsFigure = (typeof TOTALS_FIGURES)[number];
+type TotalsFigure = (typeof TOTALS_FIGURES)[number];
 
 export const MAX_POINTS = 600;
 /** How many sources a point keeps. */

@@ -1,10 +1,10 @@
-# The verb attach: attaches, pins, and leaves it so; what is attached with the same options stays as it is.
+# The verb attach: attaches and returns. An attachment with the same options stays as it is.
 
 own_holder() {
   printf '{"pid":%s,"startTicks":"%s","pidNamespace":"%s","command":"attach"}' $$ "$(start_ticks $$)" "$(readlink /proc/self/ns/pid)"
 }
 
-# An existing link is not followed; GNU ln puts the new one in its place in one step.
+# -n: an existing link is replaced and not followed. GNU ln does that in one step.
 write_record() { ln -sfn "$(record)" "$directory/state"; }
 
 same_options() {
@@ -82,7 +82,7 @@ establish() {
   state=$(record)
 }
 
-# The new attachment gets the place of the old one, whose pins go.
+# Moves the pins of the new attachment to the directory of the old one, whose pins are removed.
 take_place() {
   if [ "$old" = "$own_directory" ]; then
     mv "$old" "$own_directory~old"
@@ -93,7 +93,7 @@ take_place() {
   old=
 }
 
-# The variant that takes jumbo frames first; kernels before 5.18 refuse it.
+# The first variant takes jumbo frames. Kernels before 5.18 refuse it.
 load() {
   run create_sources || tool_failed 'map create'
   run create_totals || tool_failed 'map create'
@@ -119,10 +119,10 @@ pin_readers() {
   if run pin_sources && run pin_totals; then
     chmod "$file_mode" "$directory/sources" "$directory/totals"
     reader_used='"iterator"'
-    # Whoever may read the files must be able to reach them.
+    # Users who may read the files must be able to enter their directories.
     if [ "$shared" = true ]; then
-      for each in "$root" "$directory"; do
-        case $(stat -c %a "$each") in *[1357][1357]) ;; *) chmod 0711 "$each" ;; esac
+      for path in "$root" "$directory"; do
+        case $(stat -c %a "$path") in *[1357][1357]) ;; *) chmod 0711 "$path" ;; esac
       done
     fi
     return
@@ -135,7 +135,9 @@ pin_readers() {
   reader_note=\"$(json_text "$note")\"
 }
 
-# In the place of an attachment of ours the program comes in one step (`overwrite`). Only another mode needs the old one detached first. Where auto has found the mode before, it stays.
+# The program replaces the program of an attachment of ours in one step (`overwrite`). For another mode the
+# old program must be detached first. If auto has chosen the mode of the old attachment, auto keeps it: the
+# same as replacementMode in src/attachment/replace.ts.
 attach_program() {
   attempting=$mode overwrite=
   if [ -n "$old" ]; then
@@ -171,7 +173,7 @@ attach_failed() {
   esac
 }
 
-# However it ends: what was begun and not finished goes, and what it was to replace comes back.
+# Runs at the end of the script, whatever ends it. Undoes what was begun and not finished.
 clean_up() {
   status=$?
   trap '' HUP INT TERM
@@ -182,7 +184,7 @@ clean_up() {
       null | '') ;;
       *) detach_program "$program_id" "$at" || gone=false ;;
     esac
-    # What could not be detached keeps its pins, and a record whose holder is gone.
+    # If the program cannot be detached, its pins stay, with a record whose holder is gone.
     if $gone; then
       case $(readlink "$directory/state") in *"$token"*) remove_pins "$directory" ;; esac
     else say "$interface_shown: program $program_id could not be taken back: run one of detach"
@@ -192,7 +194,7 @@ clean_up() {
   exit $status
 }
 
-# The old program is pinned still, and has kept its counters.
+# Attaches the old program again. It is still pinned, with its counters.
 put_back() {
   if look_in "$at" "$old_id" && [ -n "$attached" ]; then return; fi
   new=$directory directory=$old overwrite=overwrite

@@ -1,6 +1,6 @@
-# An attachment as the command prints it with -o json, but on one line.
+# The JSON of an attachment, as the command prints it with -o json, but on one line.
 
-# Members that attach and status print, of a whole attachment: from the record.
+# The members that attach and status print of a complete attachment, from its record.
 described() {
   file=null note=$(reader_note_of)
   if [ "$(text_of reader)" = iterator ]; then
@@ -28,7 +28,7 @@ described_log() {
   printf '%s,"buffer_bytes":%s}' "${logged%,\"segments\"*}" $((rings * (1 + segments) * segment_bytes))
 }
 
-# The first directory above the file that others cannot pass.
+# The first directory above the file that other users cannot enter.
 closed_directory() {
   path=$directory
   first=

@@ -1,4 +1,4 @@
-# The verb detach: detaches and unpins what is ours.
+# The verb detach: detaches our program and removes its pins.
 
 detach() {
   if is_bpffs "$root"; then look; else whose=none; look_at_interface; [ -z "$id_there" ] || whose=foreign; fi

@@ -1,4 +1,4 @@
-# Ending what look has found in $directory: only ever our own.
+# Ends the attachment of ours that look has found in $directory.
 
 end() {
   release_link "$directory"

@@ -1,19 +1,20 @@
-# What is there: whose the interface's program is, and how our own one stands.
+# Looks at the interface: whose its program is, and what is in our pin directory.
 
-# Fields of the record. No text in it can look like a key: its quotes are escaped.
+# Members of the record. A text in it cannot look like a member, because its quotes are escaped.
 text_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
 number_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":\([0-9]*\).*/\1/p'; }
 
 start_ticks() {
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
-  # The command's name, in parentheses, may hold anything.
+  # The name of the command, in parentheses, may contain spaces and parentheses.
   set -f
   set -- ${stat##*) }
   set +f
   printf '%s' "${20-}"
 }
 
-# Whether the holder in the record runs; one in another pid namespace counts as running for as long as that may have processes.
+# Whether the holder in the record runs. A holder in another pid namespace counts as running as long as that
+# may have processes.
 holder_alive() {
   case $state in *'"holder":null'*) return 1 ;; esac
   holder_pid=$(number_of pid) holder_command=$(text_of command)
@@ -26,13 +27,14 @@ holder_alive() {
   [ "$(start_ticks "$holder_pid")" = "$(text_of startTicks)" ]
 }
 
-# Only the host's own pid namespace shows the processes of all others. Where one may not be traced, NSpid tells whether it is in another.
+# Only the pid namespace of the host shows all processes. If we may not trace a process, NSpid tells whether
+# it is in another pid namespace.
 may_have_processes() {
   [ "$(readlink /proc/self/ns/pid)" = "$initial_pid_namespace" ] || return 0
-  for each in /proc/[0-9]*; do
-    if there=$(readlink "$each/ns/pid"); then
-      [ "$there" != "$1" ] || return 0
-    elif grep -q '^NSpid:.[0-9]*.[0-9]' "$each/status" && ! grep -q '^State:.[ZX]' "$each/status"; then
+  for process in /proc/[0-9]*; do
+    if namespace=$(readlink "$process/ns/pid"); then
+      [ "$namespace" != "$1" ] || return 0
+    elif grep -q '^NSpid:.[0-9]*.[0-9]' "$process/status" && ! grep -q '^State:.[ZX]' "$process/status"; then
       return 0
     fi 2>/dev/null
   done
@@ -50,7 +52,8 @@ pinned_id() {
   sed -n "s/$own_program/\\1/p" "$scratch/out"
 }
 
-# Sets mode_there and id_there: what the interface has. A card may hold a driver's and an offloaded program at once: the kernel runs the driver's first.
+# Sets mode_there and id_there: the program of the interface. A card may hold a driver program and an offloaded
+# program at the same time. The kernel runs the driver program first.
 look_at_interface() {
   mode_there= id_there=
   run show_net "$at" || tool_failed 'net show'
@@ -66,7 +69,7 @@ look_at_interface() {
   done <"$scratch/programs"
 }
 
-# Whether the program is attached in any namespace: an interface that is moved takes its program along.
+# Whether the program is attached in any namespace. An interface that is moved keeps its program.
 attached_elsewhere() {
   for other in /proc/self/ns/net "$netns_directory"/* /proc/[0-9]*/ns/net; do
     [ -e "$other" ] || continue
@@ -75,12 +78,13 @@ attached_elsewhere() {
   return 1
 }
 
-# Sets whose (none, ours, foreground, stale, broken, other-version, foreign), why_so, state, program_id, directory.
+# Sets whose (none, ours, foreground, stale, broken, other-version, foreign), why_so, state, program_id and
+# directory. The same as inspect in src/attachment/inspect.ts.
 look_once() {
   state= program_id= why_so= whose=none directory=$own_directory
   look_at_interface
   if [ -n "$id_there" ] && [ "$(pinned_id "$directory")" != "$id_there" ]; then
-    # It may have been attached under another name.
+    # The interface may have been renamed after it was attached.
     found=
     for candidate in "$root"/*; do
       [ "$(pinned_id "$candidate")" != "$id_there" ] || found=$candidate
@@ -88,7 +92,7 @@ look_once() {
     if [ -z "$found" ]; then
       state=$(readlink "$directory/state" 2>/dev/null) || state=
       whose=foreign
-      # Or it is just being attached.
+      # A run may be attaching it at this moment.
       if [ -n "$state" ] && [ -z "$(number_of programId)" ] && holder_alive; then whose=foreground; fi
       return
     fi
@@ -125,7 +129,7 @@ look_once() {
 }
 is_attached() { [ "$program_id" = "$id_there" ] || attached_elsewhere "$program_id"; }
 
-# Others make and remove directories meanwhile: what is half there may be whole in a moment.
+# Other processes make and remove directories, so a broken one is looked at again.
 look() {
   looks=0
   while look_once; [ "$whose" = broken ] && [ $looks -lt 5 ]; do

@@ -5,9 +5,9 @@ main() {
   umask 077
   made=false old= overwrite= nsenter=nsenter
   require_tools
-  place_for_scratch=/run
-  [ -w /run ] || place_for_scratch=${TMPDIR:-/tmp}
-  scratch=$(mktemp -d "$place_for_scratch/$scratch_prefix$$-XXXXXX") || fail failed 'no temporary folder can be made' 'df /run /tmp'
+  temporary=/run
+  [ -w /run ] || temporary=${TMPDIR:-/tmp}
+  scratch=$(mktemp -d "$temporary/$scratch_prefix$$-XXXXXX") || fail failed 'no temporary folder can be made' 'df /run /tmp'
   trap clean_up EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
@@ -21,5 +21,5 @@ main() {
   $verb
 }
 
-# On the last line, so that a script that was cut off on its way does nothing.
+# This is the last line, so that a script that was cut short does nothing.
 main </dev/null

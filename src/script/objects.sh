@@ -1,29 +1,29 @@
-# The objects: taken out of this script, and the values of this host written into them.
+# The BPF objects in this script, and the values of this host that are written into them.
 
 unpack() { object "$1" | base64 -d | gzip -dc >"$scratch/$1.o" || fail bad-object "$1: it cannot be unpacked"; }
 
-# write_at FILE OFFSET: standard input, in place.
+# write_at FILE OFFSET: writes standard input into the file.
 write_at() { dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
 
 # write_integer OBJECT NAME VALUE
 write_integer() {
-  set -- "$1" "$3" $(place "$1" "$2")
-  left=$2 size=$4 bytes=
+  set -- "$1" "$3" $(constant_range "$1" "$2")
+  rest=$2 size=$4 bytes=
   while [ "$size" -gt 0 ]; do
-    byte=$(printf '\\%03o' $((left & 255)))
+    byte=$(printf '\\%03o' $((rest & 255)))
     case $byte_order in el) bytes=$bytes$byte ;; eb) bytes=$byte$bytes ;; esac
-    left=$((left >> 8)) size=$((size - 1))
+    rest=$((rest >> 8)) size=$((size - 1))
   done
   printf "$bytes" | write_at "$scratch/$1.o" "$3"
 }
 
 # write_text OBJECT NAME TEXT: into a char array that is all NUL.
 write_text() {
-  set -- "$1" "$3" $(place "$1" "$2")
+  set -- "$1" "$3" $(constant_range "$1" "$2")
   printf '%s' "$2" | write_at "$scratch/$1.o" "$3"
 }
 
-# The members of a kernel list, "0-3,7".
+# The number of members of a kernel list, "0-3,7".
 count_members() {
   total=0
   for part in $(printf '%s' "$1" | tr ',' ' '); do
@@ -32,7 +32,7 @@ count_members() {
   echo $total
 }
 
-# The same as defaultMaxSources in src/attachment/defaults.ts: a power of two that fits into the memory for a table.
+# The same as defaultMaxSources in src/attachment/defaults.ts.
 default_max_sources() {
   size=$largest_default
   while [ $((size * (element_bytes + value_bytes * $1))) -gt $table_bytes ]; do size=$((size / 2)); done
@@ -43,7 +43,7 @@ configured_hz() {
   { gzip -dc /proc/config.gz || cat "/boot/config-$(uname -r)"; } 2>/dev/null | sed -n 's/^CONFIG_HZ=//p'
 }
 
-# Ticks of the jiffies in a second or a little more, by the hundredths of a second of /proc/uptime.
+# Counts the ticks of the jiffies in a second or a little more. /proc/uptime has hundredths of a second.
 measured_hz() {
   unpack clock
   run load_clock || tool_failed 'prog load'
@@ -57,6 +57,6 @@ measured_hz() {
 jiffies() { run run_clock && sed -n 's/.*"retval":\([0-9]*\).*/\1/p' "$scratch/out"; }
 hundredths() {
   read -r uptime _ </proc/uptime
-  # Leading zeros would make it octal.
+  # The 1 in front: a number with a leading zero is octal.
   echo $((1${uptime%.*}${uptime#*.} - 1$(printf '%s' "${uptime%.*}${uptime#*.}" | tr '0-9' '0')))
 }

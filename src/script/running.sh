@@ -1,10 +1,10 @@
-# Talk, errors, tools, and the running of a command.
+# Messages, errors, tools, and running bpftool.
 
 say() { [ "$quiet" = true ] || printf 'xdpwho: %s\n' "$*" >&2; }
 
 json_text() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
 
-# fail CODE MESSAGE [HINT]: a line for people, a record for programs, the exit code.
+# fail CODE MESSAGE [HINT]: prints a line for people and a record for programs, and exits.
 fail() {
   printf 'xdpwho: %s\n' "$2" >&2
   hint_json=null
@@ -16,13 +16,13 @@ fail() {
   exit "$(code_of "$1")"
 }
 
-# Runs a command of bpftool's: with -j it may fail and still end with 0.
+# Runs a command of bpftool. With -j it may print an error and exit with 0.
 run() {
   "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || return 1
   case $(head -c 9 "$scratch/out") in '{"error":') return 1 ;; esac
 }
 
-# What the last command said when it failed.
+# What the last command printed about its failure.
 why() {
   reported=$(sed -n '/{"error":"/{s/.*{"error":"//;s/"}.*//;s/\\\(.\)/\1/g;p;q;}' "$scratch/out")
   detail=$(grep -m 1 'Kernel error message' "$scratch/err" || grep -i -m 1 -E 'error|failed|denied|permitted|large' "$scratch/err" || tail -n 1 "$scratch/err")
@@ -38,7 +38,7 @@ tool_failed() {
   esac
 }
 
-# However it ends. The verb attach has more to do here.
+# Runs at the end of the script, whatever ends it. The verb attach replaces it.
 clean_up() {
   status=$?
   rm -rf "$scratch"
@@ -55,7 +55,7 @@ require_tools() {
     command -v nsenter >/dev/null || fail tool-missing "nsenter: not found in $PATH" 'install util-linux'
   fi
   bpftool=
-  # Ubuntu's bpftool is a wrapper that may have no program behind it.
+  # Ubuntu's bpftool is a script that fails if there is no bpftool for the running kernel.
   for candidate in "$(command -v bpftool)" /usr/lib/linux-tools/*/bpftool; do
     if [ -x "$candidate" ] && bpftool_version "$candidate" >/dev/null 2>&1; then bpftool=$candidate; fi
     [ -z "$bpftool" ] || break
@@ -63,7 +63,7 @@ require_tools() {
   [ -n "$bpftool" ] || fail tool-missing "bpftool: not found in $PATH" 'install bpftool'
 }
 
-# capabilities(7): CAP_SYS_ADMIN (21) stands in for CAP_PERFMON (38) and CAP_BPF (39).
+# capabilities(7): CAP_SYS_ADMIN (21) includes CAP_PERFMON (38) and CAP_BPF (39).
 require_capabilities() {
   effective=0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
   missing=
@@ -74,7 +74,7 @@ require_capabilities() {
   [ -z "$missing" ] || fail not-permitted "not permitted: $missing missing" 'run it as root'
 }
 
-# EI_DATA of the shell's own ELF header (elf(5)).
+# The byte order, from EI_DATA in the ELF header of the shell (elf(5)).
 find_byte_order() {
   case $(dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' ') in
     1) byte_order=el ;;

@@ -1,10 +1,8 @@
 /**
- * One verb as one POSIX shell script, for a host that has neither Node nor this package: what it runs
- * there is what the command would run. The fixed part is in script/*.sh, for people to read; the
- * command lines, the names, the record and the constants come from the functions that the command
- * itself uses.
+ * Makes a POSIX shell script of one verb, for a host without Node. The script runs the commands that xdpwho would
+ * run. Its fixed part is in the *.sh files of this folder. The command lines, the names, the record and the
+ * constants come from the functions that the command itself uses.
  */
-
 import { gzipSync } from 'node:zlib';
 import {
   DEFAULT_FILE_MODE,
@@ -36,33 +34,34 @@ import { printable } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
 
 export const SCRIPT_VERBS = ['attach', 'detach', 'status'] as const;
-export type ScriptVerb = (typeof SCRIPT_VERBS)[number];
+type ScriptVerb = (typeof SCRIPT_VERBS)[number];
 
-/** What the script is to do there; as for the verb itself. */
+/** The options of the verb. */
 export interface ScriptOptions
   extends Pick<StayOptions, 'mode' | 'reader' | 'maxSources' | 'fileMode' | 'replace'> {
   readonly verb: ScriptVerb;
   /** The interface's own name. */
   readonly interface: string;
-  /** A name, path or process id of the other host. */
+  /** A name, path or process id on the host where the script runs. */
   readonly netns?: string | undefined;
   readonly bpffs?: string | undefined;
-  /** Only data and errors. */
+  /** Print only data and errors. */
   readonly quiet?: boolean | undefined;
 }
 
-/** What stands at the head of a script. */
-export interface ScriptOrigin {
+/** What the script is made from. */
+interface ScriptOrigin {
   readonly version: string;
-  /** The folder of compiled objects, with both byte orders. */
+  /** The folder of the compiled objects for both byte orders. */
   readonly objectsDirectory: string;
 }
 
 const END = 'attachment/end.sh';
+/** The files that a script is made of, in order. */
 const PARTS: Readonly<Record<ScriptVerb, readonly string[]>> = {
   attach: [
     'running',
-    'places',
+    'target',
     END,
     'looking',
     'ending',
@@ -71,11 +70,11 @@ const PARTS: Readonly<Record<ScriptVerb, readonly string[]>> = {
     'attach',
     'main',
   ],
-  detach: ['running', 'places', END, 'looking', 'ending', 'detach', 'main'],
-  status: ['running', 'places', END, 'looking', 'describing', 'status', 'main'],
+  detach: ['running', 'target', END, 'looking', 'ending', 'detach', 'main'],
+  status: ['running', 'target', END, 'looking', 'describing', 'status', 'main'],
 };
 
-/** The script. Rejects with `bad-object` where an object is absent, or not one of ours. */
+/** Returns the script. Throws `bad-object` if an object is missing or is not one of ours. */
 export function renderScript(options: ScriptOptions, origin: ScriptOrigin): string {
   const sections = [
     header(options, origin),
@@ -127,7 +126,7 @@ function commandOf(options: ScriptOptions): string {
   return renderCommand('xdpwho', words);
 }
 
-/** What was asked for. Only here is anything that the user named part of the text. */
+/** The options. Only here do texts of the user become part of the script. */
 function settings(options: ScriptOptions): string {
   const { netns, bpffs = DEFAULT_BPFFS, fileMode = DEFAULT_FILE_MODE } = options;
   const values: Record<string, string> = {
@@ -189,7 +188,7 @@ function constants(): string {
   ].join('\n');
 }
 
-/** The same as nearestHz of src/objects/jiffies.ts: between two values lies the root of their product. */
+/** The same as nearestHz in src/objects/jiffies.ts: the limit between two values is the root of their product. */
 function nearestHz(): string {
   const lines = USUAL_HZ.slice(0, -1).map((hz, index) => {
     const limit = hz * (USUAL_HZ[index + 1] ?? hz);
@@ -198,13 +197,13 @@ function nearestHz(): string {
   return shellFunction('nearest_hz', [...lines, `echo ${USUAL_HZ.at(-1)}`]);
 }
 
-/** The command lines, as functions. Words that begin with `$` are variables of the script. */
+/** The command lines, as functions. A word that begins with `$` is a variable of the script. */
 function commands(bpffs: string): string {
   const pins = pinsIn('$directory');
   const bpftool = (args: readonly string[]) => `"$bpftool" ${args.map(shellWord).join(' ')}`;
   const attach = (mode: AttachMode) =>
     `in_netns "$at" ${bpftool(bpftoolArguments.attach(mode, pins.program, '$interface'))} $overwrite`;
-  // One line for each program, `eth0(2) driver id 7`: unlike JSON it needs no unescaping.
+  // end.sh reads the plain output.
   const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
   const mount = [...mountArguments(bpffs).slice(0, -1), '$bpffs'];
   const maps = mapPins(pins, null);
@@ -238,12 +237,12 @@ function commands(bpffs: string): string {
     .join('\n');
 }
 
-/** Stands for the number of sources, which the host decides. */
+/** Stands for the number of sources, which depends on the host. */
 const MAX_SOURCES = -1;
 
-/** The record of the attachment, and what the script reads back of it. */
+/** The functions that make the record of the attachment, and read members of it. */
 function record(): string {
-  /** Each member's value: a variable of the script, in quotes where it is a text. */
+  /** The value of each member: a variable of the script, in quotes if it is a text. */
   const members: Record<keyof AttachmentState, string> = {
     version: '$state_version',
     token: '"$token"',
@@ -269,7 +268,7 @@ function record(): string {
   );
   const values = Object.values(members).map((value) => `"${value.replaceAll('"', '')}"`);
   const keys = Object.keys(members);
-  /** Prints a member of the record as it stands there: up to the key of the next one. */
+  /** A function that prints the JSON of a member: up to the key of the next member. */
   const reading = (name: string, key: keyof AttachmentState) => {
     const next = keys[keys.indexOf(key) + 1];
     const pattern = `s/.*"${key}":\\(.*\\),"${next}":.*/\\1/p`;
@@ -283,7 +282,7 @@ function record(): string {
   ].join('\n');
 }
 
-/** Every object for both byte orders, and where in it the values go. */
+/** Every object for both byte orders, and the ranges of the constants in it. */
 function objects(directory: string): string {
   const files = new ObjectFiles(directory);
   const names: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'sources', 'totals', 'clock'];
@@ -291,8 +290,8 @@ function objects(directory: string): string {
   const all = orders.flatMap((order) =>
     names.map((name) => ({ order, name, image: files.read(name, order) })),
   );
-  const places = all.flatMap(({ order, name, image }) =>
-    placesIn(name, image).map(([value, { offset, size }]) => {
+  const ranges = all.flatMap(({ order, name, image }) =>
+    rangesIn(name, image).map(([value, { offset, size }]) => {
       return `${order}/${name}/${value}) echo ${offset} ${size} ;;`;
     }),
   );
@@ -300,8 +299,8 @@ function objects(directory: string): string {
     return `${order}/${name}) cat <<'END'\n${base64Lines(gzipSync(image, { level: 9 }))}\nEND\n;;`;
   });
   return [
-    '# Where the values of this host go: the offset in the file, and the size.',
-    caseFunction('place', '$byte_order/$1/$2', places),
+    '# Constants of the objects: the offset in the file, and the size.',
+    caseFunction('constant_range', '$byte_order/$1/$2', ranges),
     '# The compiled BPF objects (gzip, base64), for both byte orders.',
     `object() {\ncase $byte_order/$1 in\n${images.join('\n')}\nesac\n}`,
   ].join('\n');
@@ -309,8 +308,8 @@ function objects(directory: string): string {
 
 const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
 
-function placesIn(name: ObjectName, image: Uint8Array) {
-  const constant = (each: string) => [each, constantRange(image, each)] as const;
+function rangesIn(name: ObjectName, image: Uint8Array) {
+  const constant = (key: string) => [key, constantRange(image, key)] as const;
   switch (name) {
     case 'sources':
       return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);

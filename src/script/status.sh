@@ -1,6 +1,6 @@
-# The verb status: what the interface has, and whose it is.
+# The verb status: what is attached to the interface, and whose it is.
 
-# sum_at OFFSET: the sum over all CPUs of a u64 in the values that bpftool has dumped as words 0xNN.
+# sum_at OFFSET: the sum over all CPUs of a u64 in the values that bpftool has dumped as bytes 0xNN.
 sum_at() {
   sum=0
   for value in $(tr ']' '\n' <"$scratch/out" | sed -n 's/.*"value":\["//p' | tr -d '"' | cut -d , -f "$(($1 + 1))-$(($1 + 8))"); do
@@ -23,7 +23,7 @@ count() {
     return
   fi
   run dump_sources "$directory" || tool_failed 'map dump'
-  # An entry that went meanwhile is without values, and one may come twice.
+  # An entry that was removed meanwhile has no values, and an entry may come twice.
   sources=$(tr '{' '\n' <"$scratch/out" | sed -n 's/^"key":\(\["[^]]*\]\),"values":\[$/\1/p' | sort -u | wc -l)
   sources=$((sources))
   run dump_totals "$directory" || tool_failed 'map dump'

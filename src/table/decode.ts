@@ -15,7 +15,7 @@ export interface KernelTotals {
 }
 
 /** One element of the table, with the sums over all CPUs. */
-export interface TableEntry {
+interface TableEntry {
   /** The 16 bytes of the key as 16 latin-1 characters, which are cheap to compare. */
   readonly key: string;
   readonly packets: bigint;

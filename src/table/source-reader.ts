@@ -9,7 +9,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
-import { makeReaderPlace } from '../attachment/reader-pins.js';
+import { makeReaderPinPath } from '../attachment/reader-pins.js';
 import { makeScratch } from '../attachment/scratch.js';
 import { configuredHz } from '../host/kernel.js';
 import { formatAddress } from '../model/address.js';
@@ -150,7 +150,7 @@ export class SourceReader {
     const { bpftool, objectsDirectory } = this.#context;
     const objects = new ObjectFiles(objectsDirectory);
     // A pin of our own, because other processes may do the same at the same time.
-    const pin = makeReaderPlace(this.#attachment.pins);
+    const pin = makeReaderPinPath(this.#attachment.pins);
     const scratch = makeScratch();
     try {
       const hz = configuredHz() ?? (await measureHz(bpftool, objects, pin, scratch));

@@ -12,7 +12,7 @@ export function quoteWord(word: string): string {
 }
 
 /** An interface in the user's words. What the user did not name is null or undefined. */
-export interface NamedInterface {
+interface NamedInterface {
   readonly interface: string;
   readonly netns?: string | null | undefined;
   readonly bpffs?: string | null | undefined;

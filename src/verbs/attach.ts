@@ -1,4 +1,4 @@
-/** Attaching without a process that stays: every verb may be run twice. */
+/** `attach`: attaches and returns. Running it again with the same options changes nothing. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Attachment } from '../attachment/attachment.js';
 import {
@@ -23,7 +23,7 @@ import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
 export interface StayOptions extends AttachOptions {
-  /** Make an attachment with other options anew, its counts lost. */
+  /** Replace an attachment that has other options. Its counts are lost. */
   readonly replace?: boolean | undefined;
 }
 
@@ -35,24 +35,23 @@ export interface StayOutcome {
   readonly failure: XdpwhoError | undefined;
 }
 
-/** What is asked for one interface: StayOptions whose names are resolved. */
+/** One interface of the request: StayOptions with resolved names. */
 export interface StayRequest {
   readonly target: Target;
   readonly settings: AttachSettings;
   readonly replace: boolean;
 }
 
-/** How long to wait for another xdpwho that is attaching to the same interface. */
+/** How long to wait for another xdpwho that attaches to the same interface now. */
 const SETTLING_MS = 10_000;
 const SETTLING_PAUSE_MS = 100;
-/** How often another one may be quicker without our seeing what it has made. */
+/** How often another run may claim the interface before us, and be gone when we look. */
 const MAX_REFUSALS = 5;
 
 /**
- * Attaches to each interface and leaves it attached. What is ours already with the same options
- * stays as it is. Unless `keepGoing`, nothing is begun when one of them would be refused, and one
- * failure takes back everything that this call attached or replaced, and rejects; with it, the
- * outcomes tell.
+ * Attaches to each interface and leaves it attached. An attachment of ours with the same options stays as it
+ * is. With `keepGoing`, the outcomes have the failures. Without it, this call rejects: before it begins, if an
+ * interface would be refused, and after a failure, when it has undone everything that it had done.
  */
 export async function attachToStay(
   context: SessionContext,
@@ -62,7 +61,7 @@ export async function attachToStay(
   requireCapabilities();
   const outcomes: StayOutcome[] = [];
   const changes: Change[] = [];
-  /** With `keepGoing`, a failure becomes an outcome. */
+  /** Runs one step. With `keepGoing`, its failure becomes an outcome. */
   const attempt = async <T>(name: string, work: () => Promise<T>) => {
     try {
       return await work();
@@ -78,9 +77,9 @@ export async function attachToStay(
       const made = await attempt(request.target.device, () => plan(context, request));
       if (made !== undefined) planned.push({ request, plan: made });
     }
-    for (const { request, plan: first } of planned) {
+    for (const { request, plan: firstPlan } of planned) {
       const { device } = request.target;
-      const change = await attempt(device, () => attachOne(context, request, first));
+      const change = await attempt(device, () => attachOne(context, request, firstPlan));
       if (change !== undefined) changes.push(change);
     }
     for (const change of changes) outcomes.push(await settle(change));
@@ -90,7 +89,7 @@ export async function attachToStay(
   }
 }
 
-/** The requests by their interfaces' own names, each once: an alternative name may stand beside the name. */
+/** The requests with the names of the interfaces resolved. Each interface comes once, also if it was given by two names. */
 export async function resolveRequests(
   all: readonly StayOptions[],
   attempt: (name: string, work: () => Promise<Target>) => Promise<Target | undefined>,
@@ -106,21 +105,21 @@ export async function resolveRequests(
 }
 
 /** What `attach` would do to one interface. */
-export type Plan =
+type Plan =
   | { readonly kind: 'attach' }
   | {
       readonly kind: 'replace';
-      /** What is other than it was asked for, in words. */
+      /** The options that differ, each as a text. */
       readonly differs: readonly string[];
       readonly entry: InventoryEntry;
     }
   | { readonly kind: 'keep'; readonly attachment: Attachment }
-  /** Another `attach` is at it. */
+  /** Another `attach` is attaching to it now. */
   | { readonly kind: 'wait'; readonly refusal: XdpwhoError };
 
 /**
- * Looks, and rejects where `attach` would: a stranger's program, a run that holds it, other options
- * without `replace`.
+ * Looks at one interface and decides what `attach` has to do. Rejects if it must not attach: because of a program
+ * that is not ours, of a running xdpwho, or of other options without `replace`.
  */
 export async function plan(context: SessionContext, request: StayRequest): Promise<Plan> {
   const { target } = request;
@@ -170,7 +169,7 @@ export async function plan(context: SessionContext, request: StayRequest): Promi
   }
 }
 
-/** What has been done to one interface; until it is settled it can be taken back. */
+/** What has been done to one interface. It can be undone until it is settled. */
 type Change =
   | { readonly kind: 'kept'; readonly attachment: Attachment }
   | { readonly kind: 'attached'; readonly attachment: Attachment }
@@ -204,7 +203,7 @@ async function attachOne(
       try {
         return await make(context, request, current);
       } catch (error) {
-        // Another `attach` at the same moment was quicker: what it leaves decides.
+        // Another `attach` was quicker. What it has attached decides what we do.
         if (!hasErrorCode(error, 'held') || ++refusals === MAX_REFUSALS) throw error;
       }
     }
@@ -238,7 +237,7 @@ async function removeBroken(context: SessionContext, entry: InventoryEntry): Pro
   });
 }
 
-/** The error, with what could not be taken back after it. */
+/** The error, with what could not be undone after it. */
 function withLosses(error: unknown, losses: readonly Unended<Change>[]): unknown {
   if (losses.length === 0 || !(error instanceof XdpwhoError)) return error;
   const words = losses.map((loss) => messageOf(loss.error));
@@ -249,7 +248,7 @@ function withLosses(error: unknown, losses: readonly Unended<Change>[]): unknown
   );
 }
 
-/** The options that differ, each as what it is and what was asked for. */
+/** The options that differ, each as a text with both values. */
 function differences({ state, pins }: Attachment, { target, settings }: StayRequest): string[] {
   const asked = initialState(target, settings);
   const { bpffs } = target;
@@ -263,20 +262,20 @@ function differences({ state, pins }: Attachment, { target, settings }: StayRequ
       ['--log', onOff(state.log !== null), onOff(asked.log !== null)],
       ...logDifferences(state.log, asked.log),
     ] as const
-  ).filter(([, here, wanted]) => here !== wanted);
+  ).filter(([, present, wanted]) => present !== wanted);
   return [
-    ...differing.map(([name, here, wanted]) => `${name} is ${here}, asked for ${wanted}`),
+    ...differing.map(([name, present, wanted]) => `${name} is ${present}, asked for ${wanted}`),
     ...(isElsewhere ? [`it is in ${pins.directory}, asked for --bpffs ${bpffs}`] : []),
   ];
 }
 
-/** The options of the log that may differ where both have one. */
-function logDifferences(there: LogState | null, asked: LogState | null) {
-  if (there === null || asked === null) return [];
+/** The options of the log, if both have one. */
+function logDifferences(present: LogState | null, asked: LogState | null) {
+  if (present === null || asked === null) return [];
   return [
-    ['--source', there.source ?? 'all', asked.source ?? 'all'],
-    ['--sample', there.sample, asked.sample],
-    ['--buffer', there.bufferAsked ?? 'default', asked.bufferAsked ?? 'default'],
+    ['--source', present.source ?? 'all', asked.source ?? 'all'],
+    ['--sample', present.sample, asked.sample],
+    ['--buffer', present.bufferAsked ?? 'default', asked.bufferAsked ?? 'default'],
   ] as const;
 }
 
@@ -284,7 +283,7 @@ function onOff(value: boolean): string {
   return value ? 'on' : 'off';
 }
 
-/** A file mode as chmod takes it. */
+/** A file mode in octal, as chmod takes it. */
 export function octal(mode: number): string {
   return mode.toString(8).padStart(4, '0');
 }

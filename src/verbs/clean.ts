@@ -1,4 +1,4 @@
-/** Removing what dead runs left behind. */
+/** `clean`: removes what dead runs have left. */
 import { lstatSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
 import { endEntry, NOT_OURS } from '../attachment/end.js';
@@ -15,15 +15,15 @@ import { ownNetns } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 
-export interface CleanResult {
+interface CleanResult {
   readonly entry: InventoryEntry;
-  /** Null when it has been removed, or else why not. */
+  /** Null if it has been removed, otherwise the reason why not. */
   readonly kept: string | null;
 }
 
 /**
- * Removes what is stale or broken. What is attached stays: a stranger's program always, and a
- * program in a broken directory until `detach` is asked for it by name.
+ * Removes stale and broken entries. It detaches nothing: a program that is not ours stays, and the program of a
+ * broken directory stays until `detach` names its interface.
  */
 export async function clean(
   context: SessionContext,
@@ -53,7 +53,7 @@ export async function clean(
   return results;
 }
 
-/** What keeps `clean` from removing an entry, or undefined. */
+/** Why `clean` must not remove an entry, or undefined. */
 async function obstacleTo(
   { ownership, interface: name, pinnedId }: InventoryEntry,
   pins: Pins,
@@ -61,8 +61,8 @@ async function obstacleTo(
 ): Promise<string | undefined> {
   if (ownership !== 'broken') return undefined;
   if (isDirectory(pins.directory)) {
-    const place = pinnedId === null ? undefined : await look.locate(pinnedId, ownNetns());
-    if (place !== undefined) return `its program is attached: xdpwho detach ${printable(name)}`;
+    const location = pinnedId === null ? undefined : await look.locate(pinnedId, ownNetns());
+    if (location !== undefined) return `its program is attached: xdpwho detach ${printable(name)}`;
     return findUnknown(pins) === undefined ? undefined : NOT_OURS;
   }
   const isLink = lstatSync(pins.directory, { throwIfNoEntry: false })?.isSymbolicLink();

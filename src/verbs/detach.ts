@@ -1,4 +1,4 @@
-/** Detaching what is ours, and nothing else. */
+/** `detach`: detaches our program, and never another one. */
 import type { SessionContext } from '../attachment/context.js';
 import { endEntry } from '../attachment/end.js';
 import { findEntry, findRemains, type InventoryEntry } from '../attachment/find.js';
@@ -8,9 +8,9 @@ import { hasErrorCode, XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 
 /**
- * Detaches our program from an interface and removes its pins, also what is left of an interface
- * that has gone. False when there is nothing of ours. Rejects with `not-ours` for a stranger's
- * program and with `held` for one that a running xdpwho ends.
+ * Detaches our program from an interface and removes its pins. It also removes the pins of an interface that
+ * no longer exists. Returns false if there is nothing of ours. Rejects with `not-ours` for a program that is not
+ * ours, and with `held` for one that a running xdpwho will detach itself.
  */
 export async function detach(session: SessionContext, request: Request): Promise<boolean> {
   const { entry } = await findDetachable(session, request);
@@ -21,7 +21,7 @@ export async function detach(session: SessionContext, request: Request): Promise
   return true;
 }
 
-/** What is on an interface, or left of it. `absent`: it does not exist, and nothing is left of it. */
+/** What an interface has, or what is left of it. `absent`: the interface does not exist, and nothing is left of it. */
 export async function findDetachable(
   session: SessionContext,
   request: Request,
@@ -35,7 +35,7 @@ export async function findDetachable(
   }
 }
 
-/** Rejects with `bad-object` where something stays. */
+/** Ends an attachment. Rejects with `bad-object` if a file stays that xdpwho did not make. */
 export async function detachEntry(session: SessionContext, entry: InventoryEntry): Promise<void> {
   const kept = await endEntry(session, entry);
   if (kept === undefined) return;
@@ -43,7 +43,7 @@ export async function detachEntry(session: SessionContext, entry: InventoryEntry
   throw new XdpwhoError('bad-object', `${where}: ${kept}`, { hint: `look at it: ls -lR ${where}` });
 }
 
-/** Why it must not be detached, if so. */
+/** Why an entry must not be detached, or undefined if it may be. */
 export function refusalOf(entry: InventoryEntry): XdpwhoError | undefined {
   if (entry.ownership === 'foreign') {
     return new XdpwhoError(

@@ -1,4 +1,4 @@
-/** What the verbs would run, for `--dry-run`: nothing is changed. */
+/** The commands that a verb would run, for `--dry-run`. Nothing is changed. */
 import type { Attachment } from '../attachment/attachment.js';
 import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
@@ -17,12 +17,12 @@ import {
 } from '../host/bpftool-arguments.js';
 import { findStaying } from './tracked.js';
 
-/** Stands for the temporary folder, whose name is not known before it is made. */
+/** Stands for the temporary folder. Its name is only known when it is made. */
 const SCRATCH = '$SCRATCH';
 
 /**
- * The commands of one attachment as long as none of them fails: the first program and mode of those
- * that are tried. Those of bpftool up to the attaching are the lines of one `bpftool batch`.
+ * The commands that attach, if none of them fails: with the first program and the first mode that are tried.
+ * `attach` runs the commands of bpftool before `net attach` as one `bpftool batch`.
  */
 export async function planAttachment(
   context: SessionContext,
@@ -107,7 +107,7 @@ function planLink(context: SessionContext, { pins, netns }: Target): CommandLine
   ];
 }
 
-/** The commands that watch: what attaches, or what reads where `attach` has attached. */
+/** The commands of `watch`: those that attach, or if `attach` has attached, those that read. */
 export async function planWatch(
   context: SessionContext,
   target: Target,
@@ -118,7 +118,7 @@ export async function planWatch(
   return planReading(context, joined);
 }
 
-/** The commands that log packets: what attaches, unless there is a log to join, and a reader. */
+/** The commands of `log`: those that attach, unless there is a log to join, and those that read. */
 export async function planLog(
   context: SessionContext,
   target: Target,
@@ -140,7 +140,7 @@ export async function planLog(
   ];
 }
 
-/** The commands that detach a program from its interface, where it is attached, and remove its pins. */
+/** The commands that detach a program, if it is attached, and remove its pins. */
 export function planDetachment(context: SessionContext, entry: InventoryEntry): CommandLine[] {
   const { attachment, pins } = entry;
   if (pins === null) return [];
@@ -150,7 +150,7 @@ export function planDetachment(context: SessionContext, entry: InventoryEntry): 
   ];
 }
 
-/** The commands that put one attachment in place of another. */
+/** The commands that replace an attachment by another. */
 export async function planReplacement(
   context: SessionContext,
   entry: InventoryEntry,
@@ -194,11 +194,11 @@ export function planReading(context: SessionContext, attachment: Attachment): Co
 
 function detaching(context: SessionContext, attachment: Attachment): CommandLine[] {
   const { mode, interface: device, netns } = attachment;
-  const inIt = (args: readonly string[]) => inNetns(netns.path, bpftoolOf(context)(args));
+  const inside = (args: readonly string[]) => inNetns(netns.path, bpftoolOf(context)(args));
   return [
-    inIt(bpftoolArguments.showNet()),
-    inIt(bpftoolArguments.detach(mode, device)),
-    inIt(bpftoolArguments.showNet()),
+    inside(bpftoolArguments.showNet()),
+    inside(bpftoolArguments.detach(mode, device)),
+    inside(bpftoolArguments.showNet()),
   ];
 }
 

@@ -1,4 +1,4 @@
-/** The counters now: a selection of the table, and the totals. */
+/** `dump`: the counters now, of all sources or a selection, and the totals. */
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
@@ -13,15 +13,15 @@ import { SourceSet } from '../table/source-set.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
-export interface DumpOptions {
-  /** Records at most, the first ones by `sort`; 0 for all. */
+interface DumpOptions {
+  /** The number of records, the first by `sort`. 0: all. */
   readonly top: number;
   readonly sort: Order;
-  /** Only these sources; the totals stay those of all packets. */
+  /** Only sources in this prefix. The totals are still those of all packets. */
   readonly source?: Prefix | undefined;
-  /** Sums by prefix instead of single sources. */
+  /** Sums by prefix, instead of single sources. */
   readonly group?: Grouping | undefined;
-  /** Ends the reading, which then rejects. */
+  /** Makes the reading reject. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -29,11 +29,11 @@ export interface Dump {
   /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
   readonly sources: readonly SourceRecord[];
   readonly totals: TotalsRecord;
-  /** What was selected but cut by `top`. */
+  /** The sum of the selected sources that `top` left out. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
 }
 
-/** The attachment of an interface; one that holds no program of ours is `not-attached`. */
+/** The attachment of an interface. Rejects with a code that says why there is none to read, `not-attached` for example. */
 export async function findToRead(session: SessionContext, target: Target): Promise<Attachment> {
   const entry = await findEntry(session, target);
   if (entry?.attachment) return entry.attachment;
@@ -60,7 +60,7 @@ export async function findToRead(session: SessionContext, target: Target): Promi
   });
 }
 
-/** Reads the table once. In memory that grows with what is kept, and not with the table. */
+/** Reads the table once. The memory grows with the number of records in the result, and not with the table. */
 export async function dump(
   context: SessionContext,
   attachment: Attachment,
@@ -99,8 +99,8 @@ export async function dump(
 }
 
 /**
- * The whole table as the kernel's own lines, in the table's order, untouched but for the interface's
- * name: the fast way where nothing is to be chosen or sorted. Each source once. Returns the totals.
+ * Yields the whole table as the lines that the kernel prints, in the order of the table, each source once.
+ * This is the fast way if nothing is selected or sorted. Returns the totals.
  */
 export async function* dumpLines(
   context: SessionContext,
@@ -119,18 +119,18 @@ export async function* dumpLines(
   return completeTotals(attachment.interface, before, await reader.totals(), table);
 }
 
-/** Stands once in a line: in the interface's name before it, quotes are escaped. */
+/** It occurs once in a line, because the quotes in the name of the interface, which comes before it, are escaped. */
 const SOURCE_LABEL = '","source":"';
 const PACKETS_LABEL = '","packets":';
-/** 2^53 holds the sum of a chunk as long as no single count has more digits than this. */
+/** A double holds the sum of a chunk exactly if no count has more digits than this. */
 const SAFE_DIGITS = 12;
 
-/** Whole lines of the sources file without those of sources that `seen` has; what is left, counted. */
+/** Removes the lines of sources that `seen` has already. Returns the other lines, their number and the sum of their packets. */
 export function examineLines(
   lines: string,
   seen: SourceSet,
 ): { text: string; sources: number; packets: bigint } {
-  // All lines begin alike.
+  // All lines begin with the same text.
   const label = lines.indexOf(SOURCE_LABEL);
   const prefix = label + SOURCE_LABEL.length;
   let text = '';

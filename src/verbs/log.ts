@@ -1,4 +1,4 @@
-/** Logging: attach, or join what is attached, and read one record for each packet; detach however it ends. */
+/** `log`: attaches, or joins an attachment, reads one record for each packet, and detaches however it ends. */
 import type { Attachment } from '../attachment/attachment.js';
 import {
   type LogOptions,
@@ -38,7 +38,7 @@ import {
 } from './tracked.js';
 
 export interface LogRunOptions extends Omit<TrackOptions, 'log'> {
-  /** What is to be logged. Where packets are logged already, it must be the same or nothing. */
+  /** What to log. For an attachment that logs already, it must be the same or empty. */
   readonly log: LogOptions;
   /** End after so many packets of all interfaces together. */
   readonly count?: number | undefined;
@@ -50,28 +50,29 @@ export interface LogRunOptions extends Omit<TrackOptions, 'log'> {
 
 export type LogEvent =
   | { readonly kind: 'attached'; readonly attachment: Attachment }
-  /** `attach --log` had attached there; its rings are read, and stay. */
+  /** `attach --log` had attached there. Its rings are read, and stay. */
   | { readonly kind: 'joined'; readonly attachment: Attachment }
-  /** In the order of time. Valid until the next event is asked for. */
+  /** Packets of one pass, in the order of time. Valid until the next event is requested. */
   | { readonly kind: 'packets'; readonly interface: string; readonly packets: PacketBatch }
   | { readonly kind: 'lost'; readonly record: LostRecord }
   | { readonly kind: 'totals'; readonly record: TotalsRecord; readonly final: boolean }
   | Note
   | Detached;
 
-/** Between two passes while packets come, and while none do; by `map dump`, a part of the time at most. */
+/** Milliseconds between two passes while packets arrive, and while none arrive. */
 const BUSY_PASS_MS = 20;
 const IDLE_PASS_MS = 40;
-/** With more than this part of a ring to read, the next pass comes at once. */
+/** If a pass had to read more than this part of a ring, the next pass follows at once. */
 const PRESSING_FILL = 0.2;
+/** The same with `map dump`. At most one part in SLOW_SHARE of the time is spent on reading. */
 const SLOW_PASS_MS = 250;
 const SLOW_SHARE = 4;
 
 /**
- * Yields what happens, until `signal`, `durationMs`, `count` or the loss of the last interface ends
- * it. Then the programs that this run attached are detached, so that what is read last, and the
- * totals, are final. Leaving the loop early detaches as well. Rejects, after all that, when an
- * interface went away or somebody else took our program's place.
+ * Yields events until `signal`, `durationMs`, `count` or the loss of the last interface ends the run. Then it
+ * detaches the programs that it had attached, reads the rest, and yields the totals: for these programs both
+ * are complete. A caller that leaves the loop early also makes it detach. At the end it rejects if an interface
+ * disappeared or another program took the place of ours.
  */
 export async function* log(
   context: SessionContext,
@@ -84,12 +85,12 @@ export async function* log(
   try {
     requireCapabilities();
     for await (const { attachment, owned } of track(context, { ...options, signal })) {
-      const each = new Logged(attachment, owned);
-      logged.push(each);
+      const one = new Logged(attachment, owned);
+      logged.push(one);
       if (!owned) refuseOtherLog(attachment, options.log);
-      await each.open(context, owned ? WHOLE_HISTORY : 0);
+      await one.open(context, owned ? WHOLE_HISTORY : 0);
       yield { kind: owned ? 'attached' : 'joined', attachment };
-      if (each.note !== undefined) yield { kind: 'note', interface: each.name, text: each.note };
+      if (one.note !== undefined) yield { kind: 'note', interface: one.name, text: one.note };
     }
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
@@ -97,9 +98,9 @@ export async function* log(
     const checks = new Schedule(startMs, CHECK_MS);
     while (logged.length > 0 && rest.count > 0) {
       const passMs = performance.now();
-      for (const each of logged) yield* each.read(rest);
+      for (const one of logged) yield* one.read(rest);
       if (totalsDue.isOver()) {
-        for (const each of logged) yield await each.totals(context, false);
+        for (const one of logged) yield await one.totals(context, false);
       }
       if (checks.isOver() || hasLostHolder(logged)) {
         const finishOne = (lost: Logged) => finish(context, logged, [lost], rest);
@@ -107,7 +108,7 @@ export async function* log(
       }
       const nowMs = performance.now();
       if (signal.aborted || nowMs >= endMs) break;
-      const waitMs = Math.min(...logged.map((each) => each.waitMs(nowMs - passMs)));
+      const waitMs = Math.min(...logged.map((one) => one.waitMs(nowMs - passMs)));
       if (rest.count > 0) await pause(Math.min(passMs + waitMs, endMs) - nowMs, signal);
     }
     yield* finish(context, logged, [...logged], rest);
@@ -115,14 +116,14 @@ export async function* log(
     if (!signal.aborted || error instanceof XdpwhoError) throw error;
     yield* finish(context, logged, [...logged], rest);
   } finally {
-    // For the ways out that `finish` did not see.
-    await Promise.allSettled(logged.map((each) => each.close()));
+    // After an error, or when the caller leaves the loop, `finish` has not run.
+    await Promise.allSettled(logged.map((one) => one.close()));
     await closeAll(logged);
   }
   if (failure !== undefined) throw failure;
 }
 
-/** The last `count` packets that the rings of an attached interface still hold. */
+/** The last `count` packets that are still in the rings of an attachment. */
 export async function* logHistory(
   context: SessionContext,
   options: Scope & Pick<LogRunOptions, 'interfaces' | 'log'>,
@@ -150,7 +151,7 @@ export async function* logHistory(
   }
 }
 
-/** What `attach --log` left on the interface. Rejects where it logs something else than is wanted, or nothing. */
+/** The attachment that `attach --log` has made on the interface, or undefined. Rejects with `options-differ` if it logs nothing, or not what is wanted. */
 export async function findLogged(
   context: SessionContext,
   target: Target,
@@ -161,7 +162,7 @@ export async function findLogged(
   return attachment;
 }
 
-/** Detaches, reads once more, accounts, closes. */
+/** Detaches, reads a last time, yields the totals, and closes. */
 async function* finish(
   context: SessionContext,
   logged: Logged[],
@@ -169,19 +170,19 @@ async function* finish(
   rest: { count: number },
 ): AsyncGenerator<LogEvent> {
   await detachAll(ending);
-  for (const each of ending) {
-    if (rest.count > 0) yield* each.read(rest);
-    yield await each.totals(context, true);
-    await each.close();
-    yield* dismiss(logged, each);
+  for (const one of ending) {
+    if (rest.count > 0) yield* one.read(rest);
+    yield await one.totals(context, true);
+    await one.close();
+    yield* dismiss(logged, one);
   }
 }
 
-/** What is logged is decided where it was attached: a reader that wants something else is told. */
+/** Throws `options-differ` if the attachment logs nothing, or not what is wanted. A reader cannot change what is logged. */
 function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   const { log, interface: name } = attachment.state;
-  const place = { interface: name, netns: attachment.netns.name ?? undefined };
-  if (log === null) throw withoutLog(place);
+  const request = { interface: name, netns: attachment.netns.name ?? undefined };
+  if (log === null) throw withoutLog(request);
   const source = wanted.source === undefined ? undefined : formatPrefix(wanted.source);
   const differs = [
     ['--source', log.source ?? 'all', source],
@@ -195,25 +196,27 @@ function refuseOtherLog(attachment: Attachment, wanted: LogOptions): void {
   throw new XdpwhoError(
     'options-differ',
     `${shown}: logged with other options: ${differs.join(', ')}`,
-    { hint: `${ownCommand('log', place)}, or ${ownCommand('attach --replace --log', place)} ...` },
+    {
+      hint: `${ownCommand('log', request)}, or ${ownCommand('attach --replace --log', request)} ...`,
+    },
   );
 }
 
-function withoutLog(place: Request): XdpwhoError {
-  const shown = printable(place.interface);
+function withoutLog(request: Request): XdpwhoError {
+  const shown = printable(request.interface);
   return new XdpwhoError('options-differ', `${shown}: attached without a log of packets`, {
-    hint: `${ownCommand('attach --replace --log', place)}, which begins to count anew`,
+    hint: `${ownCommand('attach --replace --log', request)}, which begins to count anew`,
   });
 }
 
-/** One interface that is logged, and the account of its packets. */
+/** One interface that is logged, with the account of its packets. */
 class Logged extends Tracked {
   #reader: PacketReader | undefined;
   #account: LogAccount = { recorded: 0, sampledOut: 0, filteredOut: 0, lost: 0 };
-  /** What part of a CPU's ring the last pass had to read, and more than 1 where some was lost. */
+  /** The part of a ring that the last pass had to read, of the CPU with the most. More than 1 if packets were lost. */
   #fill = 0;
   #printed = 0;
-  /** What came after the last of `count` packets, in the same pass. */
+  /** The packets of the last pass after the last of `count` packets. */
   #beyond = 0;
 
   async open(context: SessionContext, history: number): Promise<void> {
@@ -224,7 +227,7 @@ class Logged extends Tracked {
     return this.#reader?.note;
   }
 
-  /** How long after the beginning of a pass, which took `tookMs`, the next one is due. */
+  /** The time from the start of a pass to the next one. The pass took `tookMs`. */
   waitMs(tookMs: number): number {
     if (this.#reader?.isSlow === true) return Math.max(SLOW_PASS_MS, tookMs * SLOW_SHARE);
     if (this.#fill > PRESSING_FILL) return 0;
@@ -235,14 +238,14 @@ class Logged extends Tracked {
     await this.#reader?.close();
   }
 
-  /** One pass; at most `rest.count` packets of it, which it reduces. */
+  /** Reads once. Yields at most `rest.count` packets, and subtracts them from it. */
   async *read(rest: { count: number }): AsyncGenerator<LogEvent> {
     if (this.#reader === undefined || rest.count <= 0) return;
     const pass = await this.#reader.read();
     this.#account = pass.account;
     const most = Math.max(0, ...[...pass.heads.values()].map(({ first, end }) => end - first));
     this.#fill = most / this.#reader.capacity;
-    // What is overwritten is older than what is still there.
+    // The lost packets are older than those that are still in the ring.
     if (pass.lost > 0) {
       const record = { type: 'lost', interface: this.name, count: BigInt(pass.lost) } as const;
       yield { kind: 'lost', record };
@@ -269,7 +272,7 @@ class Logged extends Tracked {
   }
 }
 
-/** What was counted, without the sources themselves. */
+/** The totals alone. */
 async function readTotals(context: SessionContext, attachment: Attachment): Promise<TotalsRecord> {
   if (attachment.reader === 'dump') {
     return (await dump(context, attachment, { top: 1, sort: 'packets' })).totals;

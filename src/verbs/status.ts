@@ -1,5 +1,4 @@
-/** What is attached, how, and whose it is. */
-
+/** `status`: what is attached, in which mode, and whose it is. */
 import { type Attachment, heldBy } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import {
@@ -17,15 +16,15 @@ import { ringBytes } from '../objects/ring-size.js';
 import { SourceReader } from '../table/source-reader.js';
 import { octal } from './attach.js';
 
-/** Where to look. */
+/** What to look at. */
 export interface StatusOptions extends Scope {
-  /** Names or alternative names; none: everything of ours, and strangers' programs in our own namespace. */
+  /** Names or alternative names. None: all of ours, and every other XDP program in our own namespace. */
   readonly interfaces?: readonly string[] | undefined;
 }
 
 /**
- * What is attached, in which mode, whose it is. An interface that has nothing is `none`; one that
- * does not exist rejects with `no-such-interface`, unless something of ours is left of it.
+ * One record for each attachment. An interface without a program has the ownership `none`. Rejects with
+ * `no-such-interface` for an interface that does not exist, unless something of ours is left of it.
  */
 export async function status(
   session: SessionContext,
@@ -61,7 +60,7 @@ async function lookAt(session: SessionContext, request: Request): Promise<Status
   return { type: 'status', interface: device, netns, ownership: 'none', ...UNKNOWN };
 }
 
-/** In the order in which they are printed. */
+/** The members of a record, in the order in which they are printed. */
 const UNKNOWN = {
   why: null,
   mode: null,
@@ -100,7 +99,7 @@ async function recordOf(session: SessionContext, entry: InventoryEntry): Promise
   };
   if (attachment === null) return record;
   const counts = await readCounts(session, attachment);
-  // Somebody may detach while we read: then what is known without reading has to do.
+  // If somebody detaches while we read, the record has no counts.
   return counts === undefined ? record : { ...record, ...describeForJson(attachment), ...counts };
 }
 
@@ -119,7 +118,7 @@ async function readCounts(
   }
 }
 
-/** What `attach`, `status` and others say of an attachment in JSON. */
+/** The members of an attachment that `attach`, `status` and others print in JSON. */
 export function describeForJson(attachment: Attachment) {
   const { record, state } = attachment;
   const { type: _, ...attached } = record;
@@ -144,14 +143,14 @@ function describeLog(log: LogState | null): LogSettings | null {
   return { source, sample, buffer_bytes: ringBytes(segments, cpus) };
 }
 
-/** What it costs that native mode was tried and not to be had. */
+/** What generic mode costs, if it was not asked for. */
 function modeNote({ mode, modeAsked }: AttachmentState): string | null {
   return mode === 'generic' && modeAsked === 'auto'
     ? 'native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower'
     : null;
 }
 
-/** Why there is no file, or that its permissions promise more than its place keeps. */
+/** Why there is no file, or which directory keeps other users from a file that they may read. */
 export function fileNote({ record, state }: Attachment): string | null {
   const { file } = record;
   if (file === null) return state.readerNote ?? 'attached with --reader dump';
@@ -161,11 +160,8 @@ export function fileNote({ record, state }: Attachment): string | null {
   return `others cannot reach the file: ${closed} is closed to them; attach with --bpffs /run/xdpwho, which has a place of its own`;
 }
 
-/** How many sources the table holds. The kernel keeps no such number: all of it is read. */
-export async function countSources(
-  context: SessionContext,
-  attachment: Attachment,
-): Promise<number> {
+/** How many sources the table holds. The kernel has no such number, so this reads the whole table. */
+async function countSources(context: SessionContext, attachment: Attachment): Promise<number> {
   const reader = new SourceReader(context, attachment);
   let sources = 0;
   if (attachment.reader === 'dump') {

@@ -1,4 +1,4 @@
-/** What `watch` and `log` have in common: the attachments that a run has made or joined, and looks after. */
+/** The attachments that a run of `watch` or `log` has made or joined. */
 import type { Attachment } from '../attachment/attachment.js';
 import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
@@ -10,13 +10,13 @@ import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 
-/** Milliseconds between two looks at whether the programs are still attached: each starts processes. */
+/** Milliseconds between two checks that the programs are still attached. A check starts processes. */
 export const CHECK_MS = 4000;
 
-/** An attachment that a run looks after, and what its interface is called by now. */
+/** One attachment of a run, with the present name of its interface. */
 export class Tracked {
   readonly attachment: Attachment;
-  /** Whether the run made it, and is to end it. */
+  /** Whether this run has attached it, and must close it. */
   readonly owned: boolean;
   #device: string;
   #isGuardMissed = false;
@@ -31,7 +31,7 @@ export class Tracked {
     return this.attachment.interface;
   }
 
-  /** What has happened to the attachment: nothing (undefined), something to tell, or its loss. */
+  /** Compares the attachment with a look at the host: a note for a change, a failure for a loss, undefined for neither. */
   async check(look: Look): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
     const name = printable(this.name);
     if (this.attachment.isHolderGone) return this.#renew();
@@ -83,14 +83,14 @@ export class Tracked {
   }
 }
 
-/** Where a run attaches, and how. */
+/** The interfaces of a run, and how to attach to them. */
 export interface TrackOptions extends Scope, AttachSettings {
   readonly interfaces: readonly string[];
 }
 
 /**
- * Finds what `attach` left on each of the interfaces, or attaches to it, until the signal of the
- * options ends it. The caller keeps what it is given before it asks for the next.
+ * Yields an attachment for each interface: the one that `attach` has made, or a new one. Stops at the signal of
+ * the options. The caller must close what it was given, also if the next one fails.
  */
 export async function* track(
   context: SessionContext,
@@ -104,7 +104,7 @@ export async function* track(
   }
 }
 
-/** What `attach` left on the interface, if it is complete. */
+/** The attachment that `attach` has made on an interface, or undefined. */
 export async function findStaying(
   context: SessionContext,
   target: Target,
@@ -113,13 +113,13 @@ export async function findStaying(
   return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
 }
 
-/** The program of one interface is off it, and nothing is left. */
+/** The program of one interface has been detached and its pins are removed. */
 export interface Detached {
   readonly kind: 'detached';
   readonly record: DetachedRecord;
 }
 
-/** Something that the user should know of one interface. */
+/** A line for the user about one interface. */
 export interface Note {
   readonly kind: 'note';
   readonly interface: string;
@@ -127,8 +127,8 @@ export interface Note {
 }
 
 /**
- * Checks each attachment, by one look at the host. Yields a note for each change, runs `finish` for
- * each lost one, which takes it off the list, and returns the last failure, or undefined.
+ * Checks all attachments with one look at the host. Yields a note for each change. Runs `finish` for each lost
+ * attachment, which must take it off the list. Returns the last failure, or undefined.
  */
 export async function* checkAll<T extends Tracked, E>(
   context: SessionContext,
@@ -153,7 +153,7 @@ export function hasLostHolder(tracked: readonly Tracked[]): boolean {
   return tracked.some((one) => one.attachment.isHolderGone);
 }
 
-/** What a reader gives, or undefined where the attachment that it reads has been detached meanwhile. */
+/** The result of a reading, or undefined if somebody detached what it reads. */
 export async function unlessDetached<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -163,7 +163,7 @@ export async function unlessDetached<T>(reading: Promise<T>): Promise<T | undefi
   }
 }
 
-/** Takes one off the list that has been read to its end; what the run had attached is closed, and that is told. */
+/** Takes an attachment off the list. If this run had attached it, closes it and yields the record of that. */
 export async function* dismiss<T extends Tracked>(
   tracked: T[],
   one: T,
@@ -183,7 +183,7 @@ export async function detachAll(tracked: readonly Tracked[]): Promise<void> {
   });
 }
 
-/** Closes those that the run made, likewise. */
+/** Closes all attachments that this run has made. Rejects with the first failure, after it has tried all. */
 export async function closeAll(tracked: readonly Tracked[]): Promise<void> {
   await allInTurn(tracked, async ({ attachment }) => {
     await attachment.close();
@@ -199,7 +199,7 @@ async function allInTurn(
   if (unended !== undefined) throw unended.error;
 }
 
-/** Says when a moment that comes again and again is due. */
+/** Tells when something that repeats is due. */
 export class Schedule {
   readonly #everyMs: number;
   #dueMs: number;

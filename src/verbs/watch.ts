@@ -1,4 +1,4 @@
-/** Watching: attach, read at intervals, and detach however it ends. */
+/** `watch`: attaches, reads at intervals, and detaches however it ends. */
 import type { Attachment } from '../attachment/attachment.js';
 import { requireCapabilities, type SessionContext } from '../attachment/context.js';
 import { pause } from '../host/abort.js';
@@ -38,24 +38,24 @@ export interface WatchOptions extends TrackOptions {
 /** One reading of one interface. */
 export interface Reading {
   readonly interface: string;
-  /** In order, cut to `top`. */
+  /** In the order of `sort`, at most `top`. */
   readonly sources: readonly SourceRecord[];
   readonly totals: TotalsRecord;
 }
 
 export type WatchEvent =
   | { readonly kind: 'attached'; readonly attachment: Attachment }
-  /** `attach` had attached there; it is read, and stays. */
+  /** `attach` had attached there. It is read, and stays attached. */
   | { readonly kind: 'joined'; readonly attachment: Attachment }
   | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean }
   | Note
   | Detached;
 
 /**
- * Yields what happens, until `signal`, `durationMs`, `count` or the loss of the last interface ends
- * it. Then the programs are detached, so that the last reading, which follows, is final: nothing is
- * counted after it. Leaving the loop early detaches as well. Rejects, after all that, when an
- * interface went away or somebody else took our program's place.
+ * Yields events until `signal`, `durationMs`, `count` or the loss of the last interface ends the run. Then it
+ * detaches the programs that it had attached, and yields a last reading: for these programs it is exact, because
+ * they count no more. A joined attachment goes on counting. A caller that leaves the loop early also makes it
+ * detach. At the end it rejects if an interface disappeared or another program took the place of ours.
  */
 export async function* watch(
   context: SessionContext,
@@ -89,7 +89,7 @@ export async function* watch(
       if (reading === options.count) break;
       let readings = await unlessDetached(readAll(watched));
       while (readings === undefined) {
-        // Somebody detached what we had joined: the others are read on.
+        // Somebody detached an attachment that we had joined. The other ones are read on.
         if ((yield* check()) === undefined) throw goneWhileRead();
         readings = await unlessDetached(readAll(watched));
       }
@@ -102,13 +102,13 @@ export async function* watch(
     if (!signal.aborted || error instanceof XdpwhoError) throw error;
     yield* finish(watched, [...watched]);
   } finally {
-    // For the ways out that `finish` did not see.
+    // After an error, or when the caller leaves the loop, `finish` has not run.
     await closeAll(watched);
   }
   if (failure !== undefined) throw failure;
 }
 
-/** A reading may take longer than an interval: the moments that it missed are left out. */
+/** The time of the next reading. If a reading takes longer than an interval, the times that it missed are left out. */
 function nextDue(dueMs: number, intervalMs: number): number {
   const missed = Math.max(0, Math.floor((performance.now() - dueMs) / intervalMs));
   return dueMs + (missed + 1) * intervalMs;
@@ -120,7 +120,7 @@ function goneWhileRead(): XdpwhoError {
   });
 }
 
-/** Detaches, reads once more, closes. */
+/** Detaches, reads a last time, and closes. */
 async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGenerator<WatchEvent> {
   if (ending.length === 0) return;
   await detachAll(ending);
@@ -146,15 +146,15 @@ interface Counts {
 
 const NOTHING: Counts = { packets: 0n, bytes: 0n };
 
-/** What each source of one reading had, in typed arrays: as objects, they would be most of our memory. */
+/** The counts of each source in one reading. They are in typed arrays, because objects would take most of our memory. */
 class Tally {
   readonly #sources: SourceSet;
   readonly #packets: BigUint64Array;
   readonly #bytes: BigUint64Array;
   size = 0;
 
-  constructor(room: number) {
-    this.#sources = new SourceSet(room);
+  constructor(capacity: number) {
+    this.#sources = new SourceSet(capacity);
     this.#packets = new BigUint64Array(this.#sources.slots);
     this.#bytes = new BigUint64Array(this.#sources.slots);
   }
@@ -179,11 +179,11 @@ class Tally {
   }
 }
 
-/** One interface under watch, and what it had at the last reading. */
+/** One interface that is watched, with its last reading. */
 class Watched extends Tracked {
   readonly #reader: SourceReader;
   readonly #options: WatchOptions;
-  /** Undefined before the first reading of a table that had counted before we came. */
+  /** Undefined before the first reading of an attachment that we joined: it has no rates yet. */
   #previous: Tally | undefined;
   #spare: Tally;
   #previousTotal = NOTHING;
@@ -242,7 +242,7 @@ class Watched extends Tracked {
   }
 }
 
-/** A source that was evicted and came back counts from zero again: all that it has is new. */
+/** Adds the rates since the previous reading. A source that was evicted meanwhile began at zero again. */
 function withRates<T extends Counts>(record: T, previous: Counts, seconds: number) {
   const since = record.packets >= previous.packets ? previous : NOTHING;
   const rate = (now: bigint, before: bigint) =>

@@ -27,7 +27,7 @@ const YARDSTICK_CASE = 'ipv4';
 const KEPT_CASES = ['ipv4', 'ipv6', 'ipv4-vlan', 'ipv4-two-vlans', 'arp', 'malformed'];
 const KEPT_ROUNDS = 60;
 
-export interface Baseline {
+interface Baseline {
   readonly yardstick: Estimate;
   readonly cases: readonly CaseRatio[];
 }

@@ -20,7 +20,7 @@ export interface Flood {
   readonly durationNs: number;
 }
 
-export interface Contestant {
+interface Contestant {
   readonly label: string;
   /** Packets of one flood: fewer where each takes long. */
   readonly packets: number;

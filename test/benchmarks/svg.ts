@@ -1,6 +1,6 @@
 /** Plots as SVG text: bars, and lines on logarithmic axes, readable on light and dark pages. Pure. */
 
-export interface Bar {
+interface Bar {
   readonly label: string;
   readonly value: number;
   /** Beside the bar. */

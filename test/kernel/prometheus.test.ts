@@ -53,7 +53,7 @@ test.before(async () => {
 });
 
 test.before.each(async () => {
-  units = new Units();
+  units = await Units.create();
   lab = await Lab.create();
   await lab.ip(lab.netns, ['link', 'set', 'dev', 'lo', 'up']);
 });

@@ -21,7 +21,7 @@ let units: Units;
 let lab: Lab;
 
 test.before.each(async () => {
-  units = new Units();
+  units = await Units.create();
   lab = await Lab.create();
 });
 

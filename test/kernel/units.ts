@@ -1,6 +1,7 @@
 /**
  * The systemd units, with their commands run as systemd would run them: the same user's rights, the
- * same variables. Without systemd itself, which is process 1 or nothing.
+ * same system calls, the same variables. Without systemd itself, which is process 1 or nothing; with
+ * it: test/vm/systemd-suite.ts.
  */
 import {
   chmodSync,
@@ -15,6 +16,7 @@ import {
 } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { callFilter } from './call-filter.js';
 import type { Lab } from './lab.js';
 
 const HOME = fileURLToPath(new URL('../..', import.meta.url));
@@ -25,8 +27,21 @@ export class Units {
   readonly directory: string;
   /** Readable by all, as an installed one. */
   readonly command: string;
+  /** What goes before a command of a unit so that it may make only the unit's system calls. */
+  readonly #filters = new Map<string, readonly string[]>();
 
-  constructor() {
+  static async create(): Promise<Units> {
+    const units = new Units();
+    for (const unit of units.names().filter((name) => name.endsWith('.service'))) {
+      const [error] = units.settings(unit, 'SystemCallErrorNumber');
+      const list = units.settings(unit, 'SystemCallFilter').join(' ');
+      const filter = await callFilter(units.directory, list, error);
+      units.#filters.set(unit.replace(/@.*\./, '@.'), filter);
+    }
+    return units;
+  }
+
+  private constructor() {
     this.directory = mkdtempSync('/tmp/xdpwho-units-');
     // Where a user without rights can read it.
     chmodSync(this.directory, 0o755);
@@ -79,7 +94,9 @@ export class Units {
         .map((word) => word.replaceAll('%I', lab.device).replaceAll('%i', lab.device))
         .map((word) => word.replaceAll('/run/xdpwho', lab.bpffs))
         .map((word) => (word === 'xdpwho' && asRoot ? 'nogroup' : word));
-      const privileges = asRoot ? [] : this.#privileges(unit);
+      const privileges = asRoot
+        ? []
+        : [...this.#privileges(unit), ...(this.#filters.get(unit) ?? [])];
       const command = [`--net=/run/netns/${lab.netns}`, '--', ...privileges, ...words];
       const { stdout } = await execa('nsenter', command, { env: variables });
       output.push(stdout);

@@ -7,7 +7,6 @@ import {
   LOG_SEGMENT,
   PACKET_RECORD,
   PASS_HEAD,
-  SENDER_COUNTS,
   SOURCE_KEY,
   SOURCE_VALUE,
   TOTALS,
@@ -27,7 +26,6 @@ const cases = [
   { object: 'packets', struct: 'pass_head', expected: PASS_HEAD },
   { object: 'packets', struct: 'log_head', expected: LOG_HEAD },
   { object: 'packets', struct: 'log_segment', expected: LOG_SEGMENT },
-  { object: 'sender', struct: 'sender_counts', expected: SENDER_COUNTS },
 ] as const;
 
 for (const { object, struct, expected } of cases) {

@@ -69,7 +69,7 @@ export function sourcesList(
     .join('');
 }
 
-export interface Download {
+interface Download {
   /** Absolute paths of the packages' files. */
   readonly files: readonly string[];
   /** The suites' updates could not be had whole, and some packages are the release's own. */
@@ -194,7 +194,7 @@ export function parseDepends(text: string): string[] {
   return names;
 }
 
-export interface PackageName {
+interface PackageName {
   readonly name: string;
   readonly version: string;
 }

@@ -11,13 +11,13 @@ export interface CheckResult {
 }
 
 /** Something that a check has found out, for docs/compatibility.md. */
-export interface Fact {
+interface Fact {
   readonly type: 'fact';
   readonly name: FactName;
   readonly value: string;
 }
 
-export const FACT_NAMES = [
+const FACT_NAMES = [
   'kernel',
   'bpftool',
   'kernel package',

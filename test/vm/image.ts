@@ -55,7 +55,7 @@ const KERNEL_PACKAGE = /^linux-(?:image|binary|modules|base)-\d/;
 const MODULES = ['veth', 'llc', 'stp', 'bridge'];
 
 /** What is known of a cached release. */
-export interface ReleaseParts {
+interface ReleaseParts {
   readonly directory: string;
   readonly vmlinuz: string;
   /** As `uname -r` says it in the guest. */
@@ -72,7 +72,7 @@ export interface ReleaseParts {
 export type Progress = (line: string) => void;
 
 /** XDG Base Directory Specification. */
-export function cacheDirectory(): string {
+function cacheDirectory(): string {
   const base = process.env.XDG_CACHE_HOME;
   return join(base?.startsWith('/') ? base : join(homedir(), '.cache'), 'xdpwho', 'vm');
 }

@@ -54,7 +54,7 @@ export interface Terminal {
   readonly rows: number;
 }
 
-export interface GuestEnd {
+interface GuestEnd {
   readonly exitCode: number;
   readonly accelerator: Accelerator;
   readonly bootMs: number;

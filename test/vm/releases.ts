@@ -1,7 +1,7 @@
 /** The Debian releases that kernels and bpftools are taken from. */
 
-export const RELEASE_NAMES = ['bullseye', 'bookworm', 'trixie', 'newest'] as const;
-export type ReleaseName = (typeof RELEASE_NAMES)[number];
+const RELEASE_NAMES = ['bullseye', 'bookworm', 'trixie', 'newest'] as const;
+type ReleaseName = (typeof RELEASE_NAMES)[number];
 
 export interface Release {
   readonly name: ReleaseName;

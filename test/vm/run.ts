@@ -25,7 +25,7 @@ const USAGE = `npm run vm -- [OPTION...] [COMMAND...]      (default: xdpwho demo
   npm run vm -- xdpwho doctor          any command
   npm run vm -- --kernel 5.10 sh       a shell, where this is a terminal; Ctrl-] ends the machine`;
 
-export interface VmCommandLine {
+interface VmCommandLine {
   readonly kernel: Release;
   readonly bpftool: Release;
   readonly architecture: Architecture;

@@ -1,4 +1,4 @@
-# The namespace, the interface, the BPF file system, and where the pins are.
+# The target: the namespace, the interface, the BPF file system and the pin directory.
 
 # Sets at, the path of the namespace, and netns_inode.
 find_netns() {
@@ -26,7 +26,7 @@ interface_exists() {
   done | grep -q yes
 }
 
-# The host's own namespace is the one of process 1, seen from the host's own pid namespace.
+# The namespace of the host is that of process 1, if we run in the pid namespace of the host.
 find_directory() {
   root=$bpffs/xdpwho
   directory=$root/$pin_name
@@ -39,7 +39,7 @@ find_directory() {
 
 is_bpffs() { [ "$(stat -f -c %t "$1" 2>/dev/null)" = "$bpffs_magic" ]; }
 
-# "ip netns exec" mounts a sysfs of its own over /sys, with the namespace's name as its device.
+# Inside "ip netns exec", another sysfs is mounted over /sys, with the name of the namespace as its device.
 refuse_if_hidden() {
   case $bpffs in /sys/*) ;; *) return 0 ;; esac
   sys=$(sed -n 's/^\([^ ]*\) \/sys \([^ ]*\) .*/\2 \1/p' /proc/self/mounts | tail -n 1)
@@ -59,7 +59,7 @@ prepare_bpffs() {
   if [ -h "$root" ] || ! is_bpffs "$root"; then
     fail bad-object "$root: not a directory of a bpffs" "remove it: rm $root"
   fi
-  # Many a bpffs can be written to by everybody: what others put into our directory is not to be run.
+  # On some hosts every user can write to the bpffs. We must not run what another user put into our directory.
   owner=$(stat -c %u "$root")
   if [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ]; then
     fail bad-object "$root: belongs to user $owner" "look at it: ls -lR $root"
