@@ -9,7 +9,7 @@ in_netns() {
   entered=$1
   shift
   [ "$entered" -ef /proc/self/ns/net ] || set -- "$nsenter" --net="$entered" -- "$@"
-  [ -z "${verbose-}" ] || echo "+ $*" >&4
+  [ -z "${verbose-}" ] || printf '+ %s\n' "$*" >&4
   "$@" </dev/null
 }
 
@@ -24,10 +24,13 @@ programs() {
     set -- ${line##*)}
     while [ "${2-}" = id ]; do
       case $1 in
-        driver) echo "xdpdrv $3 $device" ;;
-        generic) echo "xdpgeneric $3 $device" ;;
-        offload) echo "xdpoffload $3 $device" ;;
+        driver) type=xdpdrv ;;
+        generic) type=xdpgeneric ;;
+        offload) type=xdpoffload ;;
+        *) type= ;;
       esac
+      # Not echo, which reads a backslash in a name as an escape.
+      [ -z "$type" ] || printf '%s %s %s\n' "$type" "$3" "$device"
       shift 3
     done
   done
@@ -39,7 +42,7 @@ look_in() {
   attached=
   said=$(in_netns "$1" "$bpftool" -n net show 2>&1) || return 1
   attached=$(printf '%s\n' "$said" | programs | while read -r type id device; do
-    [ "$id" != "$2" ] || echo "$type $device"
+    [ "$id" != "$2" ] || printf '%s %s\n' "$type" "$device"
   done)
 }
 

@@ -47,7 +47,7 @@ while read -r word rest; do
       else
         said=$(printf '%s' "$said" | tail -n 1)
         if [ -z "$attached" ]; then printf 'failed %s\n' "$said"
-        else printf 'attached %s\t%s\n' "$(printf '%s' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
+        else printf 'attached %s\t%s\n' "$(printf '%s\n' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
       fi ;;
     remove)
       case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac && echo removed || echo left ;;
