@@ -57,7 +57,7 @@ while read -r word rest; do
       else
         said=$(printf '%s' "$said" | tail -n 1)
         if [ -z "$attached" ]; then printf 'failed %s\n' "$said"
-        else printf 'attached %s\t%s\n' "$(printf '%s' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
+        else printf 'attached %s\t%s\n' "$(printf '%s\n' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
       fi ;;
     remove)
       if [ -n "$nowhere" ] && unseen "$nowhere"; then echo unseen
