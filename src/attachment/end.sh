@@ -24,10 +24,13 @@ programs() {
     set -- ${line##*)}
     while [ "${2-}" = id ]; do
       case $1 in
-        driver) printf 'xdpdrv %s %s\n' "$3" "$device" ;;
-        generic) printf 'xdpgeneric %s %s\n' "$3" "$device" ;;
-        offload) printf 'xdpoffload %s %s\n' "$3" "$device" ;;
+        driver) type=xdpdrv ;;
+        generic) type=xdpgeneric ;;
+        offload) type=xdpoffload ;;
+        *) type= ;;
       esac
+      # Not echo, which reads a backslash in a name as an escape.
+      [ -z "$type" ] || printf '%s %s %s\n' "$type" "$3" "$device"
       shift 3
     done
   done

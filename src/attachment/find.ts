@@ -7,7 +7,7 @@ import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { programInfoIn, type XdpAttachment } from '../host/bpftool-output.js';
 import { parseMounts } from '../host/kernel.js';
 import type { Netns } from '../host/netns.js';
-import { hasErrorCode } from '../model/errors.js';
+import { hasErrorCode, XdpwhoError } from '../model/errors.js';
 import type { SessionContext } from './context.js';
 import {
   foreignEntry,
@@ -54,9 +54,10 @@ export async function listAttachments(
   const others = (await look.attachedIn(netns)).filter(({ programId }) => !ids.has(programId));
   if (others.length === 0) return entries;
   // With --bpffs, a program of ours may be pinned in another bpffs.
-  const elsewhere = await inspectAll(context, pinsBesides(pins), look);
-  const pinnedElsewhere = elsewhere.filter(({ programId: id }) =>
-    others.some(({ programId }) => programId === id),
+  const otherIds = new Set(others.map(({ programId }) => programId));
+  const elsewhere = await pinsOf(otherIds, pinsBesides(pins), look);
+  const pinnedElsewhere = (await inspectAll(context, elsewhere, look)).filter(
+    ({ programId }) => programId !== null && otherIds.has(programId),
   );
   const foundIds = new Set(pinnedElsewhere.map(({ programId }) => programId));
   const strangers = others.filter(({ programId }) => !foundIds.has(programId));
@@ -73,6 +74,19 @@ function pinsBesides(inspected: readonly Pins[]): Pins[] {
 
 function pinsOn(bpffs: string): Pins[] {
   return listPinNames(bpffs).map((name) => pinsAt(bpffs, name));
+}
+
+/** Those of the directories that have one of these programs. It starts one process for all. */
+async function pinsOf(
+  programIds: ReadonlySet<number>,
+  all: readonly Pins[],
+  look: Look,
+): Promise<Pins[]> {
+  await look.askPins(all);
+  return all.filter((pins) => {
+    const program = look.factsOf(pins)?.program;
+    return program !== undefined && !(program instanceof XdpwhoError) && programIds.has(program.id);
+  });
 }
 
 /** Inspects all pin directories. It starts one process for all, and one more for each that bpftool cannot show. */
@@ -126,7 +140,8 @@ export async function findEntry(
     const found = (await look.attachedIn(netns)).find((one) => one.device === device);
     if (found !== undefined) {
       const paths = new Set([...findBpffs(), ...findBpffs(bpffs)]);
-      const ours = await inspectAll(context, [...paths].flatMap(pinsOn), look);
+      const itsPins = await pinsOf(new Set([found.programId]), [...paths].flatMap(pinsOn), look);
+      const ours = await inspectAll(context, itsPins, look);
       const entry = ours.find(({ programId }) => programId === found.programId);
       if (entry !== undefined) return entry;
       // Another process may be attaching or detaching at this moment.

@@ -28,6 +28,12 @@ leave() {
   rmdir "$group" 2>/dev/null
 }
 
+# Whether the directory has our record still, and not one of somebody who made it anew.
+is_ours() { case $(readlink "$directory/state") in *"$token"*) ;; *) return 1 ;; esac; }
+
+# unseen ID: whether the program of our directory, which was found nowhere, is attached all the same.
+unseen() { is_ours && ! unpin_program "$directory" "$1"; }
+
 remove_ours() {
   case $(readlink "$directory/state") in
     *"$token"*) remove_pins "$directory" ;;
@@ -51,10 +57,10 @@ while read -r word rest; do
       else
         said=$(printf '%s' "$said" | tail -n 1)
         if [ -z "$attached" ]; then printf 'failed %s\n' "$said"
-        else printf 'attached %s\t%s\n' "$(printf '%s' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
+        else printf 'attached %s\t%s\n' "$(printf '%s\n' "$attached" | sed 's/^[a-z]* //' | tr '\n' ' ')" "$said"; fi
       fi ;;
     remove)
-      if [ -n "$nowhere" ] && ! unpin_program "$directory" "$nowhere"; then echo unseen
+      if [ -n "$nowhere" ] && unseen "$nowhere"; then echo unseen
       elif case $rest in all) remove_all "$directory" ;; *) remove_ours ;; esac then echo removed
       else echo left; fi ;;
     keep) exit 0 ;;
@@ -89,6 +95,6 @@ if [ -n "$id" ]; then
     sleep 1
   done
 fi
-if [ -n "$id" ] && [ -z "$found" ] && ! unpin_program "$directory" "$id"; then leave; exit 1; fi
+if [ -n "$id" ] && [ -z "$found" ] && unseen "$id"; then leave; exit 1; fi
 remove_ours
 leave

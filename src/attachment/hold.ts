@@ -81,7 +81,12 @@ async function tryLink(
       pin: pins.linkMaker,
       scratch,
     });
-    await guard.knowHolder(link.pid);
+    try {
+      await guard.knowHolder(link.pid);
+    } catch (error) {
+      await link.close();
+      throw error;
+    }
     return link;
   } catch (error) {
     if (error instanceof LinkUnavailable) return error.message;

@@ -45,7 +45,7 @@ export interface Link {
   readonly id: number;
   readonly pid: number;
   /** Settles when the process has ended, by `close` or by itself; never rejects. The program is then detached. */
-  readonly ended: Promise<void>;
+  readonly ended: Promise<unknown>;
   /** Lets go: the program is detached afterwards. */
   close(): Promise<void>;
 }
@@ -64,6 +64,9 @@ export class LinkRefused extends XdpwhoError {
 
 /** No link can be had on this host, or not this time, for the reason in the message; `net attach` may do. */
 export class LinkUnavailable extends XdpwhoError {
+  /** Whether somebody killed the process meanwhile: that says nothing of the host. */
+  wasKilled = false;
+
   constructor(why: string, cause?: unknown) {
     super('tool-failed', `no link can be had: ${why}`, { hint: 'xdpwho doctor', cause });
     this.name = 'LinkUnavailable';
@@ -84,6 +87,9 @@ const FRAME_BYTES = 60;
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
+/** How often a link is tried, if the process that makes it is killed. */
+const MAX_TRIES = 5;
+
 /**
  * Attaches a pinned program. Rejects with LinkRefused or LinkUnavailable, and then nothing is attached
  * and no process left. With this process also the link ends, while it is being made too; `pin` may
@@ -94,6 +100,19 @@ export async function holdLink(
   objects: ObjectFiles,
   request: LinkRequest,
 ): Promise<Link> {
+  for (let tries = 1; ; tries++) {
+    const link = await tryToHold(bpftool, objects, request);
+    if (!(link instanceof LinkUnavailable)) return link;
+    if (!link.wasKilled || tries === MAX_TRIES) throw link;
+  }
+}
+
+/** Gives why no link can be had, where that is so. */
+async function tryToHold(
+  bpftool: Bpftool,
+  objects: ObjectFiles,
+  request: LinkRequest,
+): Promise<Link | LinkUnavailable> {
   let batch: OpenBatch | undefined;
   try {
     batch = new OpenBatch(bpftool, request.netnsPath);
@@ -103,12 +122,15 @@ export async function holdLink(
     const { pid, ended } = batch;
     return { id, pid, ended, close: batch.close.bind(batch) };
   } catch (error) {
+    const isLate = error instanceof XdpwhoError && error.code === 'timeout';
+    await (isLate ? batch?.kill() : batch?.close());
     // The pin after the process: while that lives, it may still make it.
-    await batch?.kill();
     rmSync(request.pin, { force: true });
     if (error instanceof LinkRefused) throw error;
-    if (error instanceof LinkUnavailable) throw error;
-    throw new LinkUnavailable(messageOf(error), error);
+    const unavailable =
+      error instanceof LinkUnavailable ? error : new LinkUnavailable(messageOf(error), error);
+    unavailable.wasKilled = !isLate && typeof (await batch?.ended) === 'string';
+    return unavailable;
   }
 }
 

@@ -19,8 +19,8 @@ const MAX_LINES = 100;
 /** Whoever opens it must close it. */
 export class OpenBatch {
   readonly pid: number;
-  /** Settles when the process has ended; never rejects. What it held is then gone. */
-  readonly ended: Promise<void>;
+  /** Resolves when the process has ended, with the signal that ended it or null. What it held is then gone. Never rejects. */
+  readonly ended: Promise<NodeJS.Signals | null>;
   readonly #companion: Companion;
 
   /** Starts bpftool in the namespace at `netnsPath`. Throws `tool-missing` or `failed` if it cannot be. */

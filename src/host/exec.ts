@@ -136,8 +136,11 @@ export function runStreaming(
 export interface Companion {
   readonly pid: number;
   readonly stdin: Writable;
-  /** Resolves when it has ended, which does not wait for the processes that it started. Never rejects. */
-  readonly ended: Promise<void>;
+  /**
+   * Resolves when it has ended, with the signal that ended it or null. This does not wait for the processes
+   * that it started. Never rejects.
+   */
+  readonly ended: Promise<NodeJS.Signals | null>;
   /** The next line of its standard output or standard error. Undefined after its end. Never rejects. */
   nextLine(): Promise<string | undefined>;
   /** Stops reading its output. Of its descriptors, only the one of its input stays open. */
@@ -167,10 +170,10 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   }
   const { pid } = subprocess;
   let hasEnded = false;
-  const ended = new Promise<void>((resolve) => {
-    subprocess.once('exit', () => {
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => {
+    subprocess.once('exit', (_, signal) => {
       hasEnded = true;
-      resolve();
+      resolve(signal);
     });
   });
   return {

@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import * as assert from 'uvu/assert';
 import { Bpftool } from '../../src/host/bpftool.js';
@@ -10,89 +9,9 @@ import {
   inNetns,
 } from '../../src/host/bpftool-arguments.js';
 import { BpftoolError } from '../../src/host/bpftool-error.js';
-import { findBpftool } from '../../src/host/find-bpftool.js';
-import { type ErrorCode, XdpwhoError } from '../../src/model/errors.js';
-import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
-
-/**
- * Real output of four releases, of which 5.10 and 7.1 print the same, and 7.5 and 7.8 too. Each test
- * of a parser goes over all of them.
- */
-const RELEASES = {
-  '5.10.223': {
-    version: '{"version":"5.10.223","features":{"libbfd":false,"skeletons":false}}',
-    net: '[{"xdp":[{"devname":"av0","ifindex":2,"mode":"driver","id":686}],"tc":[],"flow_dissector":[]}]',
-    program:
-      '{"id":296,"type":"xdp","name":"fun_xdp","tag":"c2a4c3283c1951fb","gpl_compatible":true,"loaded_at":1795338069,"uid":0,"bytes_xlated":368,"jited":true,"bytes_jited":217,"bytes_memlock":4096,"map_ids":[126],"btf_id":281}',
-  },
-  '7.1.0': {
-    version:
-      '{"version":"7.1.0","libbpf_version":"1.1","features":{"libbfd":false,"libbpf_strict":true,"skeletons":false}}',
-    net: '[{"xdp":[{"devname":"av0","ifindex":2,"mode":"driver","id":686}],"tc":[],"flow_dissector":[]}]',
-    program:
-      '{"id":296,"type":"xdp","name":"fun_xdp","tag":"c2a4c3283c1951fb","gpl_compatible":true,"loaded_at":1795338069,"uid":0,"bytes_xlated":0,"jited":false,"bytes_memlock":4096,"map_ids":[126],"btf_id":281}',
-  },
-  '7.5.0': {
-    version:
-      '{"version":"7.5.0","libbpf_version":"1.5","features":{"libbfd":false,"llvm":false,"skeletons":false,"bootstrap":false}}',
-    net: '[{"xdp":[{"devname":"av0","ifindex":2,"mode":"driver","id":686}],"tc":[],"flow_dissector":[],"netfilter":[]}]',
-    program:
-      '{"id":296,"type":"xdp","name":"fun_xdp","tag":"c2a4c3283c1951fb","gpl_compatible":true,"loaded_at":1795338069,"uid":0,"orphaned":false,"bytes_xlated":368,"jited":true,"bytes_jited":217,"bytes_memlock":4096,"map_ids":[126],"btf_id":281}',
-  },
-  '7.8.0': {
-    version:
-      '{"version":"7.8.0","libbpf_version":"1.8","features":{"libbfd":false,"llvm":false,"crypto":true,"skeletons":false,"bootstrap":false}}',
-    // Without CAP_SYS_ADMIN: an error inside of the array, and status 0.
-    net: `[{"xdp":[{"devname":"av0","ifindex":2,"mode":"driver","id":686}],"tc":[],"flow_dissector":[],"netfilter":[{"error":"can't get next link: Operation not permitted (id 0)"}]}]`,
-    program:
-      '{"id":296,"type":"xdp","name":"fun_xdp","tag":"c2a4c3283c1951fb","gpl_compatible":true,"loaded_at":1795338069,"uid":0,"orphaned":false,"bytes_xlated":368,"jited":true,"bytes_jited":217,"bytes_memlock":4096,"map_ids":[126],"btf_id":281}',
-  },
-} as const;
-
-const scratch = mkdtempSync(`${tmpdir()}/xdpwho-bpftool-`);
-process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
-let fakes = 0;
-
-interface Answer {
-  readonly stdout?: string;
-  readonly stderr?: string;
-  readonly status?: number;
-  /** Shell text to run after it has printed. */
-  readonly after?: string;
-}
-
-/** A program that answers like this to whatever it is asked, and notes what that was. */
-function fake(answer: Answer, timeoutMs?: number) {
-  const path = `${scratch}/bpftool${++fakes}`;
-  const { stdout = '', stderr = '', status = 0, after = '' } = answer;
-  writeFileSync(`${path}.stdout`, stdout);
-  writeFileSync(`${path}.stderr`, stderr);
-  const script = `#!/bin/sh
-printf '%s\\n' "$@" >'${path}.asked'
-cat '${path}.stdout'
-cat '${path}.stderr' >&2
-${after}
-exit ${status}
-`;
-  writeFileSync(path, script, { mode: 0o755 });
-  const bpftool = new Bpftool({ path, timeoutMs });
-  const asked = () => readFileSync(`${path}.asked`, 'utf8').trimEnd().split('\n');
-  return { bpftool, path, asked };
-}
-
-async function refusal(run: Promise<unknown>, code: ErrorCode): Promise<XdpwhoError> {
-  try {
-    await run;
-  } catch (error) {
-    assert.ok(error instanceof XdpwhoError, String(error));
-    assert.is(error.code, code, error.message);
-    assert.not(error.message.includes('\n'), 'one line');
-    assert.not.match(error.message, /undefined|\[object/);
-    return error;
-  }
-  return assert.unreachable(`it took it for success`) as never;
-}
+import { fake, refusal, scratch } from './fake-bpftool.js';
+import { RELEASES } from './releases.js';
 
 const output = suite('Bpftool, output of its releases');
 
@@ -400,49 +319,3 @@ failures('says that it is not there, or not to be executed', async () => {
 });
 
 failures.run();
-
-const finding = suite('findBpftool');
-
-finding('takes the path that it is given', async () => {
-  const { path } = fake({ stdout: RELEASES['7.1.0'].version });
-  assert.is((await findBpftool({ path })).path, path);
-});
-
-finding('takes every release that was tried', async () => {
-  for (const { version } of Object.values(RELEASES)) {
-    const { path } = fake({ stdout: version });
-    assert.is((await findBpftool({ path })).path, path);
-  }
-});
-
-finding('refuses one that is too old, with both versions and a hint', async () => {
-  for (const version of ['5.9.16', '4.19.0', '5.4.0-rc1']) {
-    const { path } = fake({ stdout: JSON.stringify({ version }) });
-    const error = await refusal(findBpftool({ path }), 'tool-missing');
-    assert.is(error.message, `${path}: version ${version}, 5.10 is needed`);
-    assert.ok(error.hint);
-  }
-});
-
-finding(
-  'refuses one that fails, prints nonsense or does not exist, and does not look elsewhere',
-  async () => {
-    await refusal(findBpftool({ path: fake({ status: 2 }).path }), 'tool-failed');
-    await refusal(findBpftool({ path: fake({ stdout: 'v7' }).path }), 'bad-output');
-    await refusal(findBpftool({ path: `${scratch}/absent` }), 'tool-missing');
-  },
-);
-
-finding.run();
-
-const property = suite('propertyOf');
-
-property('reads own properties of objects only', () => {
-  assert.is(propertyOf({ a: 1 }, 'a'), 1);
-  for (const value of [undefined, null, 7, 'a', {}, []]) {
-    assert.is(propertyOf(value, 'toString'), undefined);
-    assert.is(propertyOf(value, 'a'), undefined);
-  }
-});
-
-property.run();

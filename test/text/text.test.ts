@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { cutLine, paint, printable, wrapWords } from '../../src/text/text.js';
 import { suite } from '../suite.js';
@@ -11,6 +12,17 @@ text('printable replaces what a terminal would obey, and nothing else', () => {
   assert.is(
     printable('a\nb\tc\0\x7f\u009b\u202e\u2028'),
     'a\\x0ab\\x09c\\x00\\x7f\\x9b\\x202e\\x2028',
+  );
+});
+
+text('printable leaves nothing that a terminal acts on', () => {
+  assert.is(printable('eth0\u001b[31m\u0007'), 'eth0\\x1b[31m\\x07');
+  assert.is(printable('a\u009bb\u202ec'), 'a\\x9bb\\x202ec');
+  assert.is(printable('größe 漢字'), 'größe 漢字');
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (any) => {
+      assert.not.match(printable(any), /[\p{Cc}\p{Cf}]/u);
+    }),
   );
 });
 
