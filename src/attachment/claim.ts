@@ -52,7 +52,8 @@ async function refuseOrCollect(
   const isOwn = program !== undefined && !(program instanceof Error) && isOwnProgram(program);
   const pinnedId = isOwn ? program.id : null;
   const home = look.netnsWith(found.netnsInode, found.netnsPath);
-  if (found.holder === null && pinnedId !== null && home !== undefined) {
+  // One without a mode is not complete: it could not be taken back, and is collected.
+  if (found.holder === null && found.mode !== null && pinnedId !== null && home !== undefined) {
     const attached = await look.attachedIn(home);
     if (attached.some(({ programId }) => programId === pinnedId)) {
       const name = printable(found.interface);

@@ -81,7 +81,6 @@ fi
 end_holder() (
   [ -n "$holder" ] || return 0
   pid=${holder% *}
-  stat=$(cat "/proc/$pid/stat") || return 0
   # The command's name, in parentheses, may hold anything.
   stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
 )

@@ -851,7 +851,7 @@ death(
     writeFileSync(broken, '');
     run.child.kill('SIGKILL');
     await lab.until(async () => (await lab.guards()).length === 0, 'the guard has given up');
-    assert.equal(readFileSync(log, 'utf8'), '-n net show\n'.repeat(5));
+    assert.equal(readFileSync(log, 'utf8'), '-n net show\n'.repeat(15));
     await goesOn(lab);
     assert.is((await statusOf(lab)).ownership, 'stale');
     assert.is((await lab.run(['clean'])).exitCode, 0);
@@ -860,7 +860,7 @@ death(
       what: 'a bpftool that fails while the guard needs it, for good, where no link can be had',
       times: 1,
       result:
-        'five tries; stays attached and passes packets; `status` says stale; `clean` collected it',
+        'fifteen tries; stays attached and passes packets; `status` says stale; `clean` collected it',
     });
   },
 );
