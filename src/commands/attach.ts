@@ -32,7 +32,6 @@ import {
   type StayOutcome,
   type StayRequest,
 } from '../verbs/attach.js';
-import { planAttachment, planReplacement } from '../verbs/dry-run.js';
 import { describeForJson, fileNote } from '../verbs/status.js';
 import { describeAttachment } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
@@ -146,6 +145,7 @@ async function planAll(
 }
 
 async function planOne(session: SessionContext, request: StayRequest): Promise<CommandLine[]> {
+  const { planAttachment, planReplacement } = await import('../verbs/dry-run.js');
   const { target, settings } = request;
   const made = await plan(session, request);
   switch (made.kind) {

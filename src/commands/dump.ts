@@ -13,7 +13,6 @@ import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { TotalsRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
-import { planReading } from '../verbs/dry-run.js';
 import { type Dump, dump, dumpLines, findToRead } from '../verbs/dump.js';
 import { describeForJson } from '../verbs/status.js';
 import { sessionContext } from './session-context.js';
@@ -57,6 +56,7 @@ export const dumpCommand = defineCommand({
       attachments.push(await findToRead(session, target));
     }
     if (options.dryRun) {
+      const { planReading } = await import('../verbs/dry-run.js');
       const commands = attachments.flatMap((each) => planReading(session, each));
       await writeCommands(context, commands);
       return 0;

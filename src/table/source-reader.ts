@@ -4,8 +4,8 @@
  * sources, to know what the sources must hold at least, and after them, so that a reading never has
  * more packets in the sources than in the totals.
  */
-import { rmSync } from 'node:fs';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { closeSync, openSync, read, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
@@ -58,45 +58,40 @@ export class SourceReader {
     }
   }
 
-  /** Yields the lines that the kernel prints, as latin-1 text in chunks of whole lines. Only with the iterator. A source may come twice: see source-set.ts. */
-  async *lines(signal?: AbortSignal): AsyncGenerator<string> {
-    let unfinished = '';
-    for await (const chunk of this.#chunks(signal)) {
-      const text = unfinished + chunk;
-      const end = text.lastIndexOf('\n') + 1;
-      unfinished = text.slice(end);
-      if (end > 0) yield text.slice(0, end);
-    }
-    if (unfinished !== '') yield `${unfinished}\n`;
-  }
-
   /**
-   * Yields what the kernel prints, as it comes. While the caller works on a chunk the kernel makes the
-   * next one: a stream of Node's, which does the same, takes a fifth more time.
+   * Yields the lines that the kernel prints, as latin-1 text in chunks of whole lines. Only with the iterator. A
+   * source may come twice: see source-set.ts. The kernel prints the next chunk while the caller works on one. A
+   * stream of Node does the same, but takes a quarter more time.
    */
-  async *#chunks(signal: AbortSignal | undefined): AsyncGenerator<string> {
+  async *lines(signal?: AbortSignal): AsyncGenerator<string> {
     const path = this.#attachment.pins.sourcesFile;
-    let file: FileHandle | undefined;
+    let unfinished = '';
+    let [current, next] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
+    let file: number | undefined;
+    let pending: Promise<number> | undefined;
     try {
-      file = await open(path);
-      let [current, next] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
-      let pending = file.read(current, 0, READ_BYTES);
+      file = openSync(path, 'r');
+      pending = readInto(file, current);
       for (;;) {
-        const { bytesRead } = await pending;
+        const length = await pending;
         signal?.throwIfAborted();
-        if (bytesRead === 0) return;
-        pending = file.read(next, 0, READ_BYTES);
+        if (length === 0) break;
+        pending = readInto(file, next);
         // A failure is thrown where the next chunk is awaited.
         pending.catch(() => {});
-        yield current.toString('latin1', 0, bytesRead);
+        const text = unfinished + current.toString('latin1', 0, length);
+        const end = text.lastIndexOf('\n') + 1;
+        unfinished = text.slice(end);
+        if (end > 0) yield text.slice(0, end);
         [current, next] = [next, current];
       }
     } catch (error) {
       throw this.#unreadable(path, error);
     } finally {
-      // This waits for a read that is under way.
-      await file?.close();
+      await pending?.catch(() => {});
+      if (file !== undefined) closeSync(file);
     }
+    if (unfinished !== '') yield `${unfinished}\n`;
   }
 
   /** The kernel's counts of all packets. Read them before the sources and after them. */
@@ -181,6 +176,16 @@ export class SourceReader {
     }
     return error;
   }
+}
+
+/** Fills a buffer from where the last read of the file ended. Resolves with the number of bytes, 0 at the end. */
+function readInto(file: number, buffer: Buffer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(file, buffer, 0, buffer.length, null, (error, length) => {
+      if (error === null) resolve(length);
+      else reject(error);
+    });
+  });
 }
 
 /**
