@@ -13,7 +13,17 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const DOCUMENT = 'docs/reliability.md';
 const BEGIN = '<!-- results: npm run reliability -->';
 const END = '<!-- end of results -->';
-const FILES = ['death', 'kills', 'strangers', 'changes', 'counts', 'safety', 'leaks']
+const FILES = [
+  'death',
+  'kills',
+  'unseen',
+  'guards',
+  'strangers',
+  'changes',
+  'counts',
+  'safety',
+  'leaks',
+]
   .map((name) => `test/kernel/${name}.test.ts`)
   .concat('test/fuzz.test.ts');
 
