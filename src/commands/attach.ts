@@ -146,7 +146,8 @@ async function planAll(
 
 async function planOne(session: SessionContext, request: StayRequest): Promise<CommandLine[]> {
   const { planAttachment, planReplacement } = await import('../verbs/dry-run.js');
-  const { target, settings } = request;
+  const { target } = request;
+  const settings = { ...request.settings, stays: true };
   const made = await plan(session, request);
   switch (made.kind) {
     case 'keep':

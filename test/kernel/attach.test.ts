@@ -69,6 +69,7 @@ attaching('attaches, returns, and goes on counting with no process of ours', asy
     file_note: null,
     mode_note: null,
     options: { mode: 'auto', reader: 'auto', max_sources: 65536, file_mode: '0400', log: null },
+    held_by: null,
   });
   assert.equal(await lab.guards(), []);
   await lab.send(FRAME, 7);
