@@ -56,9 +56,7 @@ export const detachCommand = defineCommand({
     }
     const { entries, left: held } = select(found, options.all);
     if (options.dryRun) await plan(session, entries, options.output, context);
-    const left = options.dryRun
-      ? held
-      : await detachAll(session, entries, held, options.output, context);
+    const left = options.dryRun ? held : await detachAll(session, entries, held, options, context);
     for (const { failure } of left) context.messages.error(failure);
     return left[0]?.failure.exitCode ?? 0;
   },
@@ -98,7 +96,7 @@ async function detachAll(
   session: SessionContext,
   entries: readonly InventoryEntry[],
   held: readonly Failure[],
-  output: string,
+  { all, output }: { readonly all: boolean; readonly output: string },
   context: CommandContext,
 ): Promise<readonly Failure[]> {
   const interfaces: { interface: string; netns: string | null; program_id: number | null }[] = [];
@@ -110,6 +108,8 @@ async function detachAll(
     );
     interfaces.push({ interface: name, netns, program_id: programId });
   });
+  // Of one interface that was named, the error is the whole answer, as it is with every verb.
+  if (!all && entries.length === 1 && unended[0] !== undefined) throw unended[0].error;
   const left = [...held, ...unended.map(({ item, error }) => failureOf(item.interface, error))];
   if (output === 'json') {
     const changed = interfaces.length > 0;
