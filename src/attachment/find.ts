@@ -19,7 +19,14 @@ import {
 import { Look } from './look.js';
 import { type Pins, parsePinName, pinsAt } from './pin-paths.js';
 import { listPinNames } from './pins.js';
-import { locatePins, netnsOf, type Request, type Scope, type Target } from './target.js';
+import {
+  locatePins,
+  netnsOf,
+  type Request,
+  resolveTarget,
+  type Scope,
+  type Target,
+} from './target.js';
 
 export type { InventoryEntry } from './inspect.js';
 
@@ -159,8 +166,31 @@ export async function findEntry(
   }
 }
 
+/**
+ * The entry of an interface as the user names it, or of what is left of one that no longer exists. `absent`: it
+ * does not exist, and nothing is left of it. `device`: its own name, or if it does not exist the user's.
+ */
+export async function findNamed(
+  context: SessionContext,
+  request: Request,
+): Promise<{
+  readonly device: string;
+  readonly entry: InventoryEntry | undefined;
+  readonly absent?: XdpwhoError;
+}> {
+  try {
+    const target = await resolveTarget(request);
+    return { device: target.device, entry: await findEntry(context, target) };
+  } catch (error) {
+    if (!hasErrorCode(error, 'no-such-interface')) throw error;
+    const entry = await findRemains(context, request);
+    const found = { device: request.interface, entry };
+    return entry === undefined ? { ...found, absent: error } : found;
+  }
+}
+
 /** Finds the pins of an interface that no longer exists, by the name in the record. Its namespace may be gone too. */
-export async function findRemains(
+async function findRemains(
   context: SessionContext,
   request: Request,
 ): Promise<InventoryEntry | undefined> {

@@ -2,6 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { batchWords, bpftoolArguments } from '../host/bpftool-arguments.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 import type { XdpAttachment } from '../host/bpftool-output.js';
 import { isDirectory } from '../host/directories.js';
@@ -260,8 +261,8 @@ export function foreignEntry(
 
 /** For a program that has the name of ours, and no pins that can be seen. */
 function orphaned({ mode, device }: XdpAttachment): string {
-  const type = mode === 'generic' ? 'xdpgeneric' : 'xdpdrv';
-  return `it looks like one of xdpwho, but its pins are gone, or in another mount namespace; to take it off: bpftool net detach ${type} dev ${printable(device)}`;
+  const detach = bpftoolArguments.detach(mode === 'generic' ? mode : 'native', printable(device));
+  return `it looks like one of xdpwho, but its pins are gone, or in another mount namespace; to take it off: bpftool ${batchWords(detach).join(' ')}`;
 }
 
 /** Whether a path is a file. A link is not: it may lead anywhere, and we make none with this name. */

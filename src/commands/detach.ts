@@ -1,7 +1,7 @@
 /** `detach`: detaches and unpins what is ours. */
 
 import type { SessionContext } from '../attachment/context.js';
-import { type InventoryEntry, listAttachments } from '../attachment/find.js';
+import { findNamed, type InventoryEntry, listAttachments } from '../attachment/find.js';
 import { endInTurn } from '../attachment/in-turn.js';
 import type { Request } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
@@ -25,7 +25,7 @@ import { XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
-import { detachEntry, findDetachable, refusalOf } from '../verbs/detach.js';
+import { detachEntry, refusalOf } from '../verbs/detach.js';
 import { planDetachment } from '../verbs/dry-run.js';
 import { sessionContext } from './session-context.js';
 
@@ -140,7 +140,7 @@ async function look(
   request: Request,
   context: CommandContext,
 ): Promise<InventoryEntry | undefined> {
-  const { entry, absent } = await findDetachable(session, request);
+  const { entry, absent } = await findNamed(session, request);
   if (absent !== undefined) context.messages.info([absent.message, absent.hint].join('; '));
   return entry;
 }

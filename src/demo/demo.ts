@@ -20,7 +20,7 @@ interface DemoOptions {
 }
 
 /** One line of the result. */
-interface DemoCount {
+export interface DemoCount {
   /** A source address, or a class of frames that have none. */
   readonly what: string;
   readonly note: string;

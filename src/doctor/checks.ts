@@ -6,8 +6,8 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
-import { pinName, pinsAt } from '../attachment/pin-paths.js';
 import { readState } from '../attachment/record.js';
+import { resolveTarget, type Target } from '../attachment/target.js';
 import { isBpffs, isHiddenByIpNetns } from '../host/bpffs.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { inNetns } from '../host/bpftool-arguments.js';
@@ -19,7 +19,6 @@ import {
   isOlder,
   readText,
 } from '../host/find-bpftool.js';
-import { resolveInterface } from '../host/interfaces.js';
 import {
   chargesLockedMemory,
   configuredHz,
@@ -28,7 +27,7 @@ import {
   lockedMemoryLimit,
   missingCapabilities,
 } from '../host/kernel.js';
-import { isHostNetns, type Netns, ownNetns, resolveNetns } from '../host/netns.js';
+import type { Netns } from '../host/netns.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { propertyOf } from '../model/json-values.js';
 import type { Check } from '../model/records.js';
@@ -246,15 +245,15 @@ interface InterfaceOptions {
 export async function checkInterface(options: InterfaceOptions): Promise<Check[]> {
   const title = `interface ${printable(options.interface)}`;
   try {
-    const netns = options.netns === undefined ? ownNetns() : resolveNetns(options.netns);
-    const device = await resolveInterface(options.interface, netns);
+    const target = await resolveTarget(options);
+    const { device, netns } = target;
     const link = await describeLink(device, netns);
     const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
     return [
       { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },
       checkDriver(link),
       checkMtu(link, release()),
-      await checkAttached(device, netns, options),
+      await checkAttached(target, options.bpftool),
     ];
   } catch (error) {
     if (!(error instanceof XdpwhoError)) throw error;
@@ -367,9 +366,8 @@ export function checkMtu(link: LinkDescription, kernel: string): Check {
 }
 
 async function checkAttached(
-  device: string,
-  netns: Netns,
-  { bpffs, bpftool }: InterfaceOptions,
+  { device, netns, pins }: Target,
+  bpftool: Bpftool | undefined,
 ): Promise<Check> {
   const about = { name: 'attached', title: 'XDP program' };
   if (bpftool === undefined) {
@@ -382,7 +380,7 @@ async function checkAttached(
     const [first] = attached;
     if (first === undefined) return { ...about, status: 'pass', detail: 'none attached' };
     const what = attached.map(({ programId, mode }) => `${programId} in ${mode} mode`).join(', ');
-    const ours = readState(pinsAt(bpffs, pinName(device, isHostNetns(netns) ? null : netns.inode)));
+    const ours = readState(pins);
     if (attached.length === 1 && ours?.programId === first.programId) {
       return { ...about, status: 'pass', detail: `ours is attached: program ${what}` };
     }

@@ -7,6 +7,7 @@
 import { closeSync, openSync, read, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
+import { promisify } from 'node:util';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPinPath } from '../attachment/reader-pins.js';
@@ -32,6 +33,8 @@ import { SourceSet } from './source-set.js';
 const LITTLE_ENDIAN = endianness() === 'LE';
 /** A read of an iterator returns at most 32 KiB (kernel/bpf/bpf_iter.c). */
 const READ_BYTES = 64 * 1024;
+
+const readAsync = promisify(read);
 
 /** Reads the table of one attachment, any number of times. */
 export class SourceReader {
@@ -68,15 +71,15 @@ export class SourceReader {
     let unfinished = '';
     let [current, next] = [Buffer.allocUnsafe(READ_BYTES), Buffer.allocUnsafe(READ_BYTES)];
     let file: number | undefined;
-    let pending: Promise<number> | undefined;
+    let pending: ReturnType<typeof readAsync> | undefined;
     try {
       file = openSync(path, 'r');
-      pending = readInto(file, current);
+      pending = readAsync(file, current, 0, current.length, null);
       for (;;) {
-        const length = await pending;
+        const { bytesRead: length } = await pending;
         signal?.throwIfAborted();
         if (length === 0) break;
-        pending = readInto(file, next);
+        pending = readAsync(file, next, 0, next.length, null);
         // A failure is thrown where the next chunk is awaited.
         pending.catch(() => {});
         const text = unfinished + current.toString('latin1', 0, length);
@@ -176,16 +179,6 @@ export class SourceReader {
     }
     return error;
   }
-}
-
-/** Fills a buffer from where the last read of the file ended. Resolves with the number of bytes, 0 at the end. */
-function readInto(file: number, buffer: Buffer): Promise<number> {
-  return new Promise((resolve, reject) => {
-    read(file, buffer, 0, buffer.length, null, (error, length) => {
-      if (error === null) resolve(length);
-      else reject(error);
-    });
-  });
 }
 
 /**

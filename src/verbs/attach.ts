@@ -8,7 +8,6 @@ import {
   type SessionContext,
 } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
-import { endEntry } from '../attachment/end.js';
 import { findEntry, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
 import { endInTurn, type Unended } from '../attachment/in-turn.js';
@@ -21,6 +20,7 @@ import { pinsRoot } from '../host/bpffs.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
+import { detachEntry } from './detach.js';
 
 export interface StayOptions extends AttachOptions {
   /** Replace an attachment that has other options. Its counts are lost. */
@@ -223,18 +223,9 @@ async function make(
     if (old !== null) {
       return { kind: 'replaced', ...(await replace(context, target, settings, old)) };
     }
-    await removeBroken(context, current.entry);
+    await detachEntry(context, current.entry);
   }
   return { kind: 'attached', attachment: await open(context, target, settings) };
-}
-
-async function removeBroken(context: SessionContext, entry: InventoryEntry): Promise<void> {
-  const kept = await endEntry(context, entry);
-  if (kept === undefined) return;
-  const directory = entry.pins?.directory ?? entry.interface;
-  throw new XdpwhoError('bad-object', `${directory}: ${kept}`, {
-    hint: `look at it: ls -lR ${directory}`,
-  });
 }
 
 /** The error, with what could not be undone after it. */

@@ -1,10 +1,10 @@
 /** `detach`: detaches our program, and never another one. */
 import type { SessionContext } from '../attachment/context.js';
 import { endEntry } from '../attachment/end.js';
-import { findEntry, findRemains, type InventoryEntry } from '../attachment/find.js';
+import { findNamed, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
-import { type Request, resolveTarget } from '../attachment/target.js';
-import { hasErrorCode, XdpwhoError } from '../model/errors.js';
+import type { Request } from '../attachment/target.js';
+import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 
 /**
@@ -13,26 +13,12 @@ import { printable } from '../text/text.js';
  * ours, and with `held` for one that a running xdpwho will detach itself.
  */
 export async function detach(session: SessionContext, request: Request): Promise<boolean> {
-  const { entry } = await findDetachable(session, request);
+  const { entry } = await findNamed(session, request);
   if (entry === undefined) return false;
   const refusal = refusalOf(entry);
   if (refusal !== undefined) throw refusal;
   await detachEntry(session, entry);
   return true;
-}
-
-/** What an interface has, or what is left of it. `absent`: the interface does not exist, and nothing is left of it. */
-export async function findDetachable(
-  session: SessionContext,
-  request: Request,
-): Promise<{ entry: InventoryEntry | undefined; absent?: XdpwhoError }> {
-  try {
-    return { entry: await findEntry(session, await resolveTarget(request)) };
-  } catch (error) {
-    if (!hasErrorCode(error, 'no-such-interface')) throw error;
-    const entry = await findRemains(session, request);
-    return entry === undefined ? { entry, absent: error } : { entry };
-  }
 }
 
 /** Ends an attachment. Rejects with `bad-object` if a file stays that xdpwho did not make. */

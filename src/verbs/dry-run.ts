@@ -15,6 +15,7 @@ import {
   type CommandLine,
   inNetns,
 } from '../host/bpftool-arguments.js';
+import { octal } from './attach.js';
 import { findStaying } from './tracked.js';
 
 /** Stands for the temporary folder. Its name is only known when it is made. */
@@ -76,7 +77,7 @@ function planIterators(
   return [
     bpftool(pinIterator(object('sources'), sourcesFile, sourcesMap)),
     bpftool(pinIterator(object('totals'), totalsFile, totalsMap)),
-    chmod(fileMode.toString(8).padStart(4, '0'), sourcesFile, totalsFile),
+    chmod(octal(fileMode), sourcesFile, totalsFile),
     ...((fileMode & 0o077) === 0 ? [] : [chmod('0711', root, pins.directory)]),
   ];
 }

@@ -1,14 +1,9 @@
 /** `status`: what is attached, in which mode, and whose it is. */
 import { type Attachment, heldBy } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
-import {
-  findEntry,
-  findRemains,
-  type InventoryEntry,
-  listAttachments,
-} from '../attachment/find.js';
+import { findNamed, type InventoryEntry, listAttachments } from '../attachment/find.js';
 import type { AttachmentState, LogState } from '../attachment/record.js';
-import { type Request, resolveTarget, type Scope } from '../attachment/target.js';
+import type { Request, Scope } from '../attachment/target.js';
 import { unreachableDirectory } from '../host/bpffs.js';
 import { hasErrorCode } from '../model/errors.js';
 import type { LogSettings, StatusRecord } from '../model/records.js';
@@ -44,17 +39,8 @@ export async function status(
 }
 
 async function lookAt(session: SessionContext, request: Request): Promise<StatusRecord> {
-  let device = request.interface;
-  let entry: InventoryEntry | undefined;
-  try {
-    const target = await resolveTarget(request);
-    device = target.device;
-    entry = await findEntry(session, target);
-  } catch (error) {
-    if (!hasErrorCode(error, 'no-such-interface')) throw error;
-    entry = await findRemains(session, request);
-    if (entry === undefined) throw error;
-  }
+  const { device, entry, absent } = await findNamed(session, request);
+  if (absent !== undefined) throw absent;
   if (entry !== undefined) return recordOf(session, entry);
   const netns = request.netns ?? null;
   return { type: 'status', interface: device, netns, ownership: 'none', ...UNKNOWN };
