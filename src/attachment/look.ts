@@ -115,9 +115,13 @@ export class Look {
     programId: number,
     home: Netns | undefined,
   ): Promise<{ readonly netns: Netns; readonly attached: XdpAttachment } | undefined> {
-    const others = [...this.#namespaces().keys()].filter((inode) => inode !== home?.inode);
-    const candidates = [home, ...others.map((inode) => this.netnsWith(inode))];
-    for (const netns of candidates) {
+    if (home !== undefined) {
+      const attached = await this.find(home, programId);
+      if (attached !== undefined) return { netns: home, attached };
+    }
+    // Looks at every process, which costs more than the rest where there are many.
+    for (const inode of this.#namespaces().keys()) {
+      const netns = inode === home?.inode ? undefined : this.netnsWith(inode);
       if (netns === undefined) continue;
       const attached = await this.find(netns, programId);
       if (attached !== undefined) return { netns, attached };
