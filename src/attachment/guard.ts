@@ -143,7 +143,7 @@ export class Guard {
     this.#released = true;
     this.#companion.stdin.end('keep\n');
     await this.#endWithin(ANSWER_MS);
-    removeGuardCgroup(this.#options.token);
+    if (this.#cgroup !== undefined) removeCgroup(this.#cgroup.group);
   }
 
   /** Leaves the rest to the guard: it goes on trying, as if this process had died. */
@@ -266,9 +266,7 @@ function pathInto(netns: Netns): string {
 }
 
 /** Removes the cgroup of a guard that was killed in it; one in which a guard still is stays. */
-export function removeGuardCgroup(token: string): void {
-  const { group } = guardCgroup(token) ?? {};
-  if (group === undefined) return;
+function removeCgroup(group: string): void {
   try {
     rmdirSync(group);
   } catch {

@@ -33,17 +33,17 @@ export function mayHaveProcesses(pidNamespace: string): boolean {
 
 /** The pid namespace of a process. Undefined if there is no such process, or if we may not trace it. */
 export function pidNamespaceOf(pid: string): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/pid`);
-  } catch {
-    return undefined;
-  }
+  return namespaceOf(pid, 'pid');
 }
 
 /** The time namespace of a process; undefined for one that is gone, and on kernels before 5.6. */
 export function timeNamespaceOf(pid: number | 'self'): string | undefined {
+  return namespaceOf(pid, 'time');
+}
+
+function namespaceOf(pid: number | string, kind: 'pid' | 'time'): string | undefined {
   try {
-    return readlinkSync(`/proc/${pid}/ns/time`);
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
   } catch {
     return undefined;
   }
