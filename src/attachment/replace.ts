@@ -12,7 +12,7 @@ import type { AttachMode } from '../model/records.js';
 import { Attachment } from './attachment.js';
 import type { AttachSettings, SessionContext } from './context.js';
 import { end } from './end.js';
-import { attach, prepare } from './open.js';
+import { attach, discard, prepare } from './open.js';
 import { type Pins, pinsIn } from './pin-paths.js';
 import type { Target } from './target.js';
 
@@ -36,7 +36,14 @@ export async function replace(
   const pins = isSamePlace ? besides(target.pins) : target.pins;
   const prepared = await prepare(context, { ...target, pins }, settings);
   const { overwrite, mode } = replacementMode(old, settings);
-  if (!overwrite) await old.detach();
+  if (!overwrite) {
+    try {
+      await old.detach();
+    } catch (error) {
+      await discard(prepared);
+      throw error;
+    }
+  }
   try {
     const attachment = await attach({ ...prepared, settings: { ...settings, mode } }, overwrite);
     return { context, target, old, attachment };
