@@ -79,6 +79,20 @@ FOUND
   [ -z "$attached" ]
 }
 
+# owns DIRECTORY TOKEN: whether the record in the directory is that of our attachment, and not of one that
+# somebody made in its place.
+owns() { case $(readlink "$1/state") in *"$2"*) ;; *) return 1 ;; esac; }
+
+# start_ticks PID: prints when a process was started (proc(5), field 22 of stat), which tells it from a later
+# process with its number. To be called in a shell of its own, `$(...)`: it changes how words are split.
+start_ticks() {
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  # The name of the command, in parentheses, may contain spaces and parentheses.
+  set -f
+  set -- ${stat##*) }
+  printf '%s' "${20-}"
+}
+
 # release_link DIRECTORY: ends an attachment by a bpf_link that stays pinned: it goes with its pin. While it is
 # there, `net detach` is refused. Fails where there is none.
 release_link() { [ -f "$1/link" ] && rm -f "$1/link"; }

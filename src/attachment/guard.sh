@@ -28,19 +28,23 @@ leave() {
   rmdir "$group" 2>/dev/null
 }
 
-# Whether the directory has our record still, and not one of somebody who made it anew.
-is_ours() { case $(readlink "$directory/state") in *"$token"*) ;; *) return 1 ;; esac; }
+# Detaches the program, by its link if that stays pinned. Sets `released` and, as detach_program does, `found`:
+# both are empty if the program was attached nowhere. Fails as detach_program does.
+detach_ours() {
+  released=
+  if owns "$directory" "$token" && release_link "$directory"; then released=yes; fi
+  detach_program "$id" "$home"
+}
 
 # unseen ID: whether the program of our directory, which was found nowhere, is attached all the same.
-unseen() { is_ours && ! unpin_program "$directory" "$1"; }
+unseen() { owns "$directory" "$token" && ! unpin_program "$directory" "$1"; }
 
 remove_ours() {
-  case $(readlink "$directory/state") in
-    *"$token"*) remove_pins "$directory" ;;
-    # Another run may be about to claim it (src/attachment/pins.ts). That run makes the directory again.
-    '') rmdir "$directory" "${directory%/*}" ;;
-    *) return 0 ;;
-  esac
+  if owns "$directory" "$token"; then remove_pins "$directory"
+  elif [ -h "$directory/state" ]; then return 0
+  # Another run may be about to claim it (src/attachment/pins.ts). That run makes the directory again.
+  else rmdir "$directory" "${directory%/*}"
+  fi
   [ ! -e "$directory" ]
 } 2>/dev/null
 
@@ -51,8 +55,7 @@ while read -r word rest; do
     program) id=$rest ;;
     holder) holder=$rest ;;
     detach)
-      if release_link "$directory"; then released=yes; else released=; fi
-      if detach_program "$id" "$home"; then
+      if detach_ours; then
         if [ -n "$found$released" ]; then echo detached; else nowhere=$id; echo nowhere; fi
       else
         said=$(printf '%s' "$said" | tail -n 1)
@@ -77,18 +80,14 @@ if [ -n "$scratch" ]; then
   done
 fi
 # The holder ends with the process that holds the other end of its pipe too. But while it is stopped it
-# does not, and holds on. In a shell of its own: without file names for patterns, no pin would be found.
-end_holder() (
-  [ -n "$holder" ] || return 0
-  pid=${holder% *}
-  # The command's name, in parentheses, may hold anything.
-  stat=$(cat "/proc/$pid/stat") && set -f && set -- ${stat##*) } && [ "${20}" = "${holder#* }" ] && kill -s KILL "$pid"
-)
-end_holder
+# does not, and holds on.
+if [ -n "$holder" ] && [ "$(start_ticks "${holder% *}")" = "${holder#* }" ]; then
+  kill -s KILL "${holder% *}"
+fi
 if [ -n "$id" ]; then
   tries=1
   # If the program cannot be detached, its pins stay, so that `clean` and the next run find it.
-  until detach_program "$id" "$home"; do
+  until detach_ours; do
     [ "$tries" -lt 15 ] || { leave; exit 1; }
     tries=$((tries + 1))
     sleep 1

@@ -186,7 +186,7 @@ clean_up() {
     esac
     # If the program cannot be detached, its pins stay, with a record whose holder is gone.
     if $gone; then
-      case $(readlink "$directory/state") in *"$token"*) remove_pins "$directory" ;; esac
+      if owns "$directory" "$token"; then remove_pins "$directory"; fi
     else say "$interface_shown: program $program_id could not be taken back: run one of detach"
     fi
   fi

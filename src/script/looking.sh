@@ -4,15 +4,6 @@
 text_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
 number_of() { printf '%s\n' "$state" | sed -n 's/.*"'"$1"'":\([0-9]*\).*/\1/p'; }
 
-start_ticks() {
-  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
-  # The name of the command, in parentheses, may contain spaces and parentheses.
-  set -f
-  set -- ${stat##*) }
-  set +f
-  printf '%s' "${20-}"
-}
-
 # Whether the holder in the record runs. A holder in another pid namespace counts as running as long as that
 # may have processes.
 holder_alive() {

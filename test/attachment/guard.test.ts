@@ -155,6 +155,34 @@ answers('detaches and removes by itself what is left to it', async () => {
   });
 });
 
+/** What `net show` and `net detach` do while a link that is pinned holds the program: the kernel refuses to detach. */
+const HELD_BY_LINK = {
+  show: `echo xdp:; [ ! -e "\${0%/*}/xdpwho/eth0/link" ] || echo "eth0(2) driver id ${PROGRAM}"; echo; echo tc:`,
+  detach: 'echo "Error: it is held" >&2; exit 16',
+};
+
+answers('ends a link that stays pinned, told to or left to it', async () => {
+  await guarded(HELD_BY_LINK, async ({ guard, pins }) => {
+    writeFileSync(pins.link, '');
+    assert.is(await guard.detach(), 'detached');
+    assert.not(existsSync(pins.link));
+  });
+  await guarded(HELD_BY_LINK, async ({ guard, pins }) => {
+    writeFileSync(pins.link, '');
+    guard.leave();
+    await until(() => !existsSync(pins.directory));
+  });
+});
+
+answers('leaves a link in a directory that has got the record of another attachment', async () => {
+  await guarded({ ...HELD_BY_LINK, token: 'another' }, async ({ guard, pins }) => {
+    writeFileSync(pins.link, '');
+    const message = await failureOf(guard.detach());
+    assert.is(message, `eth0: program ${PROGRAM} is still attached: it is held`);
+    assert.ok(existsSync(pins.link));
+  });
+});
+
 answers('tells the commands that it runs, if anybody listens', async () => {
   const commands: string[] = [];
   const stop = observeCommands((file, args) => commands.push([file, ...args].join(' ')));
