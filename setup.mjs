@@ -52,6 +52,7 @@ const TOOLS = table(
   ['tmux', 'is the terminal that the live view is tested in', 'test', program, 'tmux', 'tmux', 'tmux', 'tmux'],
   ['mandoc', 'checks the man page', 'test', program, 'mandoc', 'mandoc', 'mandoc', 'mandoc'],
   ['xdp-loader', 'puts a program of libxdp beside ours', 'test', program, 'xdp-tools', 'xdp-tools', 'xdp-tools', 'xdp-tools'],
+  ['perl', 'writes packets into a tun device', 'test', program, 'perl-base', 'perl', 'perl', 'perl'],
   ['busybox', 'runs the scripts as small systems do', 'test', anyProgram, 'busybox-static', 'busybox', 'busybox-static', 'busybox-static'],
   ['dash', 'runs the scripts as Debian does', 'test', program, 'dash', 'dash', 'dash', 'dash'],
   ['mmdebstrap', 'makes the Debian that the packages are tried in', 'test', program, 'mmdebstrap', 'mmdebstrap', '', ''],

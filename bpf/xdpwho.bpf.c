@@ -9,6 +9,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "link-layer.h"
 #include "parsing.h"
 #include "xdpwho.h"
 
@@ -74,12 +75,18 @@ static __noinline void add_source(const struct source_key *key, const struct sou
 
 enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
 
-static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *key)
+/* Sets `skipped` to the bytes in front of the IP header that a tunnel has added. */
+static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *key,
+						      __u32 *skipped)
 {
-	void *cursor = (void *)(long)ctx->data;
+	__u32 length = link_layer < LINK_TUNNEL ? 0 : packet_length(ctx);
+	void *begin = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
-	int type = parse_ethernet(&cursor, end);
+	void *cursor = begin;
+	int type = parse_link(&cursor, end, length);
 
+	if (link_layer >= LINK_TUNNEL)
+		*skipped = cursor - begin;
 	if (type == bpf_htons(ETH_P_IP))
 		return parse_ipv4(cursor, end, key) < 0 ? MALFORMED : IPV4;
 	if (type == bpf_htons(ETH_P_IPV6))
@@ -103,6 +110,20 @@ static __always_inline int is_test_run(struct xdp_md *ctx)
 	       *frame == test_frame;
 }
 
+/*
+ * Whether a frame of an Ethernet device begins with its IP header. tc has then redirected it to an
+ * ifb device, which gives it back to the device that it came from, without its Ethernet header: a
+ * generic program gets it a second time.
+ */
+static __always_inline int is_given_back(struct xdp_md *ctx)
+{
+	void *begin = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+
+	return link_layer == LINK_ETHERNET && is_ip(ip_type(begin, end)) &&
+	       is_ip_packet(begin, end, packet_length(ctx));
+}
+
 #ifdef XDPWHO_FRAGS
 SEC("xdp.frags")
 #else
@@ -113,13 +134,14 @@ int xdpwho(struct xdp_md *ctx)
 	struct source_value *value;
 	struct source_key key = {};
 	struct totals *total;
+	__u32 skipped = 0;
 	__u32 zero = 0;
 	__u64 bytes;
 	__u64 now;
 	/* Parse before any helper is called, so that few values must be kept across calls. */
-	enum packet_class class = parse_packet(ctx, &key);
+	enum packet_class class = parse_packet(ctx, &key, &skipped);
 
-	if (class >= OTHER && is_test_run(ctx))
+	if (class >= OTHER && (is_test_run(ctx) || is_given_back(ctx)))
 		return XDP_PASS;
 
 	/*
@@ -129,7 +151,7 @@ int xdpwho(struct xdp_md *ctx)
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)
 		return XDP_PASS;
-	bytes = packet_length(ctx);
+	bytes = packet_length(ctx) - skipped;
 	total->bytes += bytes;
 	if (class == IPV4) {
 		total->ipv4++;

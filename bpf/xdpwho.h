@@ -16,7 +16,8 @@ struct source_key {
 /* One per CPU and source. */
 struct source_value {
 	__u64 packets;
-	__u64 bytes;	 /* from the Ethernet header on */
+	__u64 bytes; /* from the Ethernet header on; on a device without one, from the IP header on
+		      */
 	__u64 last_seen; /* jiffies */
 };
 
@@ -44,7 +45,7 @@ struct packet_record {
 	__u64 sequence; /* without gaps on each CPU, from 0 */
 	__u64 time;	/* CLOCK_MONOTONIC, in nanoseconds */
 	struct source_key source;
-	__u32 length; /* from the Ethernet header on */
+	__u32 length; /* in bytes, as in source_value */
 	__u32 cpu;
 	__u32 check; /* record_check() of all other words */
 	__u32 kind;  /* RECORD_KIND */

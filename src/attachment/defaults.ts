@@ -79,6 +79,7 @@ export function initialState(
     readerAsked: reader,
     fileMode: fileMode ?? DEFAULT_FILE_MODE,
     log: log === undefined ? null : initialLog(log, reader === 'dump' ? 'dump' : 'iterator'),
+    modeNote: null,
     linkId: null,
     since: new Date().toISOString(),
     holder: {

@@ -4,14 +4,12 @@
  * by trying, never by a version.
  */
 import { rmSync } from 'node:fs';
-import { showLinks } from '../host/interfaces.js';
-import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
 import type { SessionContext } from './context.js';
 import type { Guard } from './guard.js';
 import { holdLink, type Link, LinkUnavailable } from './link.js';
-import { type AttachedMode, attachInMode } from './mode.js';
+import { type AttachedMode, attachInMode, type ModeChoice } from './mode.js';
 import { makeScratch } from './scratch.js';
 import type { Target } from './target.js';
 
@@ -22,7 +20,9 @@ export interface Holding {
   /** See holdLink. */
   readonly testFrame: Uint8Array;
   readonly guard: Guard;
-  readonly mode: 'auto' | AttachMode;
+  /** The index of the interface; without it, no link can be had. */
+  readonly ifindex: number | undefined;
+  readonly choice: ModeChoice;
   /** Put it in the place of the program that is there: of ours, as the caller has seen. */
   readonly overwrite: boolean;
   /** `net attach` in any case. */
@@ -35,30 +35,29 @@ export interface Held extends AttachedMode {
   readonly link: Link | undefined;
   /** Why there is no link, where one was tried. */
   readonly whyNoLink: string | undefined;
-  /** Of the interface, where it is known. */
-  readonly ifindex: number | undefined;
 }
 
 /** Rejects as attachInMode does; then nothing is attached, unless by a command that failed half-way. */
 export async function hold(holding: Holding): Promise<Held> {
-  const { context, target, mode, stays } = holding;
+  const { context, target, choice, stays, ifindex } = holding;
   let link: Link | undefined;
-  const ifindex = stays ? undefined : await ifindexOf(target);
-  let whyNoLink = typeof ifindex === 'string' ? `no link can be had: ${ifindex}` : undefined;
-  const attachIn = async (tried: AttachMode) => {
-    if (typeof ifindex === 'number' && whyNoLink === undefined) {
-      const made = await tryLink(holding, ifindex, tried);
+  let whyNoLink =
+    stays || ifindex !== undefined
+      ? undefined
+      : 'no link can be had: ip does not tell the index of the interface';
+  const attachIn = async (mode: AttachMode) => {
+    if (!stays && ifindex !== undefined && whyNoLink === undefined) {
+      const made = await tryLink(holding, ifindex, mode);
       if (typeof made !== 'string') {
         link = made;
         return;
       }
       whyNoLink = made;
     }
-    await netAttach(holding, tried);
+    await netAttach(holding, mode);
   };
-  const attached = await attachInMode({ context, target, mode, attachIn });
-  const known = typeof ifindex === 'number' ? ifindex : undefined;
-  return { ...attached, link, whyNoLink, ifindex: known };
+  const attached = await attachInMode({ context, target, choice, attachIn });
+  return { ...attached, link, whyNoLink };
 }
 
 /** A link, or why none can be had. Rejects where the kernel refuses the attachment itself. */
@@ -93,21 +92,6 @@ async function tryLink(
     throw error;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-/**
- * The index of an interface, or why it is not known. Only iproute2 tells it for any namespace: what
- * /sys/class/net shows may be another one.
- */
-async function ifindexOf({ device, netns }: Target): Promise<number | string> {
-  try {
-    const links = await showLinks(netns, device);
-    const link = links.find(({ name }) => name === device);
-    return link?.ifindex ?? 'ip does not tell the index of the interface';
-  } catch (error) {
-    if (!(error instanceof XdpwhoError)) throw error;
-    return messageOf(error);
   }
 }
 

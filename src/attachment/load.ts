@@ -24,6 +24,7 @@ import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { fittingLog } from './defaults.js';
 import type { Guard } from './guard.js';
+import type { LinkLayer } from './link-layer.js';
 import type { Pins } from './pin-paths.js';
 import type { AttachmentState, LogState } from './record.js';
 
@@ -32,6 +33,7 @@ interface Loading {
   readonly pins: Pins;
   readonly state: AttachmentState;
   readonly guard: Guard;
+  readonly linkLayer: LinkLayer;
   /** See holdLink; zeroes where no link is to be made. */
   readonly testFrame: Uint8Array;
   /** A folder for copies of the objects, with the constants written into them. */
@@ -69,7 +71,11 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
     bpftoolArguments.createMap(maps[shape.name] ?? '', shape),
   );
   const loadProgram = (name: ProgramName) => {
-    const constants = { test_frame: loading.testFrame, ...logConstants(log) };
+    const constants = {
+      link_layer: loading.linkLayer,
+      test_frame: loading.testFrame,
+      ...logConstants(log),
+    };
     const object = objects.writePatched(name, { constants }, scratch);
     return [
       bpftoolArguments.loadProgram(object, pins.program, maps),

@@ -1,56 +1,94 @@
 /** Attaches a loaded program in the mode that was asked for, or in the best possible mode. */
 import { BpftoolError } from '../host/bpftool-error.js';
+import { countPorts, type Device } from '../host/devices.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ownCommand, quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { LinkRefused } from './link.js';
+import { nativeCost } from './native-cost.js';
 import { namesOf, type Target } from './target.js';
 
 export interface Attaching {
   readonly context: SessionContext;
   readonly target: Target;
-  readonly mode: 'auto' | AttachMode;
+  readonly choice: ModeChoice;
   /** Attaches in one mode. Rejects with a BpftoolError or LinkRefused where the kernel refuses. */
   readonly attachIn: (mode: AttachMode) => Promise<void>;
 }
 
 export interface AttachedMode {
   readonly mode: AttachMode;
-  /** Why it is not native mode, if that was tried. */
-  readonly note: string | undefined;
+  /** Why it is this mode, if that was not asked for, or what it costs on this device. */
+  readonly note: string | null;
+}
+
+/** The modes to try, in order, for a device. */
+export interface ModeChoice {
+  readonly first: AttachMode;
+  /** The mode where the driver has no native mode. */
+  readonly second: AttachMode | undefined;
+  /** Why `first` is taken, or what it costs on this device. */
+  readonly note: string | null;
 }
 
 /**
- * Attaches. `auto` tries native mode, then generic mode. Rejects with `interface-busy` if the interface has a
+ * `auto` takes native mode, which is faster, unless that harms what the device carries. Asks for the ports of a
+ * bond, else decides by the device alone.
+ */
+export async function chooseMode(
+  { device: name, netns }: Pick<Target, 'device' | 'netns'>,
+  device: Device,
+  asked: 'auto' | AttachMode,
+): Promise<ModeChoice> {
+  if (asked === 'generic') return { first: asked, second: undefined, note: null };
+  if (asked === 'native') return { first: asked, second: undefined, note: nativeCost(device) };
+  if (device.kind === 'veth')
+    return { first: 'generic', second: undefined, note: WHY_GENERIC.veth };
+  if (device.kind === 'bond' && (await countPorts(name, netns)) === 0) {
+    return { first: 'generic', second: undefined, note: WHY_GENERIC.emptyBond };
+  }
+  return { first: 'native', second: 'generic', note: nativeCost(device) };
+}
+
+/** Why `auto` does not take native mode. */
+export const WHY_GENERIC = {
+  /** drivers/net/veth.c, veth_xdp_set and veth_xdp_rx: the peer loses its segmentation offload, and the ring has 256 frames. */
+  veth: 'generic mode, because native mode slows TCP through a veth down and drops frames; --mode native takes it all the same',
+  /** drivers/net/bonding/bond_main.c, bond_enslave: "Slave does not support XDP". */
+  emptyBond:
+    'generic mode, because with native mode an empty bond takes no slave whose driver has none; --mode native takes it all the same',
+} as const;
+
+/**
+ * Attaches in the first mode of the choice, or in the second if the driver refuses the first. Rejects with `interface-busy` if the interface has a
  * program, and with `mtu-too-large` or `mode-unsupported` if the driver refuses.
  */
 export async function attachInMode(attaching: Attaching): Promise<AttachedMode> {
-  const { mode, attachIn } = attaching;
-  if (mode !== 'auto') {
-    await attachIn(mode).catch((error) => explain(attaching, mode, error));
-    return { mode, note: undefined };
-  }
-  let note: string;
+  const { choice, attachIn } = attaching;
+  const { first, second, note } = choice;
   try {
-    await attachIn('native');
-    return { mode: 'native', note: undefined };
+    await attachIn(first);
+    return { mode: first, note };
   } catch (error) {
-    if (!MODE_ERRNOS.has(errnoOf(error) ?? '')) return await explain(attaching, 'native', error);
-    note = `native mode is not to be had (${messageOf(error)}); using generic mode`;
+    if (second === undefined || !isOfMode(error)) return await explain(attaching, first, error);
+    const why = `${first} mode is not to be had (${messageOf(error)}); using ${second} mode`;
+    await attachIn(second).catch((reason) => explain(attaching, second, reason));
+    return { mode: second, note: why };
   }
-  await attachIn('generic').catch((error) => explain(attaching, 'generic', error));
-  return { mode: 'generic', note };
 }
 
-/** The errors of drivers that have no native mode, or none with this MTU or number of queues. */
-export const MODE_ERRNOS: ReadonlySet<string> = new Set([
-  'EOPNOTSUPP',
-  'EINVAL',
-  'ERANGE',
-  'ENOMEM',
+/** The errors that say something else than that the driver does not do it in this mode. */
+export const OTHER_ERRNOS: ReadonlySet<string> = new Set([
+  ...['EBUSY', 'EEXIST', 'ENODEV', 'ENOENT', 'EPERM', 'EACCES', 'EROFS'],
 ]);
+
+/** Whether the driver refuses this mode: it has none, or none with this MTU or number of queues. */
+function isOfMode(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno !== undefined && !OTHER_ERRNOS.has(errno);
+}
 
 function errnoOf(error: unknown): string | undefined {
   return error instanceof BpftoolError || error instanceof LinkRefused ? error.errno : undefined;
@@ -68,14 +106,12 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
         hint: `${ownCommand('--mode generic', namesOf(target))}, or ip link set dev ${quoteWord(name)} mtu 1500`,
         cause: error,
       });
-    case 'EOPNOTSUPP':
-    case 'EINVAL':
+    default:
+      if (!isOfMode(error)) throw error;
       throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${messageOf(error)}`, {
         hint: ownCommand('--mode auto', namesOf(target)),
         cause: error,
       });
-    default:
-      throw error;
   }
 }
 

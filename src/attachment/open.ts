@@ -4,6 +4,7 @@
  */
 import { rmSync } from 'node:fs';
 import { DEFAULT_BPFFS, prepareBpffs } from '../host/bpffs.js';
+import { describeDevice } from '../host/devices.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { Attachment } from './attachment.js';
 import { claimOrCollect } from './claim.js';
@@ -12,7 +13,9 @@ import { initialState } from './defaults.js';
 import { Guard } from './guard.js';
 import { hold } from './hold.js';
 import { type Link, makeTestFrame } from './link.js';
+import { linkLayerOf } from './link-layer.js';
 import { type Loaded, load } from './load.js';
+import { chooseMode, type ModeChoice } from './mode.js';
 import { type AttachmentState, ownsDirectory, writeState } from './record.js';
 import { makeScratch, scratchPrefix } from './scratch.js';
 import type { Target } from './target.js';
@@ -39,6 +42,8 @@ export interface Prepared {
   readonly guard: Guard;
   readonly state: AttachmentState;
   readonly loaded: Loaded;
+  readonly ifindex: number | undefined;
+  readonly choice: ModeChoice;
   readonly testFrame: Uint8Array;
 }
 
@@ -62,14 +67,19 @@ export async function prepare(
   });
   let scratch: string | undefined;
   try {
-    await guard.ready();
+    const [device] = await Promise.all([describeDevice(target.device, netns), guard.ready()]);
+    const linkLayer = linkLayerOf(target.device, device);
+    const choice = await chooseMode(target, device, settings.mode ?? 'auto');
     scratch = makeScratch();
     await claimOrCollect(context, pins, state);
     const testFrame = settings.stays === true ? new Uint8Array(8) : makeTestFrame();
-    const loaded = await load({ context, pins, state, guard, testFrame, scratch, signal });
+    const loaded = await load({
+      ...{ context, pins, state, guard, linkLayer, testFrame, scratch, signal },
+    });
     // From here on a look finds whose the program is, before it is attached.
     writeState(pins, { ...state, programId: loaded.programId });
-    return { context, target, settings, guard, state, loaded, testFrame };
+    const { ifindex } = device;
+    return { context, target, settings, guard, state, loaded, ifindex, choice, testFrame };
   } catch (error) {
     throw await takeBack({ guard, target, state }, error);
   } finally {
@@ -82,15 +92,19 @@ export async function prepare(
  * caller has seen to be ours. Takes it back where that fails.
  */
 export async function attach(prepared: Prepared, overwrite: boolean): Promise<Attachment> {
-  const { context, target, settings, guard, state, loaded, testFrame } = prepared;
-  const { mode = 'auto', stays = false, signal } = settings;
+  const { context, target, settings, guard, state, loaded, ifindex, choice, testFrame } = prepared;
+  const { stays = false, signal } = settings;
   const { programId } = loaded;
-  const holding = { context, target, programId, testFrame, guard, mode, overwrite, stays, signal };
+  const holding = {
+    ...{ context, target, programId, testFrame, guard, ifindex, choice },
+    ...{ overwrite, stays, signal },
+  };
   let link: Link | undefined;
   try {
     const held = await hold(holding);
     link = held.link;
-    const complete = { ...state, ...loaded, mode: held.mode, linkId: link?.id ?? null };
+    const { mode, note: modeNote } = held;
+    const complete = { ...state, ...loaded, mode, modeNote, linkId: link?.id ?? null };
     writeState(target.pins, complete);
     signal?.throwIfAborted();
     const notes = [loaded.readerNote, held.note].filter((text) => text != null);
@@ -103,8 +117,8 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
       owned: {
         guard,
         link,
-        ifindex: held.ifindex,
-        renew: () => hold({ ...holding, mode: held.mode }),
+        ifindex: stays ? undefined : ifindex,
+        renew: () => hold({ ...holding, choice: { first: mode, second: undefined, note: null } }),
       },
     });
   } catch (error) {

@@ -61,6 +61,8 @@ export interface AttachmentState {
   readonly fileMode: number;
   /** Null: packets are only counted. */
   readonly log: LogState | null;
+  /** Why it is in this mode, or what that costs; null where there is nothing to say. */
+  readonly modeNote?: string | null;
   /** The id of the bpf_link that attaches it; null where `net attach` did. */
   readonly linkId?: number | null;
   /** ISO 8601, UTC. */
@@ -179,6 +181,7 @@ function isState(value: unknown): value is AttachmentState {
     is('modeAsked', 'string') &&
     is('readerAsked', 'string') &&
     is('fileMode', 'number') &&
+    is('modeNote', 'string', 'null', 'undefined') &&
     is('linkId', 'number', 'null', 'undefined') &&
     is('since', 'string') &&
     isLog(propertyOf(value, 'log')) &&

@@ -8,10 +8,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
-import type { AttachMode } from '../model/records.js';
 import { Attachment } from './attachment.js';
 import type { AttachSettings, SessionContext } from './context.js';
 import { end } from './end.js';
+import type { ModeChoice } from './mode.js';
 import { attach, discard, prepare } from './open.js';
 import { type Pins, pinsIn } from './pin-paths.js';
 import type { Target } from './target.js';
@@ -35,7 +35,7 @@ export async function replace(
   const isSamePlace = old.pins.directory === target.pins.directory;
   const pins = isSamePlace ? besides(target.pins) : target.pins;
   const prepared = await prepare(context, { ...target, pins }, settings);
-  const { overwrite, mode } = replacementMode(old, settings);
+  const { overwrite, choice } = replacementMode(old, settings, prepared.choice);
   if (!overwrite) {
     try {
       await old.detach();
@@ -45,7 +45,7 @@ export async function replace(
     }
   }
   try {
-    const attachment = await attach({ ...prepared, settings: { ...settings, mode } }, overwrite);
+    const attachment = await attach({ ...prepared, choice }, overwrite);
     return { context, target, old, attachment };
   } catch (error) {
     if (!overwrite) await old.resume(false);
@@ -80,14 +80,19 @@ export async function undo({ old, attachment }: Replacement): Promise<void> {
 
 /**
  * The mode of a replacement, and whether it can overwrite the old program, which needs the same mode. If `auto`
- * has chosen the old mode, `auto` keeps it, because to try another mode the old program must be detached.
+ * has chosen the old mode and might choose it again, `auto` keeps it, because to try another mode the old program
+ * must be detached.
  */
 export function replacementMode(
   { mode, state }: Attachment,
   { mode: asked = 'auto' }: AttachSettings,
-): { readonly overwrite: boolean; readonly mode: 'auto' | AttachMode } {
-  const stays = asked === 'auto' && (mode === 'native' || state.modeAsked === 'auto');
-  return stays || asked === mode ? { overwrite: true, mode } : { overwrite: false, mode: asked };
+  choice: ModeChoice,
+): { readonly overwrite: boolean; readonly choice: ModeChoice } {
+  const isFirst = mode === choice.first;
+  const isSecond = mode === choice.second && state.modeAsked === 'auto';
+  if (!isFirst && !(asked === 'auto' && isSecond)) return { overwrite: false, choice };
+  const note = isFirst ? choice.note : (state.modeNote ?? null);
+  return { overwrite: true, choice: { first: mode, second: undefined, note } };
 }
 
 /** Another directory for the same interface. pinName never returns a name with a `~`. */

@@ -3,7 +3,8 @@
 import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
-import { checkHost, checkInterface } from '../doctor/checks.js';
+import { checkHost } from '../doctor/checks.js';
+import { checkInterface } from '../doctor/interface.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
 

@@ -76,7 +76,9 @@ export async function* demo(
   options: DemoOptions = {},
 ): AsyncGenerator<DemoEvent, void, void> {
   await prepareBpffs(DEFAULT_BPFFS);
-  const stage = await buildStage(context, options.mode === 'generic');
+  // The veth is the demo's own, so native mode can harm nobody.
+  const mode = options.mode === 'generic' ? 'generic' : 'native';
+  const stage = await buildStage(context, mode === 'generic');
   let final: readonly Reading[] = [];
   let rounds = 0;
   const ending = endingOf(options.signal);
@@ -85,7 +87,7 @@ export async function* demo(
     for await (const event of watch(context, {
       interfaces: [DEVICE],
       netns: stage.receiver,
-      mode: options.mode,
+      mode,
       reader: options.reader,
       command: 'demo',
       intervalMs: INTERVAL_MS,

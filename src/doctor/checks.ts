@@ -3,15 +3,11 @@
  * it could not, it is a `warn` that says why.
  */
 
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { basename } from 'node:path';
-import { readState } from '../attachment/record.js';
-import { resolveTarget, type Target } from '../attachment/target.js';
 import { isBpffs, isHiddenByIpNetns } from '../host/bpffs.js';
 import type { Bpftool } from '../host/bpftool.js';
-import { inNetns } from '../host/bpftool-arguments.js';
-import { findTool, requireTool, run } from '../host/exec.js';
+import { findTool } from '../host/exec.js';
 import {
   examineBpftool,
   type FindBpftoolOptions,
@@ -27,13 +23,10 @@ import {
   lockedMemoryLimit,
   missingCapabilities,
 } from '../host/kernel.js';
-import type { Netns } from '../host/netns.js';
-import { messageOf, XdpwhoError } from '../model/errors.js';
-import { propertyOf } from '../model/json-values.js';
+import { messageOf } from '../model/errors.js';
 import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { quoteWord } from '../text/shell-words.js';
-import { printable } from '../text/text.js';
 import { checkLink } from './link.js';
 
 interface HostOptions extends FindBpftoolOptions {
@@ -231,162 +224,4 @@ function checkClang(): Check {
     const detail = 'not found; only `xdpwho build` needs it';
     return { status: 'warn', detail, fix: installCommand('clang') };
   });
-}
-
-interface InterfaceOptions {
-  readonly interface: string;
-  readonly netns: string | undefined;
-  readonly bpffs: string;
-  /** Undefined if none works. Then the check of what is attached is a `warn`. */
-  readonly bpftool: Bpftool | undefined;
-}
-
-/** All checks of one interface. If the interface does not exist, there is only one check, which fails. */
-export async function checkInterface(options: InterfaceOptions): Promise<Check[]> {
-  const title = `interface ${printable(options.interface)}`;
-  try {
-    const target = await resolveTarget(options);
-    const { device, netns } = target;
-    const link = await describeLink(device, netns);
-    const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
-    return [
-      { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },
-      checkDriver(link),
-      checkMtu(link, release()),
-      await checkAttached(target, options.bpftool),
-    ];
-  } catch (error) {
-    if (!(error instanceof XdpwhoError)) throw error;
-    const { message: detail, hint: fix } = error;
-    return [{ name: 'interface', title, status: 'fail', detail, fix }];
-  }
-}
-
-/** A device as iproute2 and sysfs describe it. Undefined members are unknown. */
-export interface LinkDescription {
-  readonly mtu: number | undefined;
-  /** The kind of a virtual device (IFLA_INFO_KIND): veth, tun, bridge. */
-  readonly kind: string | undefined;
-  /** The driver of a device on a bus. */
-  readonly driver: string | undefined;
-  readonly isLoopback: boolean;
-}
-
-async function describeLink(device: string, netns: Netns): Promise<LinkDescription> {
-  const command = inNetns(netns.path, {
-    file: requireTool('ip', installCommand('iproute2')),
-    args: ['-d', '-j', 'link', 'show', 'dev', device],
-  });
-  const result = await run(command.file, command.args);
-  const link = parseLinkDescription(result.stdout);
-  // sysfs shows the devices of the namespace that it was mounted in, so it does not help for another.
-  return netns.path === undefined ? { ...link, driver: driverOf(device) } : link;
-}
-
-/** Parses the output of `ip -d -j link show dev NAME`. Pure. */
-export function parseLinkDescription(json: string): LinkDescription {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    value = undefined;
-  }
-  const link: unknown = Array.isArray(value) ? value[0] : undefined;
-  const mtu = propertyOf(link, 'mtu');
-  const kind = propertyOf(propertyOf(link, 'linkinfo'), 'info_kind');
-  return {
-    mtu: typeof mtu === 'number' ? mtu : undefined,
-    kind: typeof kind === 'string' ? kind : undefined,
-    driver: undefined,
-    isLoopback: propertyOf(link, 'link_type') === 'loopback',
-  };
-}
-
-function driverOf(device: string): string | undefined {
-  try {
-    return basename(readlinkSync(`/sys/class/net/${device}/device/driver`));
-  } catch {
-    return undefined;
-  }
-}
-
-/** Drivers that handle XDP_SETUP_PROG in ndo_bpf (drivers/net of the kernel), by their names in sysfs. */
-const NATIVE_DRIVERS = new Set(
-  (
-    'atlantic bnxt_en cpsw cpsw-switch dpaa2-eth ena fec fsl_dpa fsl_enetc fun hv_netvsc i40e ice ' +
-    'igb igc ixgbe ixgbevf lan966x-switch mana mlx4_core mlx5_core mtk_soc_eth mvneta mvpp2 netsec ' +
-    'nfp nicvf qede rvu_nicpf rvu_nicvf sfc stmmac thunder-nicvf tsnep virtio_net vif vmxnet3 gve'
-  ).split(' '),
-);
-/** Kinds of virtual devices with ndo_bpf, and without. */
-const NATIVE_KINDS = new Set(['veth', 'tun', 'bond', 'netdevsim']);
-const GENERIC_KINDS = new Set(['bridge', 'dummy', 'vlan', 'macvlan', 'ifb', 'vxlan', 'wireguard']);
-
-/** Whether this kind of device has native mode, as far as we know. Pure. */
-export function checkDriver(link: LinkDescription): Check {
-  return check('driver', 'driver', () => {
-    const name = link.driver ?? link.kind ?? (link.isLoopback ? 'loopback' : undefined);
-    if (name === undefined)
-      return { status: 'warn', detail: 'unknown: neither sysfs nor ip names it' };
-    const shown = printable(name);
-    const isNative =
-      link.driver === undefined ? NATIVE_KINDS.has(name) : NATIVE_DRIVERS.has(link.driver);
-    if (isNative) return { status: 'pass', detail: `${shown}, which has native mode` };
-    if (isGenericOnly(link)) {
-      return { status: 'warn', detail: `${shown}, which has generic mode only, slower` };
-    }
-    return {
-      status: 'warn',
-      detail: `${shown}; whether it has native mode is unknown until tried`,
-    };
-  });
-}
-
-function isGenericOnly({ driver, kind, isLoopback }: LinkDescription): boolean {
-  return driver === undefined && (isLoopback || GENERIC_KINDS.has(kind ?? ''));
-}
-
-/** A page of 4096 bytes minus XDP_PACKET_HEADROOM (256), skb_shared_info (320) and an Ethernet header with two tags (22). */
-const LARGEST_PLAIN_MTU = 3498;
-
-/** Whether the MTU is small enough for native mode. The limit is approximate, because drivers differ by some bytes. Pure. */
-export function checkMtu(link: LinkDescription, kernel: string): Check {
-  return check('mtu', 'MTU', () => {
-    const { mtu } = link;
-    if (mtu === undefined) return { status: 'warn', detail: 'unknown: ip does not say' };
-    if (mtu <= LARGEST_PLAIN_MTU || isGenericOnly(link)) {
-      return { status: 'pass', detail: String(mtu) };
-    }
-    if (isOlder(kernel, [5, 18])) {
-      const detail = `${mtu}: too large for native mode before kernel 5.18; generic mode takes it, slower`;
-      return { status: 'warn', detail };
-    }
-    return { status: 'pass', detail: `${mtu}: native mode where the driver takes several buffers` };
-  });
-}
-
-async function checkAttached(
-  { device, netns, pins }: Target,
-  bpftool: Bpftool | undefined,
-): Promise<Check> {
-  const about = { name: 'attached', title: 'XDP program' };
-  if (bpftool === undefined) {
-    return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
-  }
-  try {
-    const attached = (await bpftool.showNet(netns.path)).filter(
-      (attachment) => attachment.device === device,
-    );
-    const [first] = attached;
-    if (first === undefined) return { ...about, status: 'pass', detail: 'none attached' };
-    const what = attached.map(({ programId, mode }) => `${programId} in ${mode} mode`).join(', ');
-    const ours = readState(pins);
-    if (attached.length === 1 && ours?.programId === first.programId) {
-      return { ...about, status: 'pass', detail: `ours is attached: program ${what}` };
-    }
-    const fix = `look at it: bpftool prog show id ${first.programId}`;
-    return { ...about, status: 'fail', detail: `held by another program: ${what}`, fix };
-  } catch (error) {
-    return { ...about, status: 'warn', detail: `unknown: ${messageOf(error)}` };
-  }
 }

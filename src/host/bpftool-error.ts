@@ -53,6 +53,7 @@ export const ERRNO_WORDS: readonly (readonly [errno: string, ...words: string[]]
   ['EROFS', 'Read-only file system', '-EROFS'],
   ['ENOENT', 'No such file or directory', '-ENOENT'],
   ['EINVAL', 'Invalid argument', '-EINVAL'],
+  ['ENOSPC', 'No space left on device', '-ENOSPC'],
   ['ENOMEM', 'Cannot allocate memory', '-ENOMEM'],
   ['E2BIG', 'Argument list too long', '-E2BIG'],
 ];

@@ -13,6 +13,7 @@ export const EXIT_CODES = {
   'other-version': 1,
   'tool-missing': 5,
   'mode-unsupported': 5,
+  'device-unsupported': 5,
   'bpffs-missing': 5,
   'kernel-too-old': 5,
   'not-permitted': 77,

@@ -135,7 +135,7 @@ export interface StatusRecord {
   readonly file: string | null;
   /** Why there is no file, or who may not read it. */
   readonly file_note: string | null;
-  /** What is worse because `auto` did not get native mode. */
+  /** Why it is in this mode, or what that costs on this device; null where there is nothing to say. */
   readonly mode_note: string | null;
   /** ISO 8601, UTC. */
   readonly since: string | null;

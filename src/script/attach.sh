@@ -22,6 +22,7 @@ same_options() {
 
 attach() {
   find_byte_order
+  find_device
   cpus=$(count_members "$(cat /sys/devices/system/cpu/possible)")
   [ -n "$max_sources" ] || max_sources=$(default_max_sources "$cpus")
   prepare_bpffs
@@ -66,7 +67,7 @@ attach() {
 establish() {
   token=$(cat /proc/sys/kernel/random/uuid)
   since=$(date -u +%Y-%m-%dT%H:%M:%S.000Z)
-  mode_used=null program_id=null reader_used=null reader_note=null holder=$(own_holder)
+  mode_used=null mode_note=null program_id=null reader_used=null reader_note=null holder=$(own_holder)
   made=true
   write_record
   mkdir -m 0700 "$directory/maps"
@@ -99,6 +100,7 @@ load() {
   run create_totals || tool_failed 'map create'
   for variant in xdpwho.frags xdpwho; do
     unpack $variant
+    write_integer $variant link_layer "$link_layer"
     if run load_program "$scratch/$variant.o"; then return; fi
     [ "$(errno)" != EPERM ] || break
   done
@@ -139,25 +141,21 @@ pin_readers() {
 # old program must be detached first. If auto has chosen the mode of the old attachment, auto keeps it: the
 # same as replacementMode in src/attachment/replace.ts.
 attach_program() {
-  attempting=$mode overwrite=
+  overwrite=
   if [ -n "$old" ]; then
-    if [ $mode = auto ] && { [ "$old_mode" = native ] || [ "$old_asked" = auto ]; }; then attempting=$old_mode; fi
-    if [ "$attempting" = "$old_mode" ]; then overwrite=overwrite
+    old_note=$(state=$old_state; mode_note_of)
+    if [ "$old_mode" = "$first_mode" ]; then overwrite=overwrite second_mode=
+    elif [ $mode/$old_asked = auto/auto ] && [ "$old_mode" = "$second_mode" ]; then
+      overwrite=overwrite first_mode=$old_mode second_mode= first_note=$(printf '%s' "${old_note#?}" | sed 's/"$//;s/^ull$//')
     else release_link "$old"; detach_program "$old_id" "$at" || { program_id=$old_id; still_attached; }; fi
   fi
-  case $attempting in
-    auto)
-      if run attach_native; then mode_used='"native"'
-      elif is_mode_errno "$(errno)"; then
-        say "$interface_shown: native mode is not to be had ($(why)); using generic mode"
-        run attach_generic || attach_failed generic
-        mode_used='"generic"'
-      else attach_failed native
-      fi ;;
-    *)
-      run "attach_$attempting" || attach_failed "$attempting"
-      mode_used=\"$attempting\" ;;
-  esac
+  if run "attach_$first_mode"; then note_mode "$first_mode" "$first_note"
+  elif [ -n "$second_mode" ] && is_mode_errno "$(errno)"; then
+    second_note="$first_mode mode is not to be had ($(why)); using $second_mode mode"
+    run "attach_$second_mode" || attach_failed "$second_mode"
+    note_mode "$second_mode" "$second_note"
+  else attach_failed "$first_mode"
+  fi
 }
 
 attach_failed() {
@@ -168,8 +166,9 @@ attach_failed() {
       [ -z "$id_there" ] || [ "$id_there" = "$program_id" ] || refuse_foreign
       fail interface-busy "$interface_shown: $said" "bpftool net show" ;;
     ERANGE) fail mtu-too-large "$interface_shown: its MTU is too large for $1 mode" 'make the script with --mode generic' ;;
-    EOPNOTSUPP | EINVAL) fail mode-unsupported "$interface_shown: no $1 mode: $said" 'make the script with --mode auto' ;;
-    *) tool_failed 'net attach' ;;
+    *)
+      ! is_mode_errno "$(errno)" || fail mode-unsupported "$interface_shown: no $1 mode: $said" 'make the script with --mode auto'
+      tool_failed 'net attach' ;;
   esac
 }
 

@@ -11,10 +11,9 @@ described() {
     fi
   elif [ "$note" = null ]; then note='"attached with --reader dump"'
   fi
-  mode_note=null
-  case $(text_of mode)/$(text_of modeAsked) in
-    generic/auto) mode_note='"native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower"' ;;
-  esac
+  mode_note=$(mode_note_of)
+  # The command of an older version has not written it.
+  [ -n "$mode_note" ] || mode_note=null
   printf '"interface":"%s","netns":%s' "$interface_json" "$netns_json"
   printf ',"mode":"%s","program_id":%s,"held_by":%s,"reader":"%s","file":%s,"file_note":%s,"mode_note":%s,"since":"%s"' "$(text_of mode)" "$(number_of programId)" "$(held_by)" "$(text_of reader)" "$file" "$note" "$mode_note" "$(text_of since)"
   printf ',"options":{"mode":"%s","reader":"%s","max_sources":%s,"file_mode":"%04o","log":%s}' "$(text_of modeAsked)" "$(text_of readerAsked)" "$(number_of maxSources)" "$(number_of fileMode)" "$(described_log)"

@@ -10,8 +10,10 @@ import {
   DEFAULT_TABLE_BYTES,
   ELEMENT_OVERHEAD_BYTES,
 } from '../attachment/defaults.js';
+import { LINK_LAYER_OF_TYPE } from '../attachment/link-layer.js';
 import { jsonContent, mapPins, mapShapes } from '../attachment/load.js';
-import { MODE_ERRNOS } from '../attachment/mode.js';
+import { OTHER_ERRNOS, WHY_GENERIC } from '../attachment/mode.js';
+import { NATIVE_COSTS } from '../attachment/native-cost.js';
 import { pinName, pinsIn } from '../attachment/pin-paths.js';
 import { type AttachmentState, STATE_VERSION } from '../attachment/record.js';
 import { SCRATCH_PREFIX } from '../attachment/scratch.js';
@@ -19,6 +21,7 @@ import { OWN_PROGRAM_PATTERN, PROGRAM_NAME } from '../attachment/whose.js';
 import { BPF_FS_MAGIC, DEFAULT_BPFFS, mountArguments } from '../host/bpffs.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { ERRNO_WORDS } from '../host/bpftool-error.js';
+import { LINK_TYPES } from '../host/devices.js';
 import { TOOL_DIRECTORIES } from '../host/exec.js';
 import { NETNS_DIRECTORY, NSFS_MAGIC } from '../host/netns.js';
 import { packageText } from '../host/package-files.js';
@@ -65,6 +68,7 @@ const PARTS: Readonly<Record<ScriptVerb, readonly string[]>> = {
     END,
     'looking',
     'ending',
+    'device',
     'objects',
     'describing',
     'attach',
@@ -173,6 +177,8 @@ function constants(): string {
     ipv6_offset: String(TOTALS.ipv6),
     other_offset: String(TOTALS.other),
     malformed_offset: String(TOTALS.malformed),
+    why_generic_veth: WHY_GENERIC.veth,
+    why_generic_bond: WHY_GENERIC.emptyBond,
   };
   const codes = Object.entries(EXIT_CODES).map(([code, exit]) => `${code}) echo ${exit} ;;`);
   const errnos = ERRNO_WORDS.map(
@@ -183,7 +189,10 @@ function constants(): string {
     assignments(values),
     caseFunction('code_of', '$1', codes),
     caseFunction('errno_in', '$1', errnos),
-    caseFunction('is_mode_errno', '$1', [`${[...MODE_ERRNOS].join(' | ')}) ;;`, '*) return 1 ;;']),
+    caseFunction('is_mode_errno', '$1', [`'' | ${[...OTHER_ERRNOS].join(' | ')}) return 1 ;;`]),
+    caseFunction('link_layer_of', '$1', echoing(LINK_LAYER_OF_TYPE)),
+    caseFunction('link_type_of_number', '$1', echoing(LINK_TYPES)),
+    caseFunction('native_cost', '$1:$2', echoing(NATIVE_COSTS)),
     nearestHz(),
   ].join('\n');
 }
@@ -259,6 +268,7 @@ function record(): string {
     readerAsked: '"$reader"',
     fileMode: '$((file_mode))',
     log: 'null',
+    modeNote: '$mode_note',
     linkId: 'null',
     since: '"$since"',
     holder: '$holder',
@@ -279,6 +289,7 @@ function record(): string {
     shellFunction('record', [`printf '{${formats.join(',')}}' \\`, `  ${values.join(' ')}`]),
     reading('reader_note_of', 'readerNote'),
     reading('log_of', 'log'),
+    reading('mode_note_of', 'modeNote'),
   ].join('\n');
 }
 
@@ -315,6 +326,9 @@ function rangesIn(name: ObjectName, image: Uint8Array) {
       return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);
     case 'totals':
       return ITERATOR_CONSTANTS.map(constant);
+    case 'xdpwho.frags':
+    case 'xdpwho':
+      return [constant('link_layer')];
     default:
       return [];
   }
@@ -334,6 +348,13 @@ function assignments(values: Readonly<Record<string, string>>): string {
 function caseFunction(name: string, subject: string, cases: readonly string[]): string {
   const body = cases.map((line) => `  ${line}`);
   return shellFunction(name, [`case ${subject} in`, ...body, 'esac']);
+}
+
+/** The cases of a function that prints a value. */
+function echoing(values: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(values).map(
+    ([key, value]) => `${quoteWord(key)}) echo ${quoteWord(String(value))} ;;`,
+  );
 }
 
 function shellFunction(name: string, lines: readonly string[]): string {

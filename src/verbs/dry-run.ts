@@ -4,6 +4,7 @@ import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
 import type { InventoryEntry } from '../attachment/find.js';
 import { mapPins, mapShapes, programNames } from '../attachment/load.js';
+import { chooseMode, type ModeChoice } from '../attachment/mode.js';
 import { type Pins, pinsIn } from '../attachment/pin-paths.js';
 import type { AttachmentState } from '../attachment/record.js';
 import { replacementMode } from '../attachment/replace.js';
@@ -15,6 +16,8 @@ import {
   type CommandLine,
   inNetns,
 } from '../host/bpftool-arguments.js';
+import { describeDevice } from '../host/devices.js';
+import type { AttachMode } from '../model/records.js';
 import { octal } from './attach.js';
 import { findStaying } from './tracked.js';
 
@@ -32,7 +35,7 @@ export async function planAttachment(
 ): Promise<CommandLine[]> {
   const attaching =
     settings.stays === true
-      ? [planAttach(context, target, settings, false)]
+      ? [planAttach(context, target, (await choose(target, settings)).first, false)]
       : planLink(context, target);
   return [...(await planLoading(context, target, settings)), ...attaching];
 }
@@ -82,14 +85,17 @@ function planIterators(
   ];
 }
 
+async function choose(target: Target, { mode = 'auto' }: AttachSettings): Promise<ModeChoice> {
+  return chooseMode(target, await describeDevice(target.device, target.netns), mode);
+}
+
 function planAttach(
   context: SessionContext,
   { pins, device, netns }: Target,
-  { mode = 'auto' }: AttachSettings,
+  mode: AttachMode,
   overwrite: boolean,
 ): CommandLine {
-  const first = mode === 'auto' ? 'native' : mode;
-  const args = bpftoolArguments.attach(first, pins.program, device, overwrite);
+  const args = bpftoolArguments.attach(mode, pins.program, device, overwrite);
   return inNetns(netns.path, bpftoolOf(context)(args));
 }
 
@@ -168,13 +174,13 @@ export async function planReplacement(
   const isSamePlace = old.pins.directory === target.pins.directory;
   const pins = isSamePlace ? pinsIn(`${target.pins.directory}~NEW`) : target.pins;
   const staged = { ...target, pins };
-  const { overwrite, mode } = replacementMode(old, settings);
+  const { overwrite, choice } = replacementMode(old, settings, await choose(target, settings));
   const move = (from: string, to: string) => ({ file: 'mv', args: [from, to] });
   const aside = `${target.pins.directory}~OLD`;
   return [
     ...(await planLoading(context, staged, settings)),
     ...(overwrite ? [] : detaching(context, old)),
-    planAttach(context, staged, { ...settings, mode }, overwrite),
+    planAttach(context, staged, choice.first, overwrite),
     ...(isSamePlace
       ? [move(target.pins.directory, aside), move(pins.directory, target.pins.directory)]
       : []),

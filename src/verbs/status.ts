@@ -2,7 +2,7 @@
 import { type Attachment, heldBy } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { findNamed, type InventoryEntry, listAttachments } from '../attachment/find.js';
-import type { AttachmentState, LogState } from '../attachment/record.js';
+import type { LogState } from '../attachment/record.js';
 import type { Request, Scope } from '../attachment/target.js';
 import { unreachableDirectory } from '../host/bpffs.js';
 import { hasErrorCode } from '../model/errors.js';
@@ -111,7 +111,7 @@ export function describeForJson(attachment: Attachment) {
   return {
     ...attached,
     file_note: fileNote(attachment),
-    mode_note: modeNote(attachment.state),
+    mode_note: attachment.state.modeNote ?? null,
     since: state.since,
     options: {
       mode: state.modeAsked,
@@ -127,13 +127,6 @@ function describeLog(log: LogState | null): LogSettings | null {
   if (log === null) return null;
   const { source, sample, segments, cpus } = log;
   return { source, sample, buffer_bytes: ringBytes(segments, cpus) };
-}
-
-/** What generic mode costs, if it was not asked for. */
-function modeNote({ mode, modeAsked }: AttachmentState): string | null {
-  return mode === 'generic' && modeAsked === 'auto'
-    ? 'native mode is not to be had; in generic mode the kernel first makes a buffer for the packet, slower'
-    : null;
 }
 
 /** Why there is no file, or which directory keeps other users from a file that they may read. */

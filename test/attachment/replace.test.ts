@@ -20,26 +20,36 @@ function attached(mode: AttachMode, asked: 'auto' | AttachMode): Attachment {
   );
 }
 
+const NATIVE_FIRST = { first: 'native', second: 'generic', note: 'it costs' } as const;
+const ONLY = (mode: AttachMode) => ({ first: mode, second: undefined, note: 'it costs' }) as const;
+
 const modes = suite('replacementMode');
 
-for (const [mode, before, asked, overwrite, used] of [
-  ['native', 'auto', 'auto', true, 'native'],
-  ['native', 'native', 'auto', true, 'native'],
-  ['native', 'native', 'native', true, 'native'],
-  ['native', 'auto', 'generic', false, 'generic'],
+for (const [mode, before, asked, choice, overwrite] of [
+  ['native', 'auto', 'auto', NATIVE_FIRST, true],
+  ['native', 'native', 'auto', NATIVE_FIRST, true],
+  ['native', 'native', 'native', ONLY('native'), true],
+  ['native', 'auto', 'generic', ONLY('generic'), false],
   // auto has found that there is no native mode.
-  ['generic', 'auto', 'auto', true, 'generic'],
-  ['generic', 'auto', 'generic', true, 'generic'],
-  ['generic', 'generic', 'generic', true, 'generic'],
+  ['generic', 'auto', 'auto', NATIVE_FIRST, true],
+  ['generic', 'auto', 'generic', ONLY('generic'), true],
+  ['generic', 'generic', 'generic', ONLY('generic'), true],
   // Nobody has tried native mode.
-  ['generic', 'generic', 'auto', false, 'auto'],
-  ['generic', 'auto', 'native', false, 'native'],
-  ['generic', 'generic', 'native', false, 'native'],
+  ['generic', 'generic', 'auto', NATIVE_FIRST, false],
+  ['generic', 'auto', 'native', ONLY('native'), false],
+  ['generic', 'generic', 'native', ONLY('native'), false],
+  // auto takes generic mode on this device.
+  ['native', 'auto', 'auto', ONLY('generic'), false],
+  ['generic', 'generic', 'auto', ONLY('generic'), true],
 ] as const) {
-  modes(`${mode}, by ${before}, and now ${asked}`, () => {
+  modes(`${mode}, by ${before}, and now ${asked}, ${choice.first} first`, () => {
     const old = attached(mode, before);
-    assert.equal(replacementMode(old, { mode: asked }), { overwrite, mode: used });
-    if (asked === 'auto') assert.equal(replacementMode(old, {}), { overwrite, mode: used });
+    const note = mode === choice.first ? choice.note : null;
+    const used = overwrite ? { first: mode, second: undefined, note } : choice;
+    assert.equal(replacementMode(old, { mode: asked }, choice), { overwrite, choice: used });
+    if (asked === 'auto') {
+      assert.equal(replacementMode(old, {}, choice), { overwrite, choice: used });
+    }
   });
 }
 

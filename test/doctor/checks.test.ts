@@ -2,17 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import {
-  checkBpffs,
-  checkDriver,
-  checkHost,
-  checkInterface,
-  checkKernel,
-  checkMtu,
-  checkObjects,
-  type LinkDescription,
-  parseLinkDescription,
-} from '../../src/doctor/checks.js';
+import { checkBpffs, checkHost, checkKernel, checkObjects } from '../../src/doctor/checks.js';
+import { checkInterface } from '../../src/doctor/interface.js';
 import { suite } from '../suite.js';
 
 interface Scratch {
@@ -101,60 +92,6 @@ filesystems('names the command that mounts it where there is none', ({ directory
 
 filesystems.run();
 
-const links = suite('parseLinkDescription, checkDriver, checkMtu');
-
-function link(figures: Partial<LinkDescription>): LinkDescription {
-  return { mtu: 1500, kind: undefined, driver: undefined, isLoopback: false, ...figures };
-}
-
-links('reads what iproute2 prints', () => {
-  assert.equal(
-    parseLinkDescription(
-      '[{"ifindex":2,"ifname":"v0","mtu":9000,"link_type":"ether","linkinfo":{"info_kind":"veth"}}]',
-    ),
-    link({ mtu: 9000, kind: 'veth' }),
-  );
-  assert.equal(
-    parseLinkDescription('[{"ifname":"lo","mtu":65536,"link_type":"loopback"}]'),
-    link({ mtu: 65_536, isLoopback: true }),
-  );
-  for (const text of ['', 'nonsense', '{}', '[]', '[{}]', '[null]', '[{"linkinfo":7,"mtu":"x"}]']) {
-    assert.equal(parseLinkDescription(text), link({ mtu: undefined }), text);
-  }
-});
-
-links('says native only of drivers that are known to have it', () => {
-  const said = (figures: Partial<LinkDescription>) => {
-    const { status, detail } = checkDriver(link(figures));
-    return `${status}: ${detail}`;
-  };
-  assert.is(said({ kind: 'veth' }), 'pass: veth, which has native mode');
-  assert.is(said({ driver: 'virtio_net' }), 'pass: virtio_net, which has native mode');
-  assert.is(said({ kind: 'bridge' }), 'warn: bridge, which has generic mode only, slower');
-  assert.is(said({ isLoopback: true }), 'warn: loopback, which has generic mode only, slower');
-  assert.is(
-    said({ driver: 'e1000' }),
-    'warn: e1000; whether it has native mode is unknown until tried',
-  );
-  assert.is(
-    said({ driver: 'veth' }),
-    'warn: veth; whether it has native mode is unknown until tried',
-  );
-  assert.is(said({}), 'warn: unknown: neither sysfs nor ip names it');
-});
-
-links('warns of an MTU that takes more than a page before kernel 5.18', () => {
-  const status = (mtu: number | undefined, kernel: string) =>
-    checkMtu(link({ mtu, kind: 'veth' }), kernel).status;
-  assert.is(status(1500, '5.10.0'), 'pass');
-  assert.is(status(9000, '5.10.0'), 'warn');
-  assert.is(status(9000, '6.1.0'), 'pass');
-  assert.is(status(undefined, '6.1.0'), 'warn');
-  assert.is(checkMtu(link({ mtu: 65_536, isLoopback: true }), '5.10.0').detail, '65536');
-});
-
-links.run();
-
 const whole = suite<Scratch>('checkHost, checkInterface');
 
 whole.before.each(makeScratch);
@@ -205,6 +142,7 @@ whole(
       checks.map(({ name, status, detail }) => `${name} ${status} ${detail}`),
       [
         'interface pass lo',
+        'link-layer pass loopback',
         'driver warn loopback, which has generic mode only, slower',
         'mtu pass 65536',
         'attached warn unknown: no bpftool that works',

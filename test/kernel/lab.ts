@@ -75,6 +75,8 @@ case "$*" in '-j -n batch file -')
   exit $status ;;
 esac`;
 
+const VERBS_THAT_ATTACH = ['watch', 'log', 'attach'];
+
 export class Lab {
   /** The names of the sending and the receiving namespace. */
   readonly sender: string;
@@ -172,7 +174,7 @@ export class Lab {
 
   /** Runs the command to its end, in this lab's namespace and bpffs. Never rejects. */
   run(args: readonly string[], options: RunCliOptions = {}) {
-    const command = [process.execPath, options.cli ?? CLI, ...args, ...this.#own(options)];
+    const command = [process.execPath, options.cli ?? CLI, ...args, ...this.#own(args, options)];
     const [file = '', ...words] = [...(options.under ?? []), ...command];
     return execa(file, words, {
       reject: false,
@@ -185,7 +187,11 @@ export class Lab {
 
   /** Starts the command. If it still runs at `close`, it is killed. */
   start(args: readonly string[], options: RunCliOptions = {}): Started {
-    return this.startProgram(process.execPath, [CLI, ...args, ...this.#own(options)], options);
+    return this.startProgram(
+      process.execPath,
+      [CLI, ...args, ...this.#own(args, options)],
+      options,
+    );
   }
 
   /** Starts another program, such as one that runs the command. If it still runs at `close`, it is killed. */
@@ -200,8 +206,18 @@ export class Lab {
     return started;
   }
 
-  #own(options: RunCliOptions): string[] {
-    return options.bare === true ? [] : ['--netns', this.netns, '--bpffs', this.bpffs];
+  #own(args: readonly string[], options: RunCliOptions): string[] {
+    if (options.bare === true) return [];
+    return ['--netns', this.netns, '--bpffs', this.bpffs, ...this.#mode(args)];
+  }
+
+  /** Only with a bridge does a generic program get the frames (StageOptions), and generic is what `auto` takes on a veth. */
+  #mode(args: readonly string[]): string[] {
+    const [verb = ''] = args;
+    const attaches = VERBS_THAT_ATTACH.includes(verb) || verb === this.device;
+    return this.#delivered !== '' || !attaches || args.includes('--mode')
+      ? []
+      : ['--mode', 'native'];
   }
 
   /** Attaches a program that is not ours; returns its id. */

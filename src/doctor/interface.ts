@@ -1,0 +1,152 @@
+/** The checks of one interface, for `doctor IFACE`. */
+import { release } from 'node:os';
+import { LINK_LAYER_OF_TYPE, LINK_LAYERS, linkLayerOf } from '../attachment/link-layer.js';
+import { chooseMode, type ModeChoice } from '../attachment/mode.js';
+import { readState } from '../attachment/record.js';
+import { resolveTarget, type Target } from '../attachment/target.js';
+import type { Bpftool } from '../host/bpftool.js';
+import { type Device, describeDevice } from '../host/devices.js';
+import { isOlder } from '../host/find-bpftool.js';
+import { messageOf, XdpwhoError } from '../model/errors.js';
+import type { Check } from '../model/records.js';
+import { printable } from '../text/text.js';
+
+interface InterfaceOptions {
+  readonly interface: string;
+  readonly netns: string | undefined;
+  readonly bpffs: string;
+  /** Undefined if none works. Then the check of what is attached is a `warn`. */
+  readonly bpftool: Bpftool | undefined;
+}
+
+/** All checks of one interface. If the interface does not exist, there is only one check, which fails. */
+export async function checkInterface(options: InterfaceOptions): Promise<Check[]> {
+  const title = `interface ${printable(options.interface)}`;
+  try {
+    const target = await resolveTarget(options);
+    const { device, netns } = target;
+    const described = await describeDevice(device, netns);
+    const choice = await chooseMode(target, described, 'auto');
+    const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
+    return [
+      { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },
+      checkLinkLayer(device, described),
+      checkDriver(described, choice),
+      checkMtu(described, choice, release()),
+      await checkAttached(target, options.bpftool),
+    ];
+  } catch (error) {
+    if (!(error instanceof XdpwhoError)) throw error;
+    const { message: detail, hint: fix } = error;
+    return [{ name: 'interface', title, status: 'fail', detail, fix }];
+  }
+}
+
+/** Whether the program finds the IP header in the packets of the device. Pure. */
+export function checkLinkLayer(name: string, device: Device): Check {
+  const about = { name: 'link-layer', title: 'link layer' };
+  try {
+    const layer = linkLayerOf(name, device);
+    const type = printable(device.linkType ?? 'unknown');
+    if (layer === LINK_LAYERS.ethernet) {
+      if (device.linkType !== undefined) return { ...about, status: 'pass', detail: type };
+      const detail = 'unknown: neither ip nor sysfs tells it; taken for Ethernet';
+      return { ...about, status: 'warn', detail };
+    }
+    const detail = `${type}: no Ethernet header; counted from the IP header on`;
+    return { ...about, status: 'pass', detail };
+  } catch (error) {
+    if (!(error instanceof XdpwhoError)) throw error;
+    return { ...about, status: 'fail', detail: error.message };
+  }
+}
+
+/** Drivers that handle XDP_SETUP_PROG in ndo_bpf (drivers/net of the kernel), by their names in sysfs. */
+const NATIVE_DRIVERS = new Set(
+  (
+    'atlantic bnxt_en cpsw cpsw-switch dpaa2-eth ena fec fsl_dpa fsl_enetc fun hv_netvsc i40e ice ' +
+    'igb igc ixgbe ixgbevf lan966x-switch mana mlx4_core mlx5_core mtk_soc_eth mvneta mvpp2 netsec ' +
+    'nfp nicvf qede rvu_nicpf rvu_nicvf sfc stmmac thunder-nicvf tsnep virtio_net vif vmxnet3 gve'
+  ).split(' '),
+);
+/** Kinds of virtual devices with ndo_bpf, and without. */
+const NATIVE_KINDS = new Set(['veth', 'tun', 'bond', 'netdevsim']);
+const GENERIC_KINDS = new Set(['bridge', 'dummy', 'vlan', 'macvlan', 'ifb', 'vxlan', 'wireguard']);
+
+/** Which mode `auto` takes on this device, as far as we know, and what it costs. Pure. */
+export function checkDriver(device: Device, { first, note }: ModeChoice): Check {
+  const about = { name: 'driver', title: 'driver' };
+  const name = device.driver ?? device.kind ?? (isLoopback(device) ? 'loopback' : undefined);
+  if (name === undefined) {
+    return { ...about, status: 'warn', detail: 'unknown: neither sysfs nor ip names it' };
+  }
+  const detail = `${printable(name)}${note === null ? '' : `: ${note}`}`;
+  if (first === 'generic') return { ...about, status: 'pass', detail };
+  const isNative =
+    device.driver === undefined
+      ? NATIVE_KINDS.has(name) && !isGenericOnly(device)
+      : NATIVE_DRIVERS.has(device.driver);
+  if (isNative && note !== null) return { ...about, status: 'warn', detail };
+  if (isNative) return { ...about, status: 'pass', detail: `${detail}, which has native mode` };
+  const what = isGenericOnly(device)
+    ? ', which has generic mode only, slower'
+    : '; whether it has native mode is unknown until tried';
+  return { ...about, status: 'warn', detail: `${detail}${what}` };
+}
+
+function isLoopback({ linkType }: Device): boolean {
+  return linkType === 'loopback';
+}
+
+function isGenericOnly(device: Device): boolean {
+  const hasEthernet = LINK_LAYER_OF_TYPE[device.linkType ?? 'ether'] === LINK_LAYERS.ethernet;
+  return (
+    device.driver === undefined &&
+    (isLoopback(device) || !hasEthernet || GENERIC_KINDS.has(device.kind ?? ''))
+  );
+}
+
+/** A page of 4096 bytes minus XDP_PACKET_HEADROOM (256), skb_shared_info (320) and an Ethernet header with two tags (22). */
+const LARGEST_PLAIN_MTU = 3498;
+
+/** Whether the MTU is small enough for native mode. The limit is approximate, because drivers differ by some bytes. Pure. */
+export function checkMtu(device: Device, { first }: ModeChoice, kernel: string): Check {
+  const about = { name: 'mtu', title: 'MTU' };
+  const { mtu } = device;
+  if (mtu === undefined) return { ...about, status: 'warn', detail: 'unknown: ip does not say' };
+  if (mtu <= LARGEST_PLAIN_MTU || first === 'generic' || isGenericOnly(device)) {
+    return { ...about, status: 'pass', detail: String(mtu) };
+  }
+  if (isOlder(kernel, [5, 18])) {
+    const detail = `${mtu}: too large for native mode before kernel 5.18; generic mode takes it, slower`;
+    return { ...about, status: 'warn', detail };
+  }
+  const detail = `${mtu}: native mode where the driver takes several buffers`;
+  return { ...about, status: 'pass', detail };
+}
+
+async function checkAttached(
+  { device, netns, pins }: Target,
+  bpftool: Bpftool | undefined,
+): Promise<Check> {
+  const about = { name: 'attached', title: 'XDP program' };
+  if (bpftool === undefined) {
+    return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
+  }
+  try {
+    const attached = (await bpftool.showNet(netns.path)).filter(
+      (attachment) => attachment.device === device,
+    );
+    const [first] = attached;
+    if (first === undefined) return { ...about, status: 'pass', detail: 'none attached' };
+    const what = attached.map(({ programId, mode }) => `${programId} in ${mode} mode`).join(', ');
+    const ours = readState(pins);
+    if (attached.length === 1 && ours?.programId === first.programId) {
+      return { ...about, status: 'pass', detail: `ours is attached: program ${what}` };
+    }
+    const fix = `look at it: bpftool prog show id ${first.programId}`;
+    return { ...about, status: 'fail', detail: `held by another program: ${what}`, fix };
+  } catch (error) {
+    return { ...about, status: 'warn', detail: `unknown: ${messageOf(error)}` };
+  }
+}
