@@ -18,3 +18,8 @@ export function tried(promise: string, trial: Trial): void {
   if (file === undefined) return;
   appendFileSync(file, `${JSON.stringify({ promise, ...trial })}\n`);
 }
+
+/** How often to try: `whole` where the result is written down, and `quick` for everybody else. */
+export function timesOf(whole: number, quick: number): number {
+  return process.env.RELIABILITY_LOG === undefined ? quick : whole;
+}

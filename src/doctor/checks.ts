@@ -13,7 +13,6 @@ import {
   type FindBpftoolOptions,
   installCommand,
   isOlder,
-  readText,
 } from '../host/find-bpftool.js';
 import {
   chargesLockedMemory,
@@ -27,6 +26,7 @@ import { messageOf } from '../model/errors.js';
 import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { quoteWord } from '../text/shell-words.js';
+import { checkIterator } from './iterator.js';
 import { checkLink } from './link.js';
 
 interface HostOptions extends FindBpftoolOptions {
@@ -47,9 +47,9 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
     checkLockedMemory(),
     tool.check,
     await checkLink(tool.bpftool, options.objectsDirectory),
+    await checkIterator(tool.bpftool, options.objectsDirectory),
     checkBpffs(options.bpffs),
     checkKernelBtf(),
-    checkLockdown(),
     checkJiffies(),
     checkCpus(),
     checkObjects(options.objectsDirectory),
@@ -132,7 +132,7 @@ function judgeBpftool(found: string, version: string, wrapper: string | undefine
   // for `xdp`.
   if (isOlder(version, [5, 11]) && !isOlder(release(), [5, 11])) {
     const detail =
-      `${found}: too old for kernel ${release()} to pin iterators, so it reads by map dump, slower; ` +
+      `${found}: too old for kernel ${release()} to pin iterators, ` +
       'and to attach in native mode for jumbo frames';
     return { status: 'warn', detail };
   }
@@ -158,18 +158,8 @@ function checkKernelBtf(): Check {
   return check('btf', 'kernel types (BTF)', () =>
     hasKernelBtf()
       ? { status: 'pass', detail: '/sys/kernel/btf/vmlinux' }
-      : { status: 'warn', detail: 'none: no iterator, tables are read by map dump, slower' },
+      : { status: 'warn', detail: 'none: iterators need them' },
   );
-}
-
-/** The lockdown level `confidentiality` forbids BPF to read kernel memory (include/linux/security.h, LOCKDOWN_BPF_READ_KERNEL). */
-function checkLockdown(): Check[] {
-  const text = readText('/sys/kernel/security/lockdown');
-  const level = /\[(\w+)\]/.exec(text ?? '')?.[1];
-  if (level === undefined || level === 'none') return [];
-  const status = level === 'confidentiality' ? 'warn' : 'pass';
-  const detail = status === 'warn' ? `${level}: iterators may be refused` : level;
-  return [{ name: 'lockdown', title: 'kernel lockdown', status, detail }];
 }
 
 function checkJiffies(): Check {

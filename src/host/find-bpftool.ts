@@ -209,7 +209,7 @@ export function installCommand(
   return `${installer.command} ${installer.packages[tool]}`;
 }
 
-export function readText(path: string): string | undefined {
+function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch {

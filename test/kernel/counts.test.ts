@@ -15,6 +15,7 @@ import { watch } from '../../src/verbs/watch.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { compileProgram, compileTool } from './compiler.js';
+import { READERS } from './iterators.js';
 import { Lab, recordsIn, WHY_NOT } from './lab.js';
 
 const PROMISE = 'Every packet is counted once, and no count is lost without being told';
@@ -153,7 +154,7 @@ function countsOf({ sources }: { sources: readonly SourceRecord[] }): Map<string
   return new Map(sources.map((each) => [each.source, `${each.packets} ${each.bytes}`]));
 }
 
-for (const reader of ['iterator', 'dump'] as const) {
+for (const reader of READERS) {
   counts(
     `a table that churns is read without a source twice, a rate below 0 or a crash: ${reader}`,
     async () => {
@@ -215,7 +216,7 @@ counts(
   async () => {
     const possible = BigInt(countPossibleCpus());
     const values = [2n ** 53n - 1n, 2n ** 53n + 1n, 2n ** 63n - 1n, (2n ** 64n - 1n) / possible];
-    for (const reader of ['iterator', 'dump']) {
+    for (const reader of READERS) {
       const attached = await lab.run(['attach', 'eth0', '--reader', reader]);
       assert.is(attached.exitCode, 0, attached.stderr);
       const directory = `${lab.bpffs}/xdpwho/${lab.pins()[0]}`;

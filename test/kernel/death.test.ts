@@ -13,13 +13,16 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { endianness } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { pinsAt } from '../../src/attachment/pin-paths.js';
 import { readState, writeState } from '../../src/attachment/record.js';
 import { cgroupPlaces } from '../../src/host/kernel.js';
+import { formatAddress } from '../../src/model/address.js';
 import { udpFrame } from '../../src/model/frames.js';
+import { decodeSourceEntry } from '../../src/table/decode.js';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import {
@@ -33,6 +36,7 @@ import {
   WHY_NOT,
 } from './lab.js';
 
+const LITTLE_ENDIAN = endianness() === 'LE';
 const PROMISE = 'What it attached is gone when its run is gone, however that ended';
 
 const LABS = 3;
@@ -156,13 +160,15 @@ function isRunning(pid: number): boolean {
 async function goesOn(lab: Lab): Promise<void> {
   assert.is((await lab.attached()).length, 1);
   const [name] = lab.pins();
-  const packets = () => {
-    const records = recordsIn(readFileSync(`${lab.bpffs}/xdpwho/${name}/sources`, 'utf8'));
-    return Number(records.find((each) => each.source === '192.0.2.1')?.packets ?? 0);
+  const packets = async () => {
+    const entries = await lab.bpftool.dumpMap(`${lab.bpffs}/xdpwho/${name}/maps/sources`);
+    const decoded = entries.map((entry) => decodeSourceEntry(entry, LITTLE_ENDIAN));
+    const found = decoded.find((each) => each && formatAddress(each.key) === '192.0.2.1');
+    return Number(found?.packets ?? 0n);
   };
-  const before = { counted: packets(), delivered: await lab.countDelivered() };
+  const before = { counted: await packets(), delivered: await lab.countDelivered() };
   await lab.send(udpFrame({ source: '192.0.2.1' }), 10);
-  assert.is(packets() - before.counted, 10);
+  assert.is((await packets()) - before.counted, 10);
   await lab.until(async () => (await lab.countDelivered()) - before.delivered === 10, 'delivered');
 }
 

@@ -5,6 +5,7 @@ import { findTool } from '../../src/host/exec.js';
 import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
 import { parseMetrics } from '../metrics/text-format.js';
 import { suite } from '../suite.js';
+import { USUAL_READER } from './iterators.js';
 import {
   CLI,
   documentIn,
@@ -29,7 +30,7 @@ const TRAFFIC = [
 const OTHER = 4;
 const MALFORMED = 3;
 
-const READERS = { eth0: 'iterator', eth1: 'dump' } as const;
+const READERS = { eth0: USUAL_READER, eth1: 'dump' } as const;
 const DEVICES = ['eth0', 'eth1'] as const;
 
 let lab: Lab;

@@ -6,6 +6,7 @@ import { udpFrame } from '../../src/model/frames.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { renderCommand } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
+import { USUAL_READER } from './iterators.js';
 import {
   BATCH,
   CLI,
@@ -255,7 +256,7 @@ const FAULTS = {
 for (const [fault, act] of Object.entries(FAULTS)) {
   broken(`when bpftool ${fault}, at any step`, async ({ lab, before }) => {
     for (const step of CHANGES) {
-      const args = [...WATCH, '--mode', 'native', '--reader', 'iterator', '--count', '2'];
+      const args = [...WATCH, '--mode', 'native', '--reader', USUAL_READER, '--count', '2'];
       const run = lab.start([...args, '--bpftool', wrapper(lab, step, act)]);
       const { exitCode } = await run.ended();
       assert.ok([1, 5].includes(exitCode ?? 0), `${step}: ${exitCode}: ${run.stderr}`);
@@ -267,7 +268,7 @@ for (const [fault, act] of Object.entries(FAULTS)) {
 
 broken('when bpftool fails in the middle of watching', async ({ lab, before }) => {
   for (const [reader, step] of [
-    ['iterator', 'net show'],
+    [USUAL_READER, 'net show'],
     ['dump', 'map dump'],
   ] as const) {
     const act = `if [ -e '${lab.scratch}/broken' ]; then rm '${lab.scratch}/broken'; echo x; exit 9; fi`;

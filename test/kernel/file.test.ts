@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { detachXdp } from './bpftool.js';
+import { withIterator } from './iterators.js';
 import {
   documentIn,
   type JsonRecord,
@@ -35,6 +36,7 @@ function packetsIn(records: readonly JsonRecord[]) {
 }
 
 const reading = suite('the file', WHY_NOT);
+const fileReading = withIterator(reading);
 reading.before(async () => {
   lab = await Lab.create();
 });
@@ -43,7 +45,7 @@ reading.after.each(async () => {
 });
 reading.after(() => lab.close());
 
-reading(
+fileReading(
   'prints the sources as ndjson, as long as it is attached, with no process of ours',
   async () => {
     await told(['attach', 'eth0']);
@@ -59,23 +61,26 @@ reading(
   },
 );
 
-reading('is for its owner only, unless --file-mode opens it, to be read by nobody', async () => {
-  const { file } = await told(['attach', 'eth0']);
-  await lab.send(FRAME, 3);
-  const refused = await execa(NOBODY[0] ?? '', [...NOBODY.slice(1), 'cat', file], {
-    reject: false,
-  });
-  assert.is.not(refused.exitCode, 0);
-  assert.match(refused.stderr, 'Permission denied');
+fileReading(
+  'is for its owner only, unless --file-mode opens it, to be read by nobody',
+  async () => {
+    const { file } = await told(['attach', 'eth0']);
+    await lab.send(FRAME, 3);
+    const refused = await execa(NOBODY[0] ?? '', [...NOBODY.slice(1), 'cat', file], {
+      reject: false,
+    });
+    assert.is.not(refused.exitCode, 0);
+    assert.match(refused.stderr, 'Permission denied');
 
-  const open = await told(['attach', 'eth0', '--replace', '--file-mode', '0444']);
-  assert.is(open.note, null);
-  await lab.send(FRAME, 8);
-  const read = await execa(NOBODY[0] ?? '', [...NOBODY.slice(1), 'cat', open.file]);
-  assert.equal(packetsIn(recordsIn(read.stdout)), [['192.0.2.1', 8]]);
-});
+    const open = await told(['attach', 'eth0', '--replace', '--file-mode', '0444']);
+    assert.is(open.note, null);
+    await lab.send(FRAME, 8);
+    const read = await execa(NOBODY[0] ?? '', [...NOBODY.slice(1), 'cat', open.file]);
+    assert.equal(packetsIn(recordsIn(read.stdout)), [['192.0.2.1', 8]]);
+  },
+);
 
-reading(
+fileReading(
   'in a bpffs that its users cannot pass, it says so, and --bpffs mounts one that they can',
   async () => {
     const place = ['--netns', lab.netns];
@@ -161,7 +166,7 @@ reading(
 );
 
 // The file may have a source twice then, because the kernel prints it: see src/table/source-set.ts.
-reading('cuts no line while the table churns, and `dump` names no source twice', async () => {
+fileReading('cuts no line while the table churns, and `dump` names no source twice', async () => {
   const { file } = await told(['attach', 'eth0', '--max-sources', '256']);
   let sending = true;
   const sent = lab

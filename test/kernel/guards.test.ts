@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
+import { USUAL_READER, withIterator } from './iterators.js';
 import { Lab, WHY_NOT } from './lab.js';
 
 const PROMISE = 'A guard that is killed, stopped or hindered is noticed';
@@ -70,13 +71,14 @@ guards('stopped: Ctrl-C ends all the same', async () => {
 });
 
 for (const step of ['prog load', 'iter pin', 'net attach']) {
-  guards(`killed at \`${step}\`: another one takes its place`, async () => {
+  const add = step === 'iter pin' ? withIterator(guards) : guards;
+  add(`killed at \`${step}\`: another one takes its place`, async () => {
     const bpftool = lab.bpftoolThat(
       'kills',
       `case "$*" in *"${step}"*) for pid in $(ps -eo pid,args | awk '/xdpwho-guard / && index($0, "${lab.bpffs}/xdpwho/") && !/awk/ { print $1 }'); do kill -s KILL $pid; done ;; esac`,
     );
-    const run = lab.start(['watch', 'eth0', '--reader', 'iterator', '--bpftool', bpftool]);
-    await run.says(/attached in .* read by iterator/);
+    const run = lab.start(['watch', 'eth0', '--reader', USUAL_READER, '--bpftool', bpftool]);
+    await run.says(new RegExp(`attached in .* read by ${USUAL_READER}`));
     await guardPid();
     run.child.kill('SIGKILL');
     await lab.untilNothingLeft();

@@ -4,14 +4,14 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { tried } from '../reliability.js';
+import { timesOf, tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { Lab, type Started, WHY_NOT } from './lab.js';
 
 const PROMISE = 'Whichever of its processes are killed with the run, nothing stays attached';
 
 const LABS = 3;
-const KILLS = 1000;
+const KILLS = timesOf(1000, 200);
 /** Strikes that leave the run alive, before the one that does not. */
 const MAX_EARLIER_STRIKES = 2;
 const MAX_PAUSE_MS = 300;

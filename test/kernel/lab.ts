@@ -211,13 +211,11 @@ export class Lab {
     return ['--netns', this.netns, '--bpffs', this.bpffs, ...this.#mode(args)];
   }
 
-  /** Only with a bridge does a generic program get the frames (StageOptions), and generic is what `auto` takes on a veth. */
+  /** On a veth `auto` takes generic mode, in which the program gets the frames behind a bridge only (StageOptions). */
   #mode(args: readonly string[]): string[] {
     const [verb = ''] = args;
     const attaches = VERBS_THAT_ATTACH.includes(verb) || verb === this.device;
-    return this.#delivered !== '' || !attaches || args.includes('--mode')
-      ? []
-      : ['--mode', 'native'];
+    return attaches && !args.includes('--mode') ? ['--mode', 'native'] : [];
   }
 
   /** Attaches a program that is not ours; returns its id. */

@@ -10,14 +10,14 @@ import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { dump } from '../../src/verbs/dump.js';
 import { watch } from '../../src/verbs/watch.js';
-import { tried } from '../reliability.js';
+import { timesOf, tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { Lab, WHY_NOT } from './lab.js';
 
 const PROMISE = 'Nothing grows: not with the number of runs, and not with their length';
 
-const CYCLES = 500;
-const WATCHES = 100;
+const CYCLES = timesOf(500, 120);
+const WATCHES = timesOf(100, 60);
 /** An hour at an interval of one second. */
 const HOUR_OF_READINGS = 3600;
 /** Cycles that run side by side, each on an interface of its own. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
+import { READERS } from './iterators.js';
 import { documentIn, Lab, lastReading, listIn, recordsIn, WHY_NOT } from './lab.js';
 
 const NOBODY = 65534;
@@ -50,7 +51,7 @@ working.after(async () => {
   await lab.close();
 });
 
-for (const reader of ['iterator', 'dump']) {
+for (const reader of READERS) {
   working(`attach, status, dump, detach and clean work, read by ${reader}`, async () => {
     const attach = await runWith(THREE, ['attach', 'eth0', '--reader', reader, '--json']);
     assert.is(attach.exitCode, 0, attach.stderr);

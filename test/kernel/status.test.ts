@@ -14,6 +14,7 @@ import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { detachXdp } from './bpftool.js';
+import { USUAL_READER } from './iterators.js';
 import { documentIn, Lab, listIn, recordsIn, WHY_NOT } from './lab.js';
 
 const FRAME = udpFrame({ source: '192.0.2.1' });
@@ -81,8 +82,8 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
   assert.is(exitCode, 0);
   const { since, file, file_note, mode_note, ...rest } = row;
   assert.ok(Date.now() - Date.parse(String(since)) < 600_000);
-  assert.is(file, `${directory()}/sources`);
-  assert.is(file_note, null);
+  assert.is(file, USUAL_READER === 'iterator' ? `${directory()}/sources` : null);
+  assert.is(typeof file_note, USUAL_READER === 'iterator' ? 'object' : 'string');
   assert.is(mode_note, null);
   assert.equal(rest, {
     interface: 'eth0',
@@ -92,7 +93,7 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
     mode: 'native',
     program_id: id,
     program_name: 'xdpwho',
-    reader: 'iterator',
+    reader: USUAL_READER,
     options: { mode: 'auto', reader: 'auto', max_sources: 1000, file_mode: '0444', log: null },
     sources: 4,
     packets: 20,
@@ -103,7 +104,7 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
   });
   const table = (await lab.run(['status', 'eth0'])).stdout.split('\n');
   assert.match(table[0] ?? '', /^INTERFACE +NETNS +WHOSE +MODE +PROGRAM +PACKETS +SOURCES +SINCE/);
-  assert.match(table[1] ?? '', /^eth0 .* ours .* 20 +4\/1000 0% .*\/sources$/);
+  assert.match(table[1] ?? '', /^eth0 .* ours .* 20 +4\/1000 0% .*/);
 });
 
 telling('of ours without an iterator: no file, why, and the same counts', async () => {
@@ -488,11 +489,13 @@ cleaning(
         ),
       /its program has id \d+, and not 1/,
     );
-    await spoil(() => rmSync(`${directory()}/totals`), /its totals is missing or no pin/);
-    await spoil(() => {
-      rmSync(`${directory()}/sources`);
-      symlinkSync('/etc/hostname', `${directory()}/sources`);
-    }, /its sources is missing or no pin/);
+    if (USUAL_READER === 'iterator') {
+      await spoil(() => rmSync(`${directory()}/totals`), /its totals is missing or no pin/);
+      await spoil(() => {
+        rmSync(`${directory()}/sources`);
+        symlinkSync('/etc/hostname', `${directory()}/sources`);
+      }, /its sources is missing or no pin/);
+    }
     await spoil(async () => {
       rmSync(`${directory()}/maps/sources`);
       const shape = ['type', 'hash', 'key', '4', 'value', '8', 'entries', '10', 'name', 'sources'];

@@ -10,15 +10,16 @@ import * as assert from 'uvu/assert';
 import { resolveNetns } from '../../src/host/netns.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
-import { tried } from '../reliability.js';
+import { timesOf, tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { detachXdp } from './bpftool.js';
 import { compileTool } from './compiler.js';
+import { USUAL_READER } from './iterators.js';
 import { Lab, OBJECTS_DIRECTORY, recordsIn, type Started, WHY_NOT } from './lab.js';
 
 const PROMISE = "A stranger's program is never removed, replaced or taken for ours";
 
-const ROUNDS_AT_ONCE = 50;
+const ROUNDS_AT_ONCE = timesOf(50, 15);
 const LABS = 2;
 
 let lab: Lab;
@@ -382,10 +383,10 @@ const MEDDLING: Readonly<Record<string, (directory: string) => Promise<void> | v
 for (const [what, meddle] of Object.entries(MEDDLING)) {
   strangers(`${what} under watch: no crash, and ours is off the interface at the end`, async () => {
     for (const [end, reader] of [
-      ['SIGTERM', 'iterator'],
+      ['SIGTERM', USUAL_READER],
       ['SIGKILL', 'dump'],
       // It goes on without its maps: what it ends with is the guard's doing.
-      ['SIGKILL', 'iterator'],
+      ['SIGKILL', USUAL_READER],
     ] as const) {
       const run = await watching('-o', 'ndjson', '--reader', reader);
       try {

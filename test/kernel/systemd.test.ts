@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/exec.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
+import { USUAL_READER } from './iterators.js';
 import { Lab, WHY_NOT } from './lab.js';
 import { Units } from './units.js';
 
@@ -59,10 +60,12 @@ test('attach, read and detach with three capabilities and no root', async () => 
   const status = await lab.run(['status', lab.device, '-o', 'json']);
   assert.match(status.stdout, /"max_sources": 500/);
   const [directory] = lab.pins();
-  const file = `${lab.bpffs}/xdpwho/${directory}/sources`;
-  assert.equal([lstatSync(file).uid, lstatSync(file).mode & 0o777], [65534, 0o444]);
-  const readByAnybody = await execa('setpriv', ['--reuid=12345', '--clear-groups', 'cat', file]);
-  assert.is(propertyOf(JSON.parse(readByAnybody.stdout), 'packets'), 4);
+  if (USUAL_READER === 'iterator') {
+    const file = `${lab.bpffs}/xdpwho/${directory}/sources`;
+    assert.equal([lstatSync(file).uid, lstatSync(file).mode & 0o777], [65534, 0o444]);
+    const readByAnybody = await execa('setpriv', ['--reuid=12345', '--clear-groups', 'cat', file]);
+    assert.is(propertyOf(JSON.parse(readByAnybody.stdout), 'packets'), 4);
+  }
   // Twice, as after `systemctl restart` of something that it needs.
   await units.run(lab, SERVICE, 'ExecStart', { XDPWHO_OPTIONS: '--max-sources 500' });
   assert.is((await lab.attached()).length, 1);

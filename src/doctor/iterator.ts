@@ -1,0 +1,56 @@
+/** Whether the table can be read by an iterator here, found out by pinning one over a map of its own. */
+import { rmSync } from 'node:fs';
+import { mapShapes } from '../attachment/load.js';
+import { makeScratch } from '../attachment/scratch.js';
+import type { Bpftool } from '../host/bpftool.js';
+import { bpftoolArguments } from '../host/bpftool-arguments.js';
+import { BpftoolError } from '../host/bpftool-error.js';
+import { missingCapabilities } from '../host/kernel.js';
+import { PrivateBpffs } from '../host/private-bpffs.js';
+import { messageOf } from '../model/errors.js';
+import type { Check } from '../model/records.js';
+import { ObjectFiles } from '../objects/files.js';
+
+/** `bpftool` is undefined where none works. */
+export async function checkIterator(
+  bpftool: Bpftool | undefined,
+  objectsDirectory: string,
+): Promise<Check> {
+  const about = { name: 'reading', title: 'reading' };
+  if (bpftool === undefined) {
+    return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
+  }
+  try {
+    await tryIterator(bpftool, new ObjectFiles(objectsDirectory));
+    return { ...about, status: 'pass', detail: 'by an iterator: the kernel prints the table' };
+  } catch (error) {
+    const why = messageOf(error);
+    if (!(error instanceof BpftoolError)) {
+      return { ...about, status: 'warn', detail: `unknown: ${why}` };
+    }
+    // Whoever has the capabilities is refused by a security module (kernel/bpf/syscall.c, security_bpf_prog_load).
+    const isPolicy = error.errno === 'EPERM' && missingCapabilities().length === 0;
+    const whose = isPolicy ? ', by a security module or lockdown of this kernel' : '';
+    return { ...about, status: 'warn', detail: `by map dump, slower: ${why}${whose}` };
+  }
+}
+
+/** Rejects with the BpftoolError where no iterator can be pinned. Leaves nothing. */
+export async function tryIterator(bpftool: Bpftool, objects: ObjectFiles): Promise<void> {
+  const bpffs = await PrivateBpffs.open(bpftool, { command: 'doctor' });
+  let scratch: string | undefined;
+  try {
+    scratch = makeScratch();
+    const map = `${bpffs.directory}/totals-map`;
+    const shape = mapShapes({ maxSources: 1 }, null).find(({ name }) => name === 'totals');
+    const object = objects.writePatched('totals', {}, scratch);
+    const { failure } = await bpffs.bpftool.batch([
+      ...(shape === undefined ? [] : [bpftoolArguments.createMap(map, shape)]),
+      bpftoolArguments.pinIterator(object, `${bpffs.directory}/totals`, map),
+    ]);
+    if (failure !== undefined) throw failure;
+  } finally {
+    if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+    await bpffs.close();
+  }
+}
