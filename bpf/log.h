@@ -61,7 +61,7 @@ static __always_inline void write_record(struct packet_record *place, struct log
 {
 	struct packet_record record = {
 		.sequence = head->next,
-		.time = bpf_ktime_get_ns(),
+		.time = bpf_ktime_get_boot_ns(),
 		.source = *source,
 		.length = length,
 		.cpu = cpu,

@@ -43,7 +43,7 @@ struct totals {
 /* One packet. */
 struct packet_record {
 	__u64 sequence; /* without gaps on each CPU, from 0 */
-	__u64 time;	/* CLOCK_MONOTONIC, in nanoseconds */
+	__u64 time;	/* CLOCK_BOOTTIME, in nanoseconds */
 	struct source_key source;
 	__u32 length; /* in bytes, as in source_value */
 	__u32 cpu;

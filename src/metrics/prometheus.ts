@@ -34,29 +34,20 @@ interface Family {
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: bigint | number];
 
-/** The label of the sources that `top` left out. No address looks like it. */
-const OTHER = 'other';
-
 const FAMILIES: readonly Family[] = [
   {
     name: 'xdpwho_source_packets',
     type: 'counter',
     unit: 'packets',
-    help: `Packets by source address; "${OTHER}" is the sum of the sources beyond the first ones.`,
-    samples: ({ sources, rest }) => [
-      ...sources.map(({ source, packets }): Sample => [{ source }, packets]),
-      [{ source: OTHER }, rest.packets],
-    ],
+    help: 'Packets by source address.',
+    samples: ({ sources }) => sources.map(({ source, packets }): Sample => [{ source }, packets]),
   },
   {
     name: 'xdpwho_source_bytes',
     type: 'counter',
     unit: 'bytes',
     help: 'Bytes by source address, from the Ethernet header on.',
-    samples: ({ sources, rest }) => [
-      ...sources.map(({ source, bytes }): Sample => [{ source }, bytes]),
-      [{ source: OTHER }, rest.bytes],
-    ],
+    samples: ({ sources }) => sources.map(({ source, bytes }): Sample => [{ source }, bytes]),
   },
   {
     name: 'xdpwho_packets',
@@ -98,8 +89,21 @@ const FAMILIES: readonly Family[] = [
   {
     name: 'xdpwho_sources_omitted',
     type: 'gauge',
-    help: `Sources that are only in "${OTHER}" here, so that labels stay few.`,
+    help: 'Sources beyond the first ones, which have no series here, so that labels stay few.',
     samples: ({ rest }) => [[{}, rest.sources]],
+  },
+  // Gauges: they shrink when a source gets a series of its own, or goes from a full table.
+  {
+    name: 'xdpwho_omitted_packets',
+    type: 'gauge',
+    help: 'Packets of the sources that have no series here.',
+    samples: ({ rest }) => [[{}, rest.packets]],
+  },
+  {
+    name: 'xdpwho_omitted_bytes',
+    type: 'gauge',
+    help: 'Bytes of the sources that have no series here.',
+    samples: ({ rest }) => [[{}, rest.bytes]],
   },
   {
     name: 'xdpwho',

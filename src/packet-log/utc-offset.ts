@@ -1,4 +1,5 @@
-/** Measures the difference between UTC and CLOCK_MONOTONIC, which the times of packets are in. */
+/** Measures the difference between UTC and CLOCK_BOOTTIME, which the times of packets are in. */
+import { BootClock } from './boot-clock.js';
 
 /** The system time can be set at any moment, so the difference is measured again after this time, */
 const REMEASURE_MS = 10_000;
@@ -12,33 +13,39 @@ const ATTEMPTS = 5;
 export interface Clocks {
   /** Whole milliseconds since 1970, UTC. */
   readonly utcMs: () => number;
-  /** CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns. */
-  readonly monotonicNs: () => bigint;
+  /** CLOCK_BOOTTIME, the clock of bpf_ktime_get_boot_ns. */
+  readonly bootNs: () => bigint;
+  /** Called before a measurement: the host may have been suspended since. */
+  readonly synchronise: () => void;
 }
 
-const SYSTEM_CLOCKS: Clocks = {
-  utcMs: () => Date.now(),
-  // libuv's uv_hrtime() is clock_gettime(CLOCK_MONOTONIC) on Linux.
-  monotonicNs: () => process.hrtime.bigint(),
-};
+function systemClocks(): Clocks {
+  const clock = new BootClock();
+  return {
+    utcMs: () => Date.now(),
+    bootNs: () => clock.nowNs(),
+    synchronise: () => clock.synchronise(),
+  };
+}
 
 export class UtcOffset {
   readonly #clocks: Clocks;
   #offsetUs: number;
   #measuredMs: number;
 
-  constructor(clocks: Clocks = SYSTEM_CLOCKS) {
+  constructor(clocks: Clocks = systemClocks()) {
     this.#clocks = clocks;
     this.#offsetUs = measureOffsetUs(clocks);
     this.#measuredMs = clocks.utcMs();
   }
 
-  /** UTC minus CLOCK_MONOTONIC now, in microseconds. */
+  /** UTC minus CLOCK_BOOTTIME now, in microseconds. */
   currentUs(): number {
     const nowMs = this.#clocks.utcMs();
-    const expectedUs = Number(this.#clocks.monotonicNs()) / 1000 + this.#offsetUs;
+    const expectedUs = Number(this.#clocks.bootNs()) / 1000 + this.#offsetUs;
     const wasTimeSet = Math.abs(nowMs * 1000 + 500 - expectedUs) > SUSPICIOUS_US;
     if (wasTimeSet || Math.abs(nowMs - this.#measuredMs) >= REMEASURE_MS) {
+      this.#clocks.synchronise();
       this.#offsetUs = measureOffsetUs(this.#clocks);
       this.#measuredMs = nowMs;
     }
@@ -47,17 +54,17 @@ export class UtcOffset {
 }
 
 /**
- * Measures UTC minus CLOCK_MONOTONIC in microseconds. Node gives UTC in whole milliseconds, so this
+ * Measures UTC minus CLOCK_BOOTTIME in microseconds. Node gives UTC in whole milliseconds, so this
  * reads it in a loop until it changes, for up to a millisecond: at that moment it is exact.
  */
-export function measureOffsetUs({ utcMs, monotonicNs }: Clocks): number {
+export function measureOffsetUs({ utcMs, bootNs }: Pick<Clocks, 'utcMs' | 'bootNs'>): number {
   let best = { gapNs: 0n, offsetUs: Number.NaN };
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    let before = monotonicNs();
+    let before = bootNs();
     const startMs = utcMs();
     for (;;) {
       const nowMs = utcMs();
-      const after = monotonicNs();
+      const after = bootNs();
       if (nowMs !== startMs) {
         const gapNs = after - before;
         const offsetUs = nowMs * 1000 - Number((before + after) / 2n) / 1000;

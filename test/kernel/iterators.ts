@@ -34,6 +34,5 @@ async function whyNone(): Promise<string | undefined> {
  * guest: test/vm/iterators.test.ts.
  */
 export function withIterator<T>(tests: Suite<T>): (name: string, callback: Callback<T>) => void {
-  if (WHY_NO_ITERATOR === undefined) return tests;
-  return (name) => tests.leaveToGuest(name, WHY_NO_ITERATOR);
+  return (name, callback) => tests.inGuest(name, callback, WHY_NO_ITERATOR);
 }

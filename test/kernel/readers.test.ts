@@ -82,6 +82,7 @@ readers(`read ${SOURCES} sources, each once and with every figure`, async (conte
 withIterator(readers)(
   'read ages that differ by no more than the time between them',
   async (context) => {
+    await context.lab.send(udpFrame({ source: '192.0.2.1' }), 200, { sources: 100 });
     const startNs = process.hrtime.bigint();
     const first = await read(context, 'dump');
     const second = await read(context, 'iterator');

@@ -43,14 +43,12 @@ function text(all: readonly Metrics[], format: (typeof FORMATS)[number]): string
 
 const rendering = suite('renderMetrics');
 
-rendering('counters keep every digit, and what was cut is the source "other"', () => {
+rendering('counters keep every digit, and what has no series of its own is a gauge', () => {
   for (const format of FORMATS) {
     const lines = text([METRICS], format).split('\n');
     const expected = [
       'xdpwho_source_packets_total{device="eth0",source="192.0.2.1"} 18446744073709551615',
-      'xdpwho_source_packets_total{device="eth0",source="other"} 5',
       'xdpwho_source_bytes_total{device="eth0",source="192.0.2.1"} 12',
-      'xdpwho_source_bytes_total{device="eth0",source="other"} 7',
       'xdpwho_packets_total{device="eth0",kind="ipv4"} 4',
       'xdpwho_packets_total{device="eth0",kind="malformed"} 1',
       'xdpwho_bytes_total{device="eth0"} 640',
@@ -58,6 +56,8 @@ rendering('counters keep every digit, and what was cut is the source "other"', (
       'xdpwho_sources{device="eth0"} 41',
       'xdpwho_sources_limit{device="eth0"} 1000',
       'xdpwho_sources_omitted{device="eth0"} 40',
+      'xdpwho_omitted_packets{device="eth0"} 5',
+      'xdpwho_omitted_bytes{device="eth0"} 7',
       'xdpwho_info{device="eth0",mode="native",version="1.2.3"} 1',
     ];
     for (const line of expected) assert.ok(lines.includes(line), `${format}: ${line}`);
@@ -77,6 +77,12 @@ rendering('each format names types, units and its end as it must', () => {
   );
   assert.match(open, '# TYPE xdpwho info\n');
   assert.ok(open.endsWith('\n# EOF\n'));
+});
+
+rendering('no counter has the sum of sources that come and go', () => {
+  const samples = parseMetrics(text([METRICS], 'prometheus'), 'prometheus');
+  const counters = samples.filter(({ name }) => name.startsWith('xdpwho_source_'));
+  assert.equal([...new Set(counters.map(({ labels }) => labels['source']))], ['192.0.2.1']);
 });
 
 rendering('a family stands once, with the samples of all interfaces', () => {
