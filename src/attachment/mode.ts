@@ -42,8 +42,7 @@ export async function chooseMode(
   device: Device,
   asked: 'auto' | AttachMode,
 ): Promise<ModeChoice> {
-  if (asked === 'generic') return { first: asked, second: undefined, note: null };
-  if (asked === 'native') return { first: asked, second: undefined, note: nativeCost(device) };
+  if (asked !== 'auto') return { first: asked, second: undefined, note: null };
   if (device.kind === 'veth')
     return { first: 'generic', second: undefined, note: WHY_GENERIC.veth };
   if (device.kind === 'bond' && (await countPorts(name, netns)) === 0) {

@@ -146,3 +146,20 @@ export async function countPorts(name: string, netns: Netns): Promise<number | u
     return undefined;
   }
 }
+
+/** How many packets the device has received, by its own counter. Undefined where nobody tells. */
+export async function receivedPackets(name: string, netns: Netns): Promise<number | undefined> {
+  const ip = findTool('ip');
+  if (ip === undefined) return undefined;
+  const args = ['-s', '-j', 'link', 'show', 'dev', name];
+  const command = inNetns(netns.path, { file: ip, args });
+  const { failed, stdout } = await run(command.file, command.args);
+  if (failed) return undefined;
+  try {
+    const links: unknown = parseToolJson(stdout);
+    const link: unknown = Array.isArray(links) ? links[0] : undefined;
+    return numberIn(propertyOf(propertyOf(link, 'stats64'), 'rx'), 'packets');
+  } catch {
+    return undefined;
+  }
+}

@@ -28,8 +28,10 @@ find_device() {
       # Of unknown kind, with another device behind it: a veth, or one that has no native mode.
       case $described in *" promiscuity "*) ;; *"$interface@"*) first_mode=generic first_note=$why_generic_veth ;; esac ;;
   esac
-  [ "$first_mode" != auto ] || first_mode=native second_mode=generic
-  if [ "$first_mode" = native ]; then first_note=$(native_cost "$kind" "${driver##*/}"); fi
+  if [ "$first_mode" = auto ]; then
+    first_mode=native second_mode=generic
+    first_note=$(native_cost "$kind" "${driver##*/}")
+  fi
 }
 
 # Sets mode_used and mode_note. note_mode MODE NOTE

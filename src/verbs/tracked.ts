@@ -13,6 +13,12 @@ import { printable } from '../text/text.js';
 /** Milliseconds between two checks that the programs are still attached. A check starts processes. */
 export const CHECK_MS = 4000;
 
+/** What a check has found: something to tell, or the loss of the attachment. */
+export interface Change {
+  readonly note?: string;
+  readonly failure?: XdpwhoError;
+}
+
 /** One attachment of a run, with the present name of its interface. */
 export class Tracked {
   readonly attachment: Attachment;
@@ -27,12 +33,17 @@ export class Tracked {
     this.#device = attachment.interface;
   }
 
+  /** The present name of the interface. */
+  get device(): string {
+    return this.#device;
+  }
+
   get name(): string {
     return this.attachment.interface;
   }
 
   /** Compares the attachment with a look at the host: a note for a change, a failure for a loss, undefined for neither. */
-  async check(look: Look): Promise<{ note?: string; failure?: XdpwhoError } | undefined> {
+  async check(look: Look): Promise<Change | undefined> {
     const name = printable(this.name);
     if (this.attachment.isHolderGone) return this.#renew();
     if (this.attachment.isGuardLost && !this.#isGuardMissed) {
@@ -70,7 +81,7 @@ export class Tracked {
   }
 
   /** Somebody has ended the process that held the program: the run takes it up again, if it can. */
-  async #renew(): Promise<{ note?: string; failure?: XdpwhoError }> {
+  async #renew(): Promise<Change> {
     try {
       await this.attachment.renew();
       return {

@@ -1,7 +1,9 @@
 /** `watch`: attaches, reads at intervals, and detaches however it ends. */
 import type { Attachment } from '../attachment/attachment.js';
 import { requireCapabilities, type SessionContext } from '../attachment/context.js';
+import type { Look } from '../attachment/look.js';
 import { pause } from '../host/abort.js';
+import { receivedPackets } from '../host/devices.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
@@ -9,6 +11,7 @@ import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { SourceSet } from '../table/source-set.js';
 import {
   CHECK_MS,
+  type Change,
   checkAll,
   closeAll,
   type Detached,
@@ -81,7 +84,7 @@ export async function* watch(
     let dueMs = nextDue(startMs, options.intervalMs);
     for (let reading = 1; watched.length > 0; ) {
       await pause(Math.min(dueMs, endMs, checks.dueMs) - performance.now(), signal);
-      if (signal.aborted || performance.now() >= endMs || dueMs >= endMs) break;
+      if (signal.aborted || performance.now() >= endMs) break;
       if (checks.isOver() || hasLostHolder(watched)) yield* check();
       if (performance.now() < dueMs || watched.length === 0) continue;
       dueMs = nextDue(dueMs, options.intervalMs);
@@ -179,6 +182,9 @@ class Tally {
   }
 }
 
+/** So many packets past the program are no chance. */
+const DEAF_PACKETS = 10;
+
 /** One interface that is watched, with its last reading. */
 class Watched extends Tracked {
   readonly #reader: SourceReader;
@@ -188,6 +194,8 @@ class Watched extends Tracked {
   #spare: Tally;
   #previousTotal = NOTHING;
   #previousNs = process.hrtime.bigint();
+  #receivedAtFirst: number | undefined;
+  #isDeafTold = false;
 
   constructor(
     context: SessionContext,
@@ -201,6 +209,24 @@ class Watched extends Tracked {
     this.#spare = new Tally(maxSources);
     this.#reader = new SourceReader(context, attachment);
     this.#options = options;
+  }
+
+  /** Also tells, once, of a device that receives packets of which none comes to the program. */
+  override async check(look: Look): Promise<Change | undefined> {
+    const change = await super.check(look);
+    if (change !== undefined || this.#isDeafTold || this.#previousTotal.packets > 0n) return change;
+    const received = await receivedPackets(this.device, this.attachment.netns);
+    this.#receivedAtFirst ??= received;
+    if (received === undefined || this.#receivedAtFirst === undefined) return undefined;
+    const missed = received - this.#receivedAtFirst;
+    if (missed < DEAF_PACKETS) return undefined;
+    // The last reading may be an interval old.
+    const { ipv4, ipv6, other, malformed } = await this.#reader.totals();
+    if (ipv4 + ipv6 + other + malformed > 0n) return undefined;
+    this.#isDeafTold = true;
+    return {
+      note: `the device has received ${missed} packets, and none of them came to the program: what tc or BPF redirects into a device, and what a vrf or an ipvlan hands up, passes no XDP program there`,
+    };
   }
 
   async read(): Promise<Reading> {

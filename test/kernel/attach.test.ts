@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { NATIVE_COSTS } from '../../src/attachment/native-cost.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -72,7 +71,7 @@ attaching('attaches, returns, and goes on counting with no process of ours', asy
     mode: 'native',
     reader: USUAL_READER,
     file: USUAL_READER === 'iterator' ? `${pins}/sources` : null,
-    mode_note: NATIVE_COSTS['veth:'],
+    mode_note: null,
     options: { mode: 'native', reader: 'auto', max_sources: 65536, file_mode: '0400', log: null },
     held_by: null,
   });
@@ -368,7 +367,7 @@ attaching(
 
     const own = await lab.run(['attach', 'eth0', '--bpffs', lab.bpffs], { bare: true, under });
     assert.is(own.exitCode, 0, own.stderr);
-    assert.is((await attach('eth0', '--mode', 'auto')).changed, false);
+    assert.is((await attach('eth0')).changed, false);
   },
 );
 
@@ -502,7 +501,7 @@ racing('two namespaces with an eth0 each, in one bpffs, never meet', async () =>
     const there = ['--netns', other.netns, '--bpffs', lab.bpffs];
     const first = { program_id: 0, ...(await attach('eth0')) };
     const bare = (...words: string[]) => lab.run([...words, ...there], { bare: true });
-    const second = await bare('attach', 'eth0', '--mode', 'native', '--json');
+    const second = await bare('attach', 'eth0', '--json');
     assert.is(documentIn(second.stdout)['changed'], true, second.stderr);
     assert.is(lab.pins().length, 2);
     const [here, far] = await Promise.all([lab.attached(), other.attached()]);
@@ -526,7 +525,7 @@ racing('two namespaces with an eth0 each, in one bpffs, never meet', async () =>
     );
     for (const netns of [`/run/netns/${lab.netns}`, String(sleeper.pid)]) {
       const place = ['--netns', netns, '--bpffs', lab.bpffs];
-      const again = ['attach', 'eth0', '--mode', 'native', '--json', ...place];
+      const again = ['attach', 'eth0', '--json', ...place];
       const { stdout } = await lab.run(again, { bare: true });
       assert.is(documentIn(stdout)['changed'], false);
     }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { pinName } from '../../src/attachment/pin-paths.js';
 import { udpFrame } from '../../src/model/frames.js';
@@ -190,10 +191,10 @@ jumbo(
       /^xdpwho: eth0: its MTU is too large for native mode\n {2}hint: .*--mode generic/,
     );
     assert.is(recordsIn(native.stdout).at(-1)?.code, 'mtu-too-large');
-    const auto = await lab.run(args);
+    const auto = await lab.run([...args, '--mode', 'auto']);
     assert.is(auto.exitCode, 0, auto.stderr);
     assert.is(recordsIn(auto.stdout)[0]?.mode, 'generic');
-    assert.match(auto.stderr, /eth0: native mode is not to be had .* using generic mode/);
+    assert.match(auto.stderr, /eth0: generic mode, because native mode slows TCP/);
     await lab.untilNothingLeft();
   },
 );
@@ -214,6 +215,8 @@ modes('that is generic comes by itself where there is no other: a bridge', async
   const { exitCode, stdout, stderr } = await lab.run([
     'watch',
     'bridge0',
+    '--mode',
+    'auto',
     '--count',
     '1',
     ...WATCH,
@@ -223,7 +226,134 @@ modes('that is generic comes by itself where there is no other: a bridge', async
   await lab.untilNothingLeft();
 });
 
+/** What drivers answer that only means "not natively", in the words of the kernel. */
+for (const answer of [
+  ...['Operation not supported', 'Numerical result out of range', 'No space left on device'],
+  ...['Invalid argument', 'Cannot allocate memory', 'Argument list too long'],
+]) {
+  modes(`that the driver refuses by "${answer}" is generic, with the reason`, async ({ lab }) => {
+    await lab.ip(lab.netns, ['tuntap', 'add', 'dev', 'tap0', 'mode', 'tap']);
+    const refusing = lab.bpftoolThat(
+      'refuses',
+      `case "$*" in *'net attach xdpdrv'*) echo '{"error":"interface xdpdrv attach failed: ${answer}"}'; exit 255 ;; esac`,
+    );
+    const args = ['watch', 'tap0', '--bpftool', refusing, ...WATCH, '--count', '1'];
+    const auto = await lab.run([...args, '--mode', 'auto']);
+    assert.is(auto.exitCode, 0, auto.stderr);
+    assert.is(recordsIn(auto.stdout)[0]?.mode, 'generic');
+    assert.match(auto.stderr, `native mode is not to be had (bpftool net attach: `);
+    const native = await lab.run([...args, '--mode', 'native']);
+    assert.ok([1, 5].includes(native.exitCode ?? 0), native.stderr);
+    assert.match(native.stderr, /^xdpwho: tap0: .*native mode.*\n {2}hint: xdpwho --mode /);
+    await lab.ip(lab.netns, ['link', 'del', 'dev', 'tap0']);
+    await lab.untilNothingLeft();
+  });
+}
+
+modes(
+  'that a veth cannot have for the queues of its peer is refused with its name',
+  async ({ lab }) => {
+    const few = [
+      'link',
+      'add',
+      'name',
+      'few0',
+      'numtxqueues',
+      '1',
+      'numrxqueues',
+      '1',
+      'type',
+      'veth',
+    ];
+    const many = ['peer', 'name', 'many0', 'numtxqueues', '4', 'numrxqueues', '4'];
+    await lab.ip(lab.netns, [...few, ...many]);
+    const refused = await lab.run(['watch', 'few0', '--mode', 'native', ...WATCH, '--count', '1']);
+    assert.is(refused.exitCode, 5, refused.stderr);
+    assert.match(refused.stderr, /^xdpwho: few0: no native mode: .*ENOSPC.*\n {2}hint: /);
+    const auto = await lab.run(['watch', 'few0', '--mode', 'auto', ...WATCH, '--count', '1']);
+    assert.is(auto.exitCode, 0, auto.stderr);
+    await lab.ip(lab.netns, ['link', 'del', 'dev', 'few0']);
+    await lab.untilNothingLeft();
+  },
+);
+
+modes(
+  'that is chosen for a veth is told in the record, and native is there when asked for',
+  async ({ lab }) => {
+    for (const [asked, mode] of [
+      ['auto', 'generic'],
+      ['native', 'native'],
+      ['generic', 'generic'],
+    ] as const) {
+      const attached = await lab.run(['attach', 'eth0', '--mode', asked, '-o', 'json']);
+      assert.is(attached.exitCode, 0, attached.stderr);
+      const [own] = listIn(documentIn(attached.stdout), 'interfaces');
+      assert.is(own?.['mode'], mode);
+      const why = asked === 'auto' ? /^generic mode, because native mode slows TCP/ : /^null$/;
+      assert.match(String(own?.['mode_note']), why);
+      const status = await lab.run(['status', 'eth0', '-o', 'json']);
+      const [row] = listIn(documentIn(status.stdout), 'interfaces');
+      assert.is(row?.['mode_note'], own?.['mode_note']);
+      assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
+    }
+  },
+);
+
 modes.run();
+
+const durations = inLab('a duration');
+
+durations('is kept where the interval is longer', async ({ lab }) => {
+  const startedAt = Date.now();
+  const run = await lab.run(['watch', 'eth0', '--interval', '10m', '--duration', '6s']);
+  assert.is(run.exitCode, 0, run.stderr);
+  // It is not an upper limit that is tested, but that the first check does not end it.
+  assert.ok(Date.now() - startedAt >= 6000);
+});
+
+durations.run();
+
+const deaf = inLab('a device that receives past the program');
+
+deaf('is told once, within a few checks', async ({ lab }) => {
+  const ifindex = await lab.ifindex('eth0');
+  // A generic program gets no packet that BPF has redirected, which all of the lab's are.
+  const run = lab.start([
+    'watch',
+    'eth0',
+    '--mode',
+    'generic',
+    '--interval',
+    '10m',
+    '--duration',
+    '5m',
+  ]);
+  await run.says(/attached in generic/);
+  const note = /the device has received \d+ packets, and none of them came to the program/g;
+  await lab.until(async () => {
+    await lab.send(udpFrame({ source: '192.0.2.1' }), 10, { ifindex });
+    await sleep(500);
+    return note.test(run.stderr);
+  }, 'the note');
+  await sleep(5000);
+  run.child.kill('SIGINT');
+  await run.ended();
+  assert.is(run.stderr.match(note)?.length, 1);
+  await lab.untilNothingLeft();
+});
+
+deaf('is not what counts, however long its interval', async ({ lab }) => {
+  const run = lab.start(['watch', 'eth0', '--interval', '10m', '--duration', '11s']);
+  await run.says(/attached in native/);
+  for (let second = 0; second < 10; second++) {
+    await lab.send(udpFrame({ source: '192.0.2.1' }), 10);
+    await sleep(1000);
+  }
+  assert.is((await run.ended()).exitCode, 0, run.stderr);
+  assert.not.match(run.stderr, 'none of them came');
+});
+
+deaf.run();
 
 const readers = inLab('a kernel without iterators');
 

@@ -12,6 +12,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { SessionContext } from '../../src/attachment/context.js';
+import { VERBS } from '../../src/commands/verbs.js';
 import { type SendOptions, Stage } from '../../src/demo/stage.js';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
 import { Bpftool } from '../../src/host/bpftool.js';
@@ -76,6 +77,9 @@ case "$*" in '-j -n batch file -')
 esac`;
 
 const VERBS_THAT_ATTACH = ['watch', 'log', 'attach'];
+const OTHER_VERBS = new Set(
+  VERBS.map(({ verb }) => verb).filter((verb) => !VERBS_THAT_ATTACH.includes(verb)),
+);
 
 export class Lab {
   /** The names of the sending and the receiving namespace. */
@@ -207,14 +211,14 @@ export class Lab {
   }
 
   #own(args: readonly string[], options: RunCliOptions): string[] {
-    if (options.bare === true) return [];
-    return ['--netns', this.netns, '--bpffs', this.bpffs, ...this.#mode(args)];
+    const place = ['--netns', this.netns, '--bpffs', this.bpffs];
+    return [...(options.bare === true ? [] : place), ...this.#mode(args)];
   }
 
   /** On a veth `auto` takes generic mode, in which the program gets the frames behind a bridge only (StageOptions). */
   #mode(args: readonly string[]): string[] {
     const [verb = ''] = args;
-    const attaches = VERBS_THAT_ATTACH.includes(verb) || verb === this.device;
+    const attaches = verb !== '' && !verb.startsWith('-') && !OTHER_VERBS.has(verb);
     return attaches && !args.includes('--mode') ? ['--mode', 'native'] : [];
   }
 
