@@ -27,7 +27,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const test = suite<Context>('the library', WHY_NOT);
 
 test.before(async (context) => {
-  context.lab = await Lab.create();
+  context.lab = await Lab.create({ bridged: true });
 });
 
 test.after.each(async ({ lab }) => {
@@ -218,7 +218,7 @@ test('the examples run, by the name of the package', async ({ lab }) => {
   assert.is(await example('top-talkers', ['eth0', '2', lab.netns, lab.bpffs]), '192.0.2.1\t6');
   assert.match(
     await example('scoped', ['eth0', lab.netns, lab.bpffs]),
-    /^attached in native mode\n192\.0\.2\.0\/24\t6\n6 packets in all$/,
+    /^attached in generic mode\n192\.0\.2\.0\/24\t6\n6 packets in all$/,
   );
 });
 

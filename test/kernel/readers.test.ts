@@ -37,7 +37,7 @@ readers.before(async (context) => {
   const lab = await Lab.create();
   context.lab = lab;
   const options = { interface: lab.device, netns: lab.netns, bpffs: lab.bpffs };
-  context.attachment = await attach({ ...options, session: lab.context });
+  context.attachment = await attach({ ...options, mode: 'native', session: lab.context });
 });
 readers.after(async ({ lab, attachment }) => {
   await attachment?.[Symbol.asyncDispose]();
