@@ -1,9 +1,9 @@
 /**
- * Runs the tests: node test/run.mjs [unit | kernel | bench | vm | FILE | DIRECTORY | PATTERN]...
+ * Runs the tests: node test/run.mjs [unit | kernel | bench | vm | vm-more | FILE | DIRECTORY | PATTERN]...
  *
- * Each argument is a stage (default: these four in turn); a failing stage is the last one.
+ * Each argument is a stage (default: the first four in turn); a failing stage is the last one.
  * Every file has a process of its own, TEST_JOBS of them at a time (2), TEST_LIMIT_S seconds at most
- * (600).
+ * (1200).
  *
  * uvu's own command line exits 0 when a hook throws, `.run()` is forgotten, `.only` is left in, or
  * nothing matches. Here all of these fail. The last line is `N passed, N failed, N skipped`.
@@ -15,12 +15,17 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The stages that need a kernel, and their folders; every other test is of the stage `unit`. */
-const STAGES = { kernel: 'test/kernel/', bench: 'test/benchmarks/', vm: 'test/vm/' };
+const STAGES = {
+  kernel: 'test/kernel/',
+  bench: 'test/benchmarks/',
+  vm: 'test/vm/',
+  'vm-more': 'test/vm-more/',
+};
 
 const self = fileURLToPath(import.meta.url);
 const root = dirname(dirname(self));
 const jobs = Number(process.env.TEST_JOBS ?? 2);
-const limitS = Number(process.env.TEST_LIMIT_S ?? 600);
+const limitS = Number(process.env.TEST_LIMIT_S ?? 1200);
 const skipsFail = process.env.CI === 'true' && process.getuid?.() === 0;
 
 if (process.send) await runFile(process.argv[2]);
@@ -123,7 +128,7 @@ function startFile(file, running) {
       const how = child.signalCode ?? `exit ${child.exitCode}`;
       if (!done) problems.push(`the process ended (${how}) before its tests did`);
       const unexcused = counts.skipped - leftToGuest;
-      if (skipsFail && unexcused > 0 && /(^|\/)(kernel|benchmarks|vm)\//.test(name)) {
+      if (skipsFail && unexcused > 0 && /(^|\/)(kernel|benchmarks|vm|vm-more)\//.test(name)) {
         problems.push(`${unexcused} skipped: with CI=true, as root, every kernel test has to run`);
       }
       if (problems.length > 0) counts.failed ||= 1;

@@ -157,3 +157,13 @@ export function bpffsFailure(path: string, error: unknown): XdpwhoError {
     cause: error,
   });
 }
+
+/** Whether a pin is there no more. What cannot be looked at is not said to be gone. */
+export function isGone(path: string): boolean {
+  try {
+    lstatSync(path);
+    return false;
+  } catch (error) {
+    return systemErrorCode(error) === 'ENOENT';
+  }
+}

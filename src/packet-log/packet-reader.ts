@@ -11,6 +11,7 @@ import { makeReaderPinPath } from '../attachment/reader-pins.js';
 import type { LogState } from '../attachment/record.js';
 import { makeScratch } from '../attachment/scratch.js';
 import { AtOurEnd } from '../host/at-our-end.js';
+import { isGone } from '../host/bpffs.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -218,9 +219,7 @@ export class PacketReader {
         for (const entry of entries) elements.push(decodeLogElement(entry, LOG_SEGMENT.size));
       }
     } catch (error) {
-      throw error instanceof BpftoolError && error.errno === 'ENOENT'
-        ? this.#unreadable(packetsMap, Object.assign(new Error(), { code: 'ENOENT' }))
-        : error;
+      throw this.#unreadable(packetsMap, error);
     }
     return selectFromDump(elements, this.#log.cpus, this.#cursors, this.#history);
   }
@@ -228,7 +227,7 @@ export class PacketReader {
   #unreadable(path: string, error: unknown): unknown {
     const { interface: device, netns } = this.#attachment;
     const name = printable(device);
-    if (systemErrorCode(error) !== 'ENOENT') return error;
+    if (systemErrorCode(error) !== 'ENOENT' && !isGone(path)) return error;
     return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
       hint: ownCommand('status', { interface: device, netns: netns.name }),
       cause: error,

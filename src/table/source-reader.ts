@@ -12,6 +12,7 @@ import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPinPath } from '../attachment/reader-pins.js';
 import { makeScratch } from '../attachment/scratch.js';
+import { isGone } from '../host/bpffs.js';
 import { configuredHz } from '../host/kernel.js';
 import { formatAddress } from '../model/address.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
@@ -101,7 +102,11 @@ export class SourceReader {
   async totals(): Promise<KernelTotals> {
     const { pins, reader } = this.#attachment;
     if (reader === 'dump') {
-      return decodeTotals(await this.#context.bpftool.dumpMap(pins.totalsMap), LITTLE_ENDIAN);
+      try {
+        return decodeTotals(await this.#context.bpftool.dumpMap(pins.totalsMap), LITTLE_ENDIAN);
+      } catch (error) {
+        throw this.#unreadable(pins.totalsMap, error);
+      }
     }
     let text: string;
     try {
@@ -113,6 +118,14 @@ export class SourceReader {
   }
 
   async *#dumpedSources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
+    try {
+      yield* this.#dumped(signal);
+    } catch (error) {
+      throw this.#unreadable(this.#attachment.pins.sourcesMap, error);
+    }
+  }
+
+  async *#dumped(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
     const { hz, moment } = await this.#readJiffies();
     const seen = new Set<string>();
     const elapsedTicks = (Number(process.hrtime.bigint() - moment.timeNs) * hz) / 1e9;
@@ -165,7 +178,8 @@ export class SourceReader {
   #unreadable(path: string, error: unknown): unknown {
     const { interface: device, netns } = this.#attachment;
     const name = printable(device);
-    if (systemErrorCode(error) === 'ENOENT') {
+    // bpftool says of a map that has gone what it says of many other things.
+    if (systemErrorCode(error) === 'ENOENT' || isGone(path)) {
       return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
         hint: ownCommand('status', { interface: device, netns: netns.name }),
         cause: error,

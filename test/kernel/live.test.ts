@@ -49,9 +49,18 @@ async function startLive(
 
 function commandLine({ lab }: Context, words: readonly string[] = []): string {
   const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
-  return ['clear;', process.execPath, CLI, 'eth0', '--interval', '200ms', ...own, ...words].join(
-    ' ',
-  );
+  return [
+    'clear;',
+    process.execPath,
+    CLI,
+    'eth0',
+    '--mode',
+    'native',
+    '--interval',
+    '200ms',
+    ...own,
+    ...words,
+  ].join(' ');
 }
 
 function rows(screen: string): string[] {

@@ -9,6 +9,7 @@ import { ObjectFiles } from '../../src/objects/files.js';
 import { suite } from '../suite.js';
 import { loadWithMaps } from './bpftool.js';
 import { compileProgram, compileTool } from './compiler.js';
+import { withIterator } from './iterators.js';
 import {
   type JsonRecord,
   Lab,
@@ -239,7 +240,7 @@ log('accounts for every packet of a flood through the smallest ring', async () =
   assert.ok(outcome.packets.length > 0 && outcome.lost > 0, started.stderr);
 });
 
-log('never prints a record that is half old and half new', async () => {
+withIterator(log)('never prints a record that is half old and half new', async () => {
   const started = lab.start(['log', lab.device, '--buffer', SMALLEST_BUFFER]);
   await started.says(/attached in/);
   await flood(3_000_000, { sources: 65_000, length: 1200, shortened: 900 });

@@ -13,6 +13,7 @@ import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { findTool, requireTool } from '../../src/host/exec.js';
 import { suite } from '../suite.js';
+import { withIterator } from './iterators.js';
 import { Lab, type Started, WHY_NOT } from './lab.js';
 import { Units } from './units.js';
 
@@ -170,49 +171,52 @@ async function get(accept = '*/*'): Promise<string> {
   return (await execa('nsenter', command)).stdout;
 }
 
-test('scrape the same from an endpoint that a user without any right serves', async () => {
-  const attach = ['attach', lab.device, '--file-mode', '0444'];
-  assert.is((await lab.run(attach)).exitCode, 0);
-  await lab.send(FRAME, 250, { sources: 125 });
-  const endpoint = serve();
-  await endpoint.says(/http:\/\/127\.0\.0\.1:9927\/metrics/);
-  for (const [accept, format] of [
-    ['*/*', 'prometheus'],
-    ['application/openmetrics-text', 'openmetrics'],
-  ] as const) {
-    // By the name that the server has for its namespace: its own one.
-    const under = ['nsenter', `--net=/run/netns/${lab.netns}`, '--'];
-    const dump = ['dump', lab.device, '--bpffs', lab.bpffs, '-o', format];
-    const { stdout } = await lab.run(dump, { bare: true, under });
-    assert.is(await get(accept), `200\n${stdout}`);
-  }
+withIterator(test)(
+  'scrape the same from an endpoint that a user without any right serves',
+  async () => {
+    const attach = ['attach', lab.device, '--file-mode', '0444'];
+    assert.is((await lab.run(attach)).exitCode, 0);
+    await lab.send(FRAME, 250, { sources: 125 });
+    const endpoint = serve();
+    await endpoint.says(/http:\/\/127\.0\.0\.1:9927\/metrics/);
+    for (const [accept, format] of [
+      ['*/*', 'prometheus'],
+      ['application/openmetrics-text', 'openmetrics'],
+    ] as const) {
+      // By the name that the server has for its namespace: its own one.
+      const under = ['nsenter', `--net=/run/netns/${lab.netns}`, '--'];
+      const dump = ['dump', lab.device, '--bpffs', lab.bpffs, '-o', format];
+      const { stdout } = await lab.run(dump, { bare: true, under });
+      assert.is(await get(accept), `200\n${stdout}`);
+    }
 
-  startPrometheus(`  - job_name: xdpwho
+    startPrometheus(`  - job_name: xdpwho
     static_configs: [{targets: ['127.0.0.1:9927']}]
 `);
-  const isUp = (value: number) => async () => (await query('up')) === value;
-  await lab.until(isUp(1), 'scraped');
-  const labels = `device="${lab.device}"`;
-  assert.is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
-  assert.is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
-  assert.is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
+    const isUp = (value: number) => async () => (await query('up')) === value;
+    await lab.until(isUp(1), 'scraped');
+    const labels = `device="${lab.device}"`;
+    assert.is(await query(`count(xdpwho_source_packets_total{${labels}})`), 101);
+    assert.is(await query(`sum(xdpwho_source_packets_total{${labels}})`), 250);
+    assert.is(await query(`xdpwho_sources_omitted{${labels}}`), 25);
 
-  assert.is((await lab.run(['detach', lab.device])).exitCode, 0);
-  assert.match(await get(), /^503\neth0: not attached: nothing that this user can find/);
-  await lab.until(isUp(0), 'down');
-  assert.is((await lab.run(['attach', lab.device])).exitCode, 0);
-  assert.match(await get(), /^503\n.*: permission denied$/);
-  assert.is((await lab.run([...attach, '--replace'])).exitCode, 0);
-  await lab.until(isUp(1), 'up again');
-  await lab.ip(lab.netns, ['link', 'del', lab.device]);
-  assert.is(await get(), '503\neth0: not attached: the interface has gone');
+    assert.is((await lab.run(['detach', lab.device])).exitCode, 0);
+    assert.match(await get(), /^503\neth0: not attached: nothing that this user can find/);
+    await lab.until(isUp(0), 'down');
+    assert.is((await lab.run(['attach', lab.device])).exitCode, 0);
+    assert.match(await get(), /^503\n.*: permission denied$/);
+    assert.is((await lab.run([...attach, '--replace'])).exitCode, 0);
+    await lab.until(isUp(1), 'up again');
+    await lab.ip(lab.netns, ['link', 'del', lab.device]);
+    assert.is(await get(), '503\neth0: not attached: the interface has gone');
 
-  endpoint.child.kill('SIGTERM');
-  assert.equal(await endpoint.ended(), { exitCode: 143, signal: null });
-  assert.is(endpoint.stdout, '');
-  const late = serve();
-  assert.is((await late.ended()).exitCode, 3);
-});
+    endpoint.child.kill('SIGTERM');
+    assert.equal(await endpoint.ended(), { exitCode: 143, signal: null });
+    assert.is(endpoint.stdout, '');
+    const late = serve();
+    assert.is((await late.ended()).exitCode, 3);
+  },
+);
 
 test('accept the rules, and give the alerts that they are to give', async () => {
   for (const args of [

@@ -2,10 +2,13 @@ import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../suite.js';
 import { compileTool } from './compiler.js';
+import { withIterator } from './iterators.js';
 import { Lab, WHY_NOT } from './lab.js';
 
 /** How often a verb starts bpftool: most of its time. */
 const runs = suite('bpftool is started no more often than that', WHY_NOT);
+/** The limits are those with iterators: map dump is a bpftool for each map. */
+const counted = withIterator(runs);
 
 let lab: Lab;
 let bpftool: string;
@@ -32,7 +35,7 @@ async function atMost(limit: number, ...words: string[]): Promise<void> {
   assert.ok(times > 0 && times <= limit, `${words.join(' ')}: ${times} times, at most ${limit}`);
 }
 
-runs(
+counted(
   'attach, attach again, attach --replace, dump, status and detach of one interface',
   async () => {
     await atMost(6, 'attach', 'eth0');
@@ -45,7 +48,7 @@ runs(
   },
 );
 
-runs('a reading of watch, with five interfaces of one namespace', async () => {
+counted('a reading of watch, with five interfaces of one namespace', async () => {
   const watch = ['watch', 'eth1', 'eth2', 'eth3', 'eth4', 'eth5', '--interval', '100ms', '--count'];
   const few = await count(...watch, '1');
   const many = await count(...watch, '21');
@@ -53,7 +56,7 @@ runs('a reading of watch, with five interfaces of one namespace', async () => {
   await lab.untilNothingLeft();
 });
 
-runs("status of ours and of strangers': their sum, and not their product", async () => {
+counted("status of ours and of strangers': their sum, and not their product", async () => {
   assert.is((await lab.run(['attach', 'eth1', 'eth2', 'eth3'])).exitCode, 0);
   for (const name of ['eth4', 'eth5']) await lab.attachStranger(name);
   try {
@@ -64,7 +67,7 @@ runs("status of ours and of strangers': their sum, and not their product", async
   }
 });
 
-runs('the program that counts runs the real one', async () => {
+counted('the program that counts runs the real one', async () => {
   const { stdout } = await lab.run(['doctor', '--bpftool', bpftool, '-o', 'json'], { bare: true });
   assert.match(stdout, 'bpftool');
   assert.ok(readFileSync(`${bpftool}.runs`).length > 0);

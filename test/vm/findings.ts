@@ -34,7 +34,19 @@ const FACT_NAMES = [
 ] as const;
 export type FactName = (typeof FACT_NAMES)[number];
 
-export type Finding = CheckResult | Fact;
+/** What became of one kind of device: a row of docs/compatibility.md. */
+export interface DeviceResult {
+  readonly type: 'device';
+  readonly name: string;
+  /** The mode that `auto` took; why there is no attachment where none was made. */
+  readonly mode: string;
+  readonly linkType: string;
+  /** The packets of the known source, of those that were sent: IPv4, IPv6. */
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+export type Finding = CheckResult | Fact | DeviceResult;
 
 /** What the host expects of a guest; the guest's first argument, as JSON. */
 export interface Expectations {
@@ -63,6 +75,18 @@ export function parseFinding(line: string): Finding | undefined {
     return known === undefined || text === undefined
       ? undefined
       : { type: 'fact', name: known, value: text };
+  }
+  if (propertyOf(value, 'type') === 'device') {
+    const text = (key: string) => stringIn(value, key) ?? '';
+    const [mode, linkType, ipv4, ipv6] = ['mode', 'linkType', 'ipv4', 'ipv6'].map(text);
+    return {
+      type: 'device',
+      name,
+      mode: mode ?? '',
+      linkType: linkType ?? '',
+      ipv4: ipv4 ?? '',
+      ipv6: ipv6 ?? '',
+    };
   }
   const seconds = numberIn(value, 'seconds');
   const why = propertyOf(value, 'why');

@@ -33,7 +33,7 @@ export const GUEST_PROJECT = 'opt/xdpwho';
 export const NODE_VERSIONS = ['18.19.1', '20.20.2', '22.23.3', '24.21.0'] as const;
 
 /** Bumped when what is in the cached parts changes. */
-const LAYOUT = 2;
+const LAYOUT = 3;
 /** After this long a release is looked up again, since its kernel has had updates. */
 const FRESH_MS = 30 * 24 * 60 * 60_000;
 
@@ -42,17 +42,39 @@ const PROGRAMS = {
   bpftool: ['bpftool'],
   'busybox-static': ['busybox'],
   dash: ['dash'],
-  iproute2: ['ip'],
+  iproute2: ['ip', 'tc'],
   'libstdc++6': [],
   mount: ['mount', 'umount'],
   procps: ['ps'],
-  'util-linux': ['nsenter', 'setpriv', 'setsid', 'taskset', 'prlimit'],
+  'util-linux': ['nsenter', 'setpriv', 'setsid', 'taskset', 'prlimit', 'unshare'],
+  'wireguard-tools': ['wg'],
 } as const;
 
 /** `linux-image-cloud-amd64` and what it leads to, without what makes an initramfs. */
 const KERNEL_PACKAGE = /^linux-(?:image|binary|modules|base)-\d/;
 /** Pairs of virtual interfaces, and a bridge, whose driver has no XDP of its own. */
 const MODULES = ['veth', 'llc', 'stp', 'bridge'];
+/** Other kinds of devices, with what they need of other modules: devices.ts loads those that the kernel has. */
+const DEVICE_MODULES = new RegExp(
+  `^(${[
+    ...[
+      'dummy',
+      'ifb',
+      'tun',
+      'bonding',
+      'team',
+      'team_mode_.*',
+      'garp',
+      'mrp',
+      '8021q',
+      'macvlan',
+    ],
+    ...['ipvlan', 'vrf', 'netkit', 'udp_tunnel', 'ip6_udp_tunnel', 'vxlan', 'geneve', 'ip_tunnel'],
+    ...['tunnel4', 'tunnel6', 'ipip', 'sit', 'gre', 'ip_gre', 'ip6_tunnel', 'ip6_gre', 'wireguard'],
+    ...['libcurve25519.*', 'curve25519.*', 'libchacha.*', 'chacha.*', 'libpoly1305', 'poly1305.*'],
+    ...['libblake2s.*', 'tls', 'sch_ingress', 'cls_matchall', 'act_mirred'],
+  ].join('|')})\\.ko(\\.xz)?$`,
+);
 
 /** What is known of a cached release. */
 interface ReleaseParts {
@@ -259,6 +281,12 @@ function kernelEntries(
     const content = readFileSync(join(root, file));
     return { kind: 'file', path: `modules/${index}-${basename(file)}`, mode: 0o644, content };
   });
+  for (const file of files) {
+    if (!DEVICE_MODULES.test(basename(file))) continue;
+    const content = readFileSync(join(root, file));
+    const path = `modules-of-devices/${basename(file)}`;
+    modules.push({ kind: 'file', path, mode: 0o644, content });
+  }
   const config = [`boot/config-${kernelRelease}`, `usr/lib/modules/${kernelRelease}/config`]
     .map((each) => join(root, each))
     .find((each) => existsSync(each));

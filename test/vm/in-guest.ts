@@ -1,4 +1,5 @@
 /** Runs a part of the tests in a guest, bundled into one file, and gathers what it tells. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type StdinOptions } from 'esbuild';
 import { AMD64 } from './architecture.js';
@@ -111,7 +112,7 @@ export async function runInGuest(program: GuestProgram): Promise<Finding[]> {
 /** What a compiler has only just written is translated anew by the emulator: interpreting is quicker. */
 const WITHOUT_JIT = '--jitless';
 
-/** At a place from which the project's folders are where they are here. */
+/** From there the project's folders are where they are here. */
 const PROGRAM = `${GUEST_PROJECT}/test/vm/guest.mjs`;
 
 async function programLayer({ entry, banner = '' }: GuestProgram): Promise<Buffer> {
@@ -125,12 +126,21 @@ async function programLayer({ entry, banner = '' }: GuestProgram): Promise<Buffe
     target: 'node18.19',
     write: false,
     banner: { js: `${REQUIRE}\n${banner}` },
+    define: { XDPWHO_TEXTS: JSON.stringify(shellTexts()) },
     // package.json says of the modules that importing them does nothing; tests are there for what they do.
     ignoreAnnotations: true,
     logLevel: 'silent',
   });
   const content = outputFiles[0]?.contents ?? Buffer.alloc(0);
   return cpioArchive([{ kind: 'file', path: PROGRAM, mode: 0o644, content }]);
+}
+
+/** As packaging/bundle.mjs writes them into the command. */
+function shellTexts(): Record<string, string> {
+  const folder = join(PROJECT, 'src');
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  const shell = paths.filter((path) => path.endsWith('.sh'));
+  return Object.fromEntries(shell.map((path) => [path, readFileSync(join(folder, path), 'utf8')]));
 }
 
 const REQUIRE = `import { createRequire as xdpwhoRequire } from 'node:module';

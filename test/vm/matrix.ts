@@ -1,5 +1,5 @@
 /**
- * npm run test:vm: the guests of configurations.ts, as `npm test` makes them too, and then
+ * npm run test:vm: the guests of configurations.ts, of which `npm test` makes both ends, and then
  * docs/compatibility.md from what they have found out, when nothing has failed.
  */
 import { spawn } from 'node:child_process';
@@ -14,7 +14,7 @@ import { type GuestReport, renderGuests, replaceSection } from './report.js';
 
 const findings = mkdtempSync(join(tmpdir(), 'xdpwho-vm-findings-'));
 try {
-  const runner = spawn(process.execPath, [join(PROJECT, 'test/run.mjs'), 'vm'], {
+  const runner = spawn(process.execPath, [join(PROJECT, 'test/run.mjs'), 'vm', 'vm-more'], {
     stdio: 'inherit',
     env: { ...process.env, XDPWHO_VM_FINDINGS: findings },
   });

@@ -1,5 +1,5 @@
 /** The parts of docs/compatibility.md that the runs write themselves; pure. */
-import type { CheckResult, FactName, Finding } from './findings.js';
+import type { CheckResult, DeviceResult, FactName, Finding } from './findings.js';
 
 /** What one guest has found out. */
 export type GuestReport = readonly Finding[];
@@ -94,6 +94,18 @@ function factOf(report: GuestReport, name: FactName): string | undefined {
   return report
     .flatMap((finding) => (finding.type === 'fact' && finding.name === name ? finding.value : []))
     .at(0);
+}
+
+/** The section of the devices. */
+export function renderDevices(results: readonly DeviceResult[]): string {
+  const rows = results.map(({ name, linkType, mode, ipv4, ipv6 }) => [
+    name,
+    linkType,
+    mode,
+    ipv4,
+    ipv6,
+  ]);
+  return table(['device', 'link type', 'mode by `auto`', 'IPv4', 'IPv6'], rows);
 }
 
 export interface NodeReport {

@@ -1,0 +1,3 @@
+import { checkGuest } from '../vm/guest-suite.js';
+
+await checkGuest('mixed-new-bpftool');

@@ -1,0 +1,3 @@
+import { checkGuest } from '../vm/guest-suite.js';
+
+await checkGuest('mixed-old-bpftool');

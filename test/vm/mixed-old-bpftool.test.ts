@@ -1,3 +1,0 @@
-import { checkGuest } from './guest-suite.js';
-
-await checkGuest('mixed-old-bpftool');
