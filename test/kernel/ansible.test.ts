@@ -14,6 +14,8 @@ const test = suite('the Ansible collection', WHY_NOT ?? needed);
 
 /** An Ethernet frame with an IPv4 packet from 192.0.2.1. */
 const FRAME = Buffer.alloc(60);
+/** A bridge takes no frame without a sender. */
+FRAME.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
 FRAME.set([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1], 12);
 
 /** A name that no interface of this machine has: nothing may be attached outside of the namespaces. */
@@ -25,9 +27,9 @@ let home: string;
 
 test.before.each(async () => {
   hosts = [
-    await Lab.create({ device: DEVICE }),
-    await Lab.create({ device: DEVICE }),
-    await Lab.create({ device: DEVICE }),
+    await Lab.create({ device: DEVICE, bridged: true }),
+    await Lab.create({ device: DEVICE, bridged: true }),
+    await Lab.create({ device: DEVICE, bridged: true }),
   ];
   home = hosts[0]?.scratch ?? '';
   const lines = hosts.map((lab, index) => {

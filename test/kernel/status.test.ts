@@ -94,7 +94,7 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
     program_id: id,
     program_name: 'xdpwho',
     reader: USUAL_READER,
-    options: { mode: 'auto', reader: 'auto', max_sources: 1000, file_mode: '0444', log: null },
+    options: { mode: 'native', reader: 'auto', max_sources: 1000, file_mode: '0444', log: null },
     sources: 4,
     packets: 20,
     bytes: 1280,

@@ -228,12 +228,14 @@ strangers('an attachment that another xdpwho made in our place is left alone too
     rmSync(pinDirectory(), { recursive: true });
     assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0);
     const theirs = await programsThere();
-    const pins = readdirSync(pinDirectory());
+    // A reading by map dump leaves the folder of readers' pins.
+    const listed = () => readdirSync(pinDirectory()).filter((name) => name !== 'readers');
+    const pins = listed();
     run.child.kill(death);
     await run.ended();
     await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
     assert.equal(await programsThere(), theirs);
-    assert.equal(readdirSync(pinDirectory()), pins);
+    assert.equal(listed(), pins);
     assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
     await lab.untilNothingLeft();
   }

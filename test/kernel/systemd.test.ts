@@ -16,6 +16,8 @@ const METRICS = 'xdpwho-metrics@.service';
 
 /** An Ethernet frame with an IPv4 packet from 192.0.2.1. */
 const FRAME = Buffer.alloc(60);
+/** A bridge takes no frame without a sender. */
+FRAME.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
 FRAME.set([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1], 12);
 
 let units: Units;
@@ -23,7 +25,7 @@ let lab: Lab;
 
 test.before.each(async () => {
   units = await Units.create();
-  lab = await Lab.create();
+  lab = await Lab.create({ bridged: true });
 });
 
 test.after.each(async () => {

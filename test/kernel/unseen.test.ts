@@ -166,16 +166,26 @@ unseen('a list of interfaces that ends early is not believed', async () => {
 });
 
 unseen('a port and the bridge above it are ended whatever their order', async () => {
-  await lab.addVeth('to-port0', 'port0');
+  // A tap has native mode, and auto takes it there.
+  await lab.ip(lab.netns, ['tuntap', 'add', 'dev', 'port0', 'mode', 'tap']);
   await lab.ip(lab.netns, ['link', 'add', 'name', 'br0', 'type', 'bridge']);
   await lab.ip(lab.netns, ['link', 'set', 'dev', 'port0', 'master', 'br0']);
   const both = ['port0', 'br0'];
   for (const bpftool of [lab.bpftool.path, lab.bpftoolThat('guard-only', '')]) {
     const words = [...both, '--bpftool', bpftool];
-    const watch = await lab.run(['watch', ...words, '--count', '1', '--interval', '100ms']);
+    const auto = ['--mode', 'auto'];
+    const watch = await lab.run([
+      'watch',
+      ...words,
+      ...auto,
+      '--count',
+      '1',
+      '--interval',
+      '100ms',
+    ]);
     assert.is(watch.exitCode, 0, watch.stderr);
     assert.equal(await lab.attached(), []);
-    assert.is((await lab.run(['attach', ...words])).exitCode, 0);
+    assert.is((await lab.run(['attach', ...words, ...auto])).exitCode, 0);
     const detach = await lab.run(['detach', ...words]);
     assert.is(detach.exitCode, 0, detach.stderr);
     assert.equal(await lab.attached(), []);
