@@ -1,0 +1,103 @@
+/**
+ * What watching a veth costs TCP: the throughput of one connection through it, in turn with nothing
+ * attached, with `watch` in generic mode, which `auto` takes there, and in native mode; and how many
+ * packets the sending end drops meanwhile (veth_xmit counts them where the other end's ring is full).
+ *
+ * Usage: npm run bench:veth [-- ROUNDS]   (as root)
+ */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { execa } from 'execa';
+import { AtOurEnd } from '../../src/host/at-our-end.js';
+import { requireTool } from '../../src/host/exec.js';
+import { propertyOf } from '../../src/model/json-values.js';
+import { CLI, Started, WHY_NOT } from '../kernel/lab.js';
+
+const ROUNDS = Number(process.argv[2] ?? 5);
+const SECONDS = 3;
+const WAYS = ['nothing', 'generic', 'native'] as const;
+type Way = (typeof WAYS)[number];
+
+if (WHY_NOT !== undefined) throw new Error(WHY_NOT);
+
+const NAMES = { a: `xwv${process.pid}-a`, b: `xwv${process.pid}-b` } as const;
+const SERVER = `require('net').createServer((socket) => {
+  let bytes = 0; const began = process.hrtime.bigint();
+  socket.on('data', (chunk) => { bytes += chunk.length; });
+  socket.on('close', () => console.log(bytes * 8 / Number(process.hrtime.bigint() - began)));
+}).listen(9, '192.0.2.1', () => console.log('ready'));`;
+const CLIENT = `const socket = require('net').connect(9, '192.0.2.1');
+const chunk = Buffer.alloc(256 * 1024); let open = true;
+const push = () => { while (open && socket.write(chunk)); };
+socket.on('drain', push).on('connect', push);
+setTimeout(() => { open = false; socket.destroy(); }, ${SECONDS * 1000});`;
+
+const remover = await AtOurEnd.start({
+  name: 'xdpwho-bench-veth',
+  atEnd: '"$1" netns del "$2"\n"$1" netns del "$3"\n',
+  args: [requireTool('ip'), NAMES.a, NAMES.b],
+});
+try {
+  for (const name of Object.values(NAMES)) await execa('ip', ['netns', 'add', name]);
+  await execa('ip', [
+    '-n',
+    NAMES.a,
+    ...'link add v0 type veth peer name v0 netns'.split(' '),
+    NAMES.b,
+  ]);
+  for (const [name, address] of [
+    [NAMES.a, '192.0.2.2/24'],
+    [NAMES.b, '192.0.2.1/24'],
+  ] as const) {
+    await execa('ip', ['-n', name, 'addr', 'add', address, 'dev', 'v0']);
+    await execa('ip', ['-n', name, 'link', 'set', 'dev', 'v0', 'up']);
+  }
+  const server = start(NAMES.b, ['-e', SERVER]);
+  await once(server.child.stdout ?? server.child, 'data');
+  const rates: Record<Way, number[]> = { nothing: [], generic: [], native: [] };
+  const drops: Record<Way, number> = { nothing: 0, generic: 0, native: 0 };
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const way of WAYS) {
+      const before = await dropped();
+      rates[way].push(await measure(way, server));
+      drops[way] += (await dropped()) - before;
+    }
+  }
+  server.child.kill();
+  const middle = (list: readonly number[]) =>
+    [...list].sort((a, b) => a - b)[list.length >> 1] ?? 0;
+  const base = middle(rates.nothing);
+  for (const way of WAYS) {
+    const rate = middle(rates[way]);
+    const share = Math.round((rate / base) * 100);
+    console.log(`${way.padEnd(8)} ${rate.toFixed(1)} Gbit/s  ${share} %  ${drops[way]} dropped`);
+  }
+} finally {
+  await remover.finish();
+}
+
+function start(netns: string, args: readonly string[]): Started {
+  return new Started(spawn('nsenter', [`--net=/run/netns/${netns}`, process.execPath, ...args]));
+}
+
+/** Gbit/s of one connection, by the server's own clock. */
+async function measure(way: Way, server: Started): Promise<number> {
+  const words = ['watch', 'v0', '--mode', way, '--netns', NAMES.b];
+  const run = way === 'nothing' ? undefined : start(NAMES.b, [CLI, ...words]);
+  if (run !== undefined) await run.says(/attached in/);
+  const before = server.stdout.length;
+  await start(NAMES.a, ['-e', CLIENT]).ended();
+  while (server.stdout.length === before) await new Promise((done) => setTimeout(done, 20));
+  run?.child.kill('SIGINT');
+  await run?.ended();
+  return Number(server.stdout.slice(before).trim());
+}
+
+/** Packets that the sending end has dropped. */
+async function dropped(): Promise<number> {
+  const { stdout } = await execa('ip', ['-n', NAMES.a, '-s', '-j', 'link', 'show', 'dev', 'v0']);
+  const links: unknown = JSON.parse(stdout);
+  const link: unknown = Array.isArray(links) ? links[0] : undefined;
+  return Number(propertyOf(propertyOf(propertyOf(link, 'stats64'), 'tx'), 'dropped'));
+}
