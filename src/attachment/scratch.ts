@@ -1,6 +1,7 @@
 /** Temporary folders. */
-import { accessSync, constants, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { namesIn } from '../host/directories.js';
 import { processStartTicks } from '../host/processes.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 
@@ -24,7 +25,7 @@ export function scratchPrefix(): string {
 /** Removes the temporary folders of processes that have ended. */
 export function removeDeadScratch(): void {
   for (const root of new Set(['/run', tmpdir()])) {
-    for (const entry of readdirSync(root)) {
+    for (const entry of namesIn(root)) {
       const pid = new RegExp(`^${SCRATCH_PREFIX}(\\d+)-\\w{6}$`).exec(entry)?.[1];
       if (pid === undefined || processStartTicks(Number(pid)) !== undefined) continue;
       // Anybody can make a folder of such a name in /tmp, and replace it by a link while we remove it.

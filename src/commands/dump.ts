@@ -29,7 +29,7 @@ export const dumpCommand = defineCommand({
   about: [
     'The counters now. Counters only grow: nothing that can be done through bpftool reads and zeroes',
     'them without losing the packets of the moment in between. attach --replace begins anew.',
-    `In metrics, the first ${METRICS_TOP} sources are labels, unless --top says otherwise; the rest is "other".`,
+    `In metrics, the first ${METRICS_TOP} sources are labels, unless --top says otherwise; the rest is in xdpwho_omitted_packets.`,
   ],
   options: {
     ...chooseOptions('iface'),
@@ -130,7 +130,7 @@ async function print(
     const blocks = dumps.map(({ attachment, dump: { sources, totals, rest } }) => [
       ...(dumps.length > 1 ? [`${printable(attachment.interface)}:`] : []),
       ...renderSourcesTable(sources, totals, {
-        width: context.stdout.columns ?? DEFAULT_WIDTH,
+        width: context.stdout.columns || DEFAULT_WIDTH,
         color: context.color,
         hidden: rest.sources,
         rates: false,

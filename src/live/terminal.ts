@@ -33,7 +33,7 @@ export class Terminal {
   readonly #handlers: TerminalHandlers;
   #taken = false;
 
-  /** `input` need not be a terminal; what comes from a pipe is taken for keys too. */
+  /** Keys come only from a terminal: what comes from a pipe or a file is for somebody else. */
   constructor(input: Input, output: Output, handlers: TerminalHandlers) {
     this.#input = input;
     this.#output = output;
@@ -54,9 +54,11 @@ export class Terminal {
 
   take(): void {
     if (this.#taken) return;
-    emitKeypressEvents(this.#input);
-    this.#input.on('keypress', this.#onKeypress);
-    this.#input.on('error', this.#ignore);
+    if (this.#input.isTTY === true) {
+      emitKeypressEvents(this.#input);
+      this.#input.on('keypress', this.#onKeypress);
+      this.#input.on('error', this.#ignore);
+    }
     this.#output.on('resize', this.#handlers.onRedraw);
     process.on('exit', this.#putBack);
     process.on('SIGTSTP', this.#stop);

@@ -158,7 +158,7 @@ function renderChart(points: readonly Point[], bands: readonly Band[], unit: str
   const sums = points.map((_, index) =>
     bands.reduce((sum, band) => sum + (band.values[index] ?? 0), 0),
   );
-  const ticks = valueTicks(Math.max(...sums));
+  const ticks = valueTicks(sums.reduce((most, sum) => Math.max(most, sum), 0));
   const top = ticks.at(-1) ?? 1;
   const right = WIDTH - CHART.right;
   const bottom = CHART.height - CHART.bottom;
@@ -243,7 +243,7 @@ function isoTime(timeMs: number): string {
 
 function renderBars({ sources, totals }: InterfaceReport): string {
   const shown = sources.slice(0, BARS);
-  const highest = Math.max(...shown.map(({ bytes }) => bytes), 1);
+  const highest = shown.reduce((most, { bytes }) => Math.max(most, bytes), 1);
   const rowHeight = 22;
   const left = 300;
   const bars = shown.map(({ source, bytes }, index) => {

@@ -10,12 +10,22 @@ export function alignCell(text: string, width: number, alignment: Alignment): st
   return alignment === 'left' ? text.padEnd(width) : text.padStart(width);
 }
 
+/** The length of the longest text. In a loop: the arguments of one call must fit on the stack. */
+export function longestOf(texts: readonly string[]): number {
+  let longest = 0;
+  for (const { length } of texts) if (length > longest) longest = length;
+  return longest;
+}
+
 /** The width of each column: that of its longest cell. */
 export function columnWidths(rows: readonly (readonly string[])[]): number[] {
-  const count = Math.max(0, ...rows.map((row) => row.length));
-  return Array.from({ length: count }, (_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
-  );
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  }
+  return widths;
 }
 
 /** A line for each row, without blanks at its end. A column without an alignment is aligned to the left. */

@@ -120,6 +120,14 @@ table('is one line where there was nothing', () => {
   );
 });
 
+table('has as many lines as a full table has sources', () => {
+  const many = Array.from({ length: 200_000 }, (_, index) => source(`198.18.${index}`));
+  const lines = renderSourcesTable(many, totals(), {
+    ...{ width: 80, color: false, hidden: 0, rates: false },
+  });
+  assert.ok(lines.length > many.length);
+});
+
 table.run();
 
 const words = suite('describeTotals');

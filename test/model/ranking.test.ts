@@ -99,3 +99,36 @@ ranking('gives the same twice, and takes more after it was asked', () => {
 });
 
 ranking.run();
+
+const many = suite('sources of equal figures');
+
+many('are sorted with the key of each address made once', () => {
+  let reads = 0;
+  const count = 5000;
+  const all = Array.from({ length: count }, (_, index) => {
+    const source = `198.18.${(index * 7919) % 256}.${(index * 31) % 256}`;
+    return Object.defineProperty(record(source, 1), 'source', {
+      get: () => {
+        reads++;
+        return source;
+      },
+    });
+  });
+  const ranking = new Ranking('packets', 0);
+  for (const each of all) ranking.add(each);
+  const sorted = ranking.result();
+  assert.ok(reads <= count, `${reads} of ${count}`);
+  const names = sorted.map(({ source }) => source);
+  assert.equal(names, [...names].sort(compareAddresses));
+});
+
+many('are the first few by address, however many there are', () => {
+  const ranking = new Ranking('packets', 3);
+  for (let index = 70_000; index > 0; index--) {
+    ranking.add(record(`198.18.${(index >> 8) & 255}.${index & 255}`, 1));
+  }
+  assert.is(ranking.result().length, 3);
+  assert.is(ranking.result()[0]?.source, '198.18.0.0');
+});
+
+many.run();
