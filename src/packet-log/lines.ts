@@ -1,6 +1,7 @@
 /** Prints the packets of a log as text. It makes no string for each packet, which would be some ten times slower. Pure. */
 import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
+import { quoteJson } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { PACKET_WORDS, type PacketBatch } from './ring.js';
 
@@ -48,7 +49,7 @@ export class PacketLines {
   constructor(interfaceName: string, format: PacketFormat) {
     const bytes = (text: string) => new Uint8Array(Buffer.from(text));
     const isPlain = format === 'plain';
-    const name = isPlain ? printable(interfaceName) : JSON.stringify(interfaceName);
+    const name = isPlain ? printable(interfaceName) : quoteJson(interfaceName);
     this.#before = bytes(isPlain ? '' : `{"type":"packet","interface":${name},"time":"`);
     this.#afterTime = bytes(isPlain ? `Z ${name} ` : 'Z","source":"');
     this.#afterSource = bytes(isPlain ? ' ' : '","length":');

@@ -32,6 +32,7 @@ import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
 import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 import { constantRange } from '../objects/patch.js';
+import { quoteJson } from '../text/json.js';
 import { quoteWord, renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
@@ -141,7 +142,7 @@ function settings(options: ScriptOptions): string {
     pin_name: pinName(options.interface, null),
     netns: netns ?? '',
     netns_shown: printable(netns ?? ''),
-    netns_json: JSON.stringify(netns ?? null),
+    netns_json: netns === undefined ? 'null' : quoteJson(netns),
     bpffs: bpffs,
     bpffs_shown: printable(bpffs),
     mode: options.mode ?? 'auto',

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { propertyOf } from '../../src/model/json-values.js';
 import { PacketLines } from '../../src/packet-log/lines.js';
 import { suite } from '../suite.js';
 import { headOf, linesOf, type Packet, passOf, recordOf, traffic } from './packets.js';
@@ -41,6 +42,18 @@ lines('say the same as the records, for any address and any number of lines', ()
       assert.is(linesOf(pass, 'ndjson', 'e"\u0001'), `${expected.join('\n')}\n`);
     }),
   );
+});
+
+lines('have no control character of the name of an interface raw', () => {
+  const pass = passOf(
+    headOf(0, 0, 1),
+    recordOf({ cpu: 0, sequence: 0, timeNs: 1, source: '192.0.2.7', length: 60 }),
+  );
+  const name = 'e\u007f\u0080\u009f\u0085';
+  const line = linesOf(pass, 'ndjson', name);
+  assert.not.match(line.trimEnd(), /[\u0000-\u001f\u007f-\u009f]/);
+  const record: unknown = JSON.parse(line);
+  assert.is(propertyOf(record, 'interface'), name);
 });
 
 lines('come in whole lines, however many there are', () => {
