@@ -2,6 +2,7 @@
  * What a test tried, how often and with which result: rows for docs/reliability.md, which
  * `npm run reliability` writes (test/reliability.mjs).
  */
+import { randomInt } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 
 interface Trial {
@@ -22,4 +23,11 @@ export function tried(promise: string, trial: Trial): void {
 /** How often to try: `whole` where the result is written down, and `quick` for everybody else. */
 export function timesOf(whole: number, quick: number): number {
   return process.env.RELIABILITY_LOG === undefined ? quick : whole;
+}
+
+/** All of the cases where the result is written down, and for everybody else every third, another third each time. */
+export function someOf<T>(cases: readonly T[]): readonly T[] {
+  if (process.env.RELIABILITY_LOG !== undefined) return cases;
+  const first = randomInt(3);
+  return cases.filter((_, index) => index % 3 === first);
 }

@@ -23,7 +23,7 @@ import { cgroupPlaces } from '../../src/host/kernel.js';
 import { formatAddress } from '../../src/model/address.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { decodeSourceEntry } from '../../src/table/decode.js';
-import { tried } from '../reliability.js';
+import { someOf, timesOf, tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { USUAL_READER } from './iterators.js';
 import {
@@ -41,7 +41,7 @@ const LITTLE_ENDIAN = endianness() === 'LE';
 const PROMISE = 'What it attached is gone when its run is gone, however that ended';
 
 const LABS = 3;
-const RANDOM_MOMENTS = 200;
+const RANDOM_MOMENTS = timesOf(200, 48);
 const AFTER_ATTACHED_MS = 300;
 
 const labs: Lab[] = [];
@@ -248,7 +248,7 @@ const STAGES: readonly Stage[] = [
 
 death('SIGKILL at each of the commands of watch, log and attach leaves nothing', async () => {
   const faults = Object.keys(FAULTS) as readonly string[];
-  const cases = STAGES.flatMap((stage) => faults.map((fault) => ({ stage, fault })));
+  const cases = someOf(STAGES.flatMap((stage) => faults.map((fault) => ({ stage, fault }))));
   let fired = 0;
   await share(cases, async (lab, { stage, fault }) => {
     const name = `${stage.args[0]}, ${stage.nth}. ${stage.verb}, ${fault}`;
@@ -281,7 +281,9 @@ function isFault(name: string): name is Fault {
 
 death('SIGKILL in the middle of detach leaves what the next detach ends', async () => {
   const verbs = ['net show', 'prog show', 'net detach'];
-  const cases = verbs.flatMap((verb) => Object.keys(FAULTS).map((fault) => ({ verb, fault })));
+  const cases = someOf(
+    verbs.flatMap((verb) => Object.keys(FAULTS).map((fault) => ({ verb, fault }))),
+  );
   await share(cases, async (lab, { verb, fault }) => {
     const name = `${verb}, ${fault}`;
     assert.is((await lab.run(['attach', 'eth0'])).exitCode, 0, name);
