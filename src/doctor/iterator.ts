@@ -1,5 +1,5 @@
 /** Whether the table can be read by an iterator here, found out by pinning one over a map of its own. */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { mapShapes } from '../attachment/load.js';
 import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
@@ -28,10 +28,36 @@ export async function checkIterator(
     if (!(error instanceof BpftoolError)) {
       return { ...about, status: 'warn', detail: `unknown: ${why}` };
     }
-    // Whoever has the capabilities is refused by a security module (kernel/bpf/syscall.c, security_bpf_prog_load).
     const isPolicy = error.errno === 'EPERM' && missingCapabilities().length === 0;
-    const whose = isPolicy ? ', by a security module or lockdown of this kernel' : '';
+    const whose = isPolicy
+      ? `; ${describeRefusal(readSecurity('lsm'), readSecurity('lockdown'))}`
+      : '';
     return { ...about, status: 'warn', detail: `by map dump, slower: ${why}${whose}` };
+  }
+}
+
+/**
+ * Who refuses a program to a process that has the capabilities: a security module (kernel/bpf/syscall.c,
+ * security_bpf_prog_load), of which lockdown is one. The arguments are what securityfs says, if it is mounted. Pure.
+ */
+export function describeRefusal(modules: string | undefined, lockdown: string | undefined): string {
+  const level = /\[(\w+)\]/.exec(lockdown ?? '')?.[1];
+  // Lockdown forbids BPF to read kernel memory at this level (linux/security.h, LOCKDOWN_BPF_READ_KERNEL).
+  if (level === 'confidentiality') return 'kernel lockdown refuses it: confidentiality';
+  // The module `capability` is in every list, and has been asked before.
+  const names = (modules ?? '')
+    .trim()
+    .split(',')
+    .filter((name) => !['', 'capability'].includes(name));
+  const of = names.length === 0 ? '' : `, of ${names.join(', ')}`;
+  return `a security module of the kernel refuses it${of}`;
+}
+
+function readSecurity(name: 'lsm' | 'lockdown'): string | undefined {
+  try {
+    return readFileSync(`/sys/kernel/security/${name}`, 'utf8');
+  } catch {
+    return undefined;
   }
 }
 
@@ -44,10 +70,14 @@ export async function tryIterator(bpftool: Bpftool, objects: ObjectFiles): Promi
     const map = `${bpffs.directory}/totals-map`;
     const shape = mapShapes({ maxSources: 1 }, null).find(({ name }) => name === 'totals');
     const object = objects.writePatched('totals', {}, scratch);
-    const { failure } = await bpffs.bpftool.batch([
-      ...(shape === undefined ? [] : [bpftoolArguments.createMap(map, shape)]),
-      bpftoolArguments.pinIterator(object, `${bpffs.directory}/totals`, map),
-    ]);
+    const { failure } = await bpffs.bpftool.batch(
+      [
+        ...(shape === undefined ? [] : [bpftoolArguments.createMap(map, shape)]),
+        bpftoolArguments.pinIterator(object, `${bpffs.directory}/totals`, map),
+      ],
+      // As in load.ts: bpftool 5.10 does not raise the limit on locked memory for `iter pin`.
+      { withoutMemoryLimit: true },
+    );
     if (failure !== undefined) throw failure;
   } finally {
     if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });

@@ -95,6 +95,12 @@ const CHECKS: readonly Check[] = [
       assert.is(bpftool?.status, guest.pinsIterators ? 'pass' : 'warn');
       if (!guest.pinsIterators)
         assert.match(bpftool?.detail ?? '', /too old for kernel .* to pin iterators/);
+      const reading = checks.find(({ name }) => name === 'reading');
+      assert.is(reading?.status, guest.pinsIterators ? 'pass' : 'warn');
+      assert.match(
+        reading?.detail ?? '',
+        guest.pinsIterators ? /^by an iterator: / : /^by map dump, slower: /,
+      );
     },
   },
   {
@@ -299,9 +305,11 @@ const CHECKS: readonly Check[] = [
           const iterator = await lab.run(['attach', 'eth0', '--replace', '--reader', 'iterator']);
           assert.is(iterator.exitCode, 5, iterator.stderr);
           const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
-          const btf = checksOf(doctor.stdout).find(({ name }) => name === 'btf');
-          assert.is(btf?.status, 'warn');
-          assert.match(btf?.detail ?? '', /read by map dump, slower/);
+          const checks = checksOf(doctor.stdout);
+          assert.is(checks.find(({ name }) => name === 'btf')?.status, 'warn');
+          const reading = checks.find(({ name }) => name === 'reading');
+          assert.is(reading?.status, 'warn');
+          assert.match(reading?.detail ?? '', /^by map dump, slower: /);
         });
       }),
   },
