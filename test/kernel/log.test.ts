@@ -9,7 +9,7 @@ import { ObjectFiles } from '../../src/objects/files.js';
 import { suite } from '../suite.js';
 import { loadWithMaps } from './bpftool.js';
 import { compileProgram, compileTool } from './compiler.js';
-import { withIterator } from './iterators.js';
+import { USUAL_READER } from './iterators.js';
 import {
   type JsonRecord,
   Lab,
@@ -240,14 +240,16 @@ log('accounts for every packet of a flood through the smallest ring', async () =
   assert.ok(outcome.packets.length > 0 && outcome.lost > 0, started.stderr);
 });
 
-withIterator(log)('never prints a record that is half old and half new', async () => {
+log('never prints a record that is half old and half new', async () => {
   const started = lab.start(['log', lab.device, '--buffer', SMALLEST_BUFFER]);
   await started.says(/attached in/);
   await flood(3_000_000, { sources: 65_000, length: 1200, shortened: 900 });
   started.child.kill('SIGINT');
   await started.ended();
   const lines = started.stdout.split('\n').filter((line) => !line.startsWith('#') && line !== '');
-  assert.ok(lines.length > 1000, `${lines.length} lines`);
+  // map dump reads the ring slowly: of a flood it prints little more than is in the ring at the end.
+  const least = USUAL_READER === 'iterator' ? 1000 : 100;
+  assert.ok(lines.length > least, `${lines.length} lines`);
   for (const line of lines) {
     const [, third, fourth, length] = / 198\.18\.(\d+)\.(\d+) (\d+)$/.exec(line) ?? [];
     const number = Number(third) * 256 + Number(fourth);

@@ -1,6 +1,6 @@
 /** Runs a part of the tests in a guest, bundled into one file, and gathers what it tells. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build, type StdinOptions } from 'esbuild';
 import { AMD64 } from './architecture.js';
 import type { Configuration } from './configurations.js';
@@ -26,8 +26,10 @@ export interface GuestProgram {
   readonly configuration: Configuration;
   /** A file of this folder, or the text of one. Its first argument is Expectations as JSON. */
   readonly entry: string | StdinOptions;
-  /** JavaScript that runs before any module of it. */
+  /** JavaScript that runs before each of its files. */
   readonly banner?: string | undefined;
+  /** What it needs beside the built project: a cpio archive. */
+  readonly layer?: Buffer | undefined;
 }
 
 /** Why the guest cannot be made here: only where nobody has said where Debian's packages are. What cannot be downloaded fails. */
@@ -61,6 +63,7 @@ export async function runInGuest(program: GuestProgram): Promise<Finding[]> {
   const layers = [
     ...[userParts.userLayer, kernelParts.kernelLayer, node.layer],
     ...[projectLayer([]), await programLayer(program)],
+    ...(program.layer === undefined ? [] : [program.layer]),
   ];
   const findings: Finding[] = [];
   let [rest, said] = ['', ''];
@@ -81,7 +84,7 @@ export async function runInGuest(program: GuestProgram): Promise<Finding[]> {
       vmlinuz: kernelParts.vmlinuz,
       layers,
       cpus,
-      command: ['node', `/${PROGRAM}`, JSON.stringify(expectations)],
+      command: ['node', `/${DIRECTORY}/guest.mjs`, JSON.stringify(expectations)],
       environment: { NODE_OPTIONS: WITHOUT_JIT },
     },
     {
@@ -113,14 +116,18 @@ export async function runInGuest(program: GuestProgram): Promise<Finding[]> {
 const WITHOUT_JIT = '--jitless';
 
 /** From there the project's folders are where they are here. */
-const PROGRAM = `${GUEST_PROJECT}/test/vm/guest.mjs`;
+const DIRECTORY = `${GUEST_PROJECT}/test/vm`;
 
+/** A file for what is loaded at once, and one for each part that is loaded when it is needed. */
 async function programLayer({ entry, banner = '' }: GuestProgram): Promise<Buffer> {
   const { outputFiles } = await build({
     ...(typeof entry === 'string'
-      ? { entryPoints: [join(PROJECT, 'test/vm', entry)] }
-      : { stdin: { resolveDir: join(PROJECT, 'test/vm'), ...entry } }),
+      ? { entryPoints: { guest: join(PROJECT, 'test/vm', entry) } }
+      : { stdin: { resolveDir: join(PROJECT, 'test/vm'), ...entry }, entryNames: 'guest' }),
     bundle: true,
+    splitting: true,
+    outdir: DIRECTORY,
+    outExtension: { '.js': '.mjs' },
     platform: 'node',
     format: 'esm',
     target: 'node18.19',
@@ -131,8 +138,12 @@ async function programLayer({ entry, banner = '' }: GuestProgram): Promise<Buffe
     ignoreAnnotations: true,
     logLevel: 'silent',
   });
-  const content = outputFiles[0]?.contents ?? Buffer.alloc(0);
-  return cpioArchive([{ kind: 'file', path: PROGRAM, mode: 0o644, content }]);
+  return cpioArchive(
+    outputFiles.map(({ path, contents: content }) => ({
+      kind: 'file',
+      ...{ path: `${DIRECTORY}/${basename(path)}`, mode: 0o644, content },
+    })),
+  );
 }
 
 /** As packaging/bundle.mjs writes them into the command. */
