@@ -412,11 +412,15 @@ fuzz('half a gigabyte of `map dump`, cut off in an entry: refused, in bounded me
       mode: 0o755,
     });
     const bpftool = new Bpftool({ path });
+    // A reader tells a map whose pin has gone from one that bpftool could not read.
+    const pins = pinsIn(directory);
+    mkdirSync(pins.mapsDirectory);
+    writeFileSync(`${pins.mapsDirectory}/sources`, '');
     const state = initialState({ device: 'eth0', netns: ownNetns() }, {});
     const attachment = new Attachment(
       { bpftool },
       {
-        pins: pinsIn(directory),
+        pins,
         netns: ownNetns(),
         state: { ...state, programId: 1, mode: 'native', reader: 'dump' },
       },
