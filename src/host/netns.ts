@@ -1,5 +1,5 @@
 /** Network namespaces, found by name, by path, by process id or by inode. */
-import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 import { namesIn } from './directories.js';
@@ -48,14 +48,16 @@ function namedPath(name: string): string {
   return /^\d+$/.test(name) && !exists(named) ? `/proc/${name}/ns/net` : named;
 }
 
+/** Only the first network namespace of a kernel has this setting (net/core/sysctl_net_core.c, net_core_table). */
+const SETTING_OF_FIRST_NETNS = '/proc/sys/net/core/netdev_max_backlog';
+
 /** Whether `netns` is the namespace of the host: that of process 1, if we run in the pid namespace of the host. */
 export function isHostNetns(netns: Netns): boolean {
-  try {
-    if (readlinkSync('/proc/self/ns/pid') !== INITIAL_PID_NAMESPACE) return false;
-    return statSync('/proc/1/ns/net').ino === netns.inode;
-  } catch {
-    return false;
-  }
+  if (readlinkSync('/proc/self/ns/pid') !== INITIAL_PID_NAMESPACE) return false;
+  const ofProcess1 = inodeOf('/proc/1/ns/net');
+  if (ofProcess1 !== undefined) return ofProcess1 === netns.inode;
+  // A user may not look at process 1. It is in the first namespace, and so are we if we see its settings.
+  return netns.inode === ownNetns().inode && existsSync(SETTING_OF_FIRST_NETNS);
 }
 
 /** Whether a path leads to a namespace now. A path of a process ends with the process. */

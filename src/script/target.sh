@@ -26,14 +26,19 @@ interface_exists() {
   done | grep -q yes
 }
 
-# The namespace of the host is that of process 1, if we run in the pid namespace of the host.
+# The namespace of the host is that of process 1, if we run in the pid namespace of the host. A user may not
+# look at process 1. It is in the first namespace, and only the first has the setting netdev_max_backlog.
+is_host_netns() {
+  [ "$(readlink /proc/self/ns/pid)" = "$initial_pid_namespace" ] || return 1
+  host_inode=$(stat -L -c %i /proc/1/ns/net 2>/dev/null) ||
+    { [ -e /proc/sys/net/core/netdev_max_backlog ] && host_inode=$(stat -L -c %i /proc/self/ns/net); }
+  [ "$host_inode" = "$netns_inode" ]
+}
+
 find_directory() {
   root=$bpffs/xdpwho
   directory=$root/$pin_name
-  if [ "$(readlink /proc/self/ns/pid)" != "$initial_pid_namespace" ] ||
-    [ "$(stat -L -c %i /proc/1/ns/net 2>/dev/null)" != "$netns_inode" ]; then
-    directory=$directory@$netns_inode
-  fi
+  is_host_netns || directory=$directory@$netns_inode
   own_directory=$directory
 }
 

@@ -1,7 +1,49 @@
+import { statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { currentPath, netnsPathsByInode, ownNetns, resolveNetns } from '../../src/host/netns.js';
+import {
+  currentPath,
+  isHostNetns,
+  netnsPathsByInode,
+  ownNetns,
+  resolveNetns,
+} from '../../src/host/netns.js';
 import { hasErrorCode } from '../../src/model/errors.js';
 import { suite } from '../suite.js';
+
+const host = suite(
+  'isHostNetns',
+  process.getuid?.() === 0 ? undefined : 'it takes root to become another user',
+);
+
+/** What a user gets who may not look at process 1: nobody, with no capabilities. */
+function asNobody<Result>(get: () => Result): Result {
+  process.seteuid?.(65534);
+  try {
+    return get();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
+host('tells the namespace of the host to a user as to root', () => {
+  const own = ownNetns();
+  assert.throws(() => asNobody(() => statSync('/proc/1/ns/net')), /EACCES/);
+  assert.is(
+    asNobody(() => isHostNetns(own)),
+    isHostNetns(own),
+  );
+});
+
+host('takes no other namespace for it', () => {
+  const other = { name: 'other', path: '/nonexistent', inode: ownNetns().inode + 1 };
+  assert.is(isHostNetns(other), false);
+  assert.is(
+    asNobody(() => isHostNetns(other)),
+    false,
+  );
+});
+
+host.run();
 
 const netns = suite('resolveNetns');
 

@@ -1,0 +1,3 @@
+import { checkIterators, ITERATOR_FILES } from '../vm/iterator-suite.js';
+
+await checkIterators(ITERATOR_FILES['vm-more']);
