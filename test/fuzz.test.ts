@@ -366,7 +366,8 @@ fuzz('the record of an attachment: a link to anything', () => {
   const record = JSON.stringify({
     ...{ version: 1, token: 't', interface: 'eth0', netns: null, netnsInode: 1, mode: null },
     ...{ programId: null, reader: null, readerNote: null, maxSources: 1, modeAsked: 'auto' },
-    ...{ readerAsked: 'auto', fileMode: 256, since: 'x', holder: null },
+    ...{ readerAsked: 'auto', fileMode: 256, since: '2026-01-01T00:00:00.000Z', holder: null },
+    ...{ log: null },
   });
   let made = 0;
   try {

@@ -510,3 +510,39 @@ for (const file of ['setup.mjs', 'bin/xdpwho.js']) {
 }
 
 syntax.run();
+
+const checkout = suite(
+  'a checkout with core.autocrlf',
+  spawnSync('git', ['--version']).status === 0 ? undefined : 'there is no git',
+);
+
+checkout('ends the lines of what a shell, node or clang reads as everywhere', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'xdpwho-checkout-'));
+  const git = (...args: string[]) => {
+    const fixed = ['-C', directory, '-c', 'core.autocrlf=true', '-c', 'core.safecrlf=false'];
+    const { status, stderr } = spawnSync('git', [...fixed, ...args], { encoding: 'utf8' });
+    assert.is(status, 0, stderr);
+  };
+  try {
+    const names = [
+      '.gitattributes',
+      '.ci/run',
+      'bin/xdpwho.js',
+      'bpf/xdpwho.h',
+      'src/script/main.sh',
+    ];
+    git('init', '-q');
+    for (const name of names) cpSync(join(repository, name), join(directory, name));
+    git('add', '-A');
+    for (const name of names) rmSync(join(directory, name));
+    git('checkout-index', '-a');
+    for (const name of names) {
+      const made = readFileSync(join(directory, name), 'latin1');
+      assert.is(made, readFileSync(join(repository, name), 'latin1'), name);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+checkout.run();

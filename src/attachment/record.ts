@@ -2,7 +2,7 @@
 import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
-import { numberIn, propertyOf } from '../model/json-values.js';
+import { propertyOf, stringIn } from '../model/json-values.js';
 import type { AttachMode, Reader } from '../model/records.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 
@@ -161,29 +161,40 @@ function badState(pins: Pins, why: string, cause?: unknown): XdpwhoError {
   });
 }
 
+/** The largest id of a program, a link or a process, and number of sources. */
+const U32 = 2 ** 32 - 1;
+
+/**
+ * Whether every member is one that this version can have written. Whoever may write to the directory may
+ * have written another, and what is read here goes into commands and back into options.
+ */
 function isState(value: unknown): value is AttachmentState {
   const is = (name: string, ...types: string[]) => {
     const property = propertyOf(value, name);
     return types.includes(property === null ? 'null' : typeof property);
   };
+  const isOneOf = (name: string, ...values: unknown[]) => values.includes(propertyOf(value, name));
+  const isWhole = (name: string, least: number, most: number) =>
+    isWholeNumber(propertyOf(value, name), least, most);
+  const isId = (name: string) => propertyOf(value, name) === null || isWhole(name, 1, U32);
   return (
-    propertyOf(value, 'version') === STATE_VERSION &&
+    isOneOf('version', STATE_VERSION) &&
     is('token', 'string') &&
     is('interface', 'string') &&
     is('netns', 'string', 'null') &&
-    is('netnsInode', 'number') &&
+    isWhole('netnsInode', 1, Number.MAX_SAFE_INTEGER) &&
     is('netnsPath', 'string', 'null', 'undefined') &&
-    [null, 'native', 'generic'].some((mode) => propertyOf(value, 'mode') === mode) &&
-    is('programId', 'number', 'null') &&
-    is('reader', 'string', 'null') &&
+    isOneOf('mode', null, 'native', 'generic') &&
+    isId('programId') &&
+    isOneOf('reader', null, 'iterator', 'dump') &&
     is('readerNote', 'string', 'null') &&
-    is('maxSources', 'number') &&
-    is('modeAsked', 'string') &&
-    is('readerAsked', 'string') &&
-    is('fileMode', 'number') &&
+    isWhole('maxSources', 1, U32) &&
+    isOneOf('modeAsked', 'auto', 'native', 'generic') &&
+    isOneOf('readerAsked', 'auto', 'iterator', 'dump') &&
+    isWhole('fileMode', 0, 0o777) &&
     is('modeNote', 'string', 'null', 'undefined') &&
-    is('linkId', 'number', 'null', 'undefined') &&
-    is('since', 'string') &&
+    (is('linkId', 'undefined') || isId('linkId')) &&
+    !Number.isNaN(Date.parse(String(propertyOf(value, 'since')))) &&
     isLog(propertyOf(value, 'log')) &&
     (propertyOf(value, 'holder') === null || isHolder(propertyOf(value, 'holder')))
   );
@@ -194,15 +205,21 @@ function isLog(value: unknown): boolean {
   return (
     value === null ||
     ((source === null || typeof source === 'string') &&
-      ['sample', 'segments', 'cpus'].every((name) => numberIn(value, name) !== undefined))
+      ['sample', 'segments', 'cpus'].every((name) =>
+        isWholeNumber(propertyOf(value, name), 1, U32),
+      ))
   );
 }
 
 function isHolder(value: unknown): value is Holder {
   return (
-    typeof propertyOf(value, 'pid') === 'number' &&
-    typeof propertyOf(value, 'startTicks') === 'string' &&
+    isWholeNumber(propertyOf(value, 'pid'), 1, U32) &&
+    /^\d+$/.test(stringIn(value, 'startTicks') ?? '') &&
     typeof propertyOf(value, 'pidNamespace') === 'string' &&
     typeof propertyOf(value, 'command') === 'string'
   );
+}
+
+function isWholeNumber(value: unknown, least: number, most: number): boolean {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
 }

@@ -49,6 +49,19 @@ record('refuse what is no record', () => {
     JSON.stringify({ ...STATE, log: undefined }),
     JSON.stringify({ ...STATE, log: {} }),
     JSON.stringify({ ...STATE, holder: { pid: '1' } }),
+    ...[1e300, -5, 0, 1.5].map((maxSources) => JSON.stringify({ ...STATE, maxSources })),
+    ...['x', 'offload'].map((mode) => JSON.stringify({ ...STATE, mode })),
+    JSON.stringify({ ...STATE, modeAsked: 'x' }),
+    JSON.stringify({ ...STATE, reader: 'x' }),
+    JSON.stringify({ ...STATE, readerAsked: '--help' }),
+    JSON.stringify({ ...STATE, fileMode: 0o4777 }),
+    JSON.stringify({ ...STATE, programId: -1 }),
+    JSON.stringify({ ...STATE, linkId: 0.5 }),
+    JSON.stringify({ ...STATE, netnsInode: 2 ** 53 }),
+    JSON.stringify({ ...STATE, since: 'yesterday' }),
+    JSON.stringify({ ...STATE, holder: { ...STATE.holder, pid: 0 } }),
+    JSON.stringify({ ...STATE, holder: { ...STATE.holder, startTicks: '-1' } }),
+    JSON.stringify({ ...STATE, log: { source: null, sample: 0, segments: 1, cpus: 1 } }),
   ];
   for (const text of texts) {
     inDirectory((pins) => {
