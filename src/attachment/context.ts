@@ -1,6 +1,8 @@
 /** The context of the functions in this folder, and the options of an attachment. */
+
 import type { Bpftool } from '../host/bpftool.js';
 import { missingCapabilities } from '../host/kernel.js';
+import { rightsHint } from '../host/rights.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { Prefix } from '../model/prefix.js';
 import type { AttachMode, Reader } from '../model/records.js';
@@ -53,6 +55,6 @@ export function requireCapabilities(): void {
   const missing = missingCapabilities();
   if (missing.length === 0) return;
   throw new XdpwhoError('not-permitted', `not permitted: ${missing.join(', ')} missing`, {
-    hint: 'run it as root: sudo xdpwho ...',
+    hint: rightsHint(),
   });
 }

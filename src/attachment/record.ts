@@ -1,6 +1,8 @@
 /** The record of an attachment: the target of a link in its pin directory, as JSON. */
+
 import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { rightsHint } from '../host/rights.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { propertyOf, stringIn } from '../model/json-values.js';
 import type { AttachMode, Reader } from '../model/records.js';
@@ -82,7 +84,7 @@ export function readState(pins: Pins): AttachmentState | undefined {
     }
     if (systemErrorCode(error) === 'EACCES') {
       throw new XdpwhoError('not-permitted', `${pins.directory}: permission denied`, {
-        hint: 'run it as root: sudo xdpwho ...',
+        hint: rightsHint(),
         cause: error,
       });
     }

@@ -13,9 +13,11 @@
  *   users separately.
  * - We notice that another program sets it to 0 meanwhile, and then reject the measurement.
  */
+
 import { readFileSync } from 'node:fs';
 import { AtOurEnd } from '../host/at-our-end.js';
 import { requireTool } from '../host/exec.js';
+import { rightsHint } from '../host/rights.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
 interface StatisticsFiles {
@@ -106,7 +108,7 @@ function startKeeper(files: StatisticsFiles): Promise<AtOurEnd> {
     args: [files.switch, files.users],
     onFailure: (line) =>
       new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
-        hint: 'run it as root: sudo xdpwho bench --live ...',
+        hint: rightsHint('xdpwho bench --live ...'),
       }),
   });
 }

@@ -8,10 +8,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
 import { AtOurEnd } from '../host/at-our-end.js';
 import { inNetns } from '../host/bpftool-arguments.js';
-
 import { requireTool, run } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import { resolveNetns } from '../host/netns.js';
+import { rightsHint } from '../host/rights.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 
@@ -205,7 +205,7 @@ export class Stage {
     throw new XdpwhoError(
       permitted ? 'tool-failed' : 'not-permitted',
       `${file} ${args.join(' ')}: ${result.stderr}`,
-      { hint: permitted ? 'xdpwho doctor' : 'run it as root: sudo xdpwho demo' },
+      { hint: permitted ? 'xdpwho doctor' : rightsHint('xdpwho demo') },
     );
   }
 }

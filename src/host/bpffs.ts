@@ -1,7 +1,9 @@
 /** The BPF file system: whether it is mounted, whether we can trust it, and how it gets our directory. */
+
 import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { CommandLine } from './bpftool-arguments.js';
+import { rightsHint } from './rights.js';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
@@ -142,7 +144,7 @@ export function bpffsFailure(path: string, error: unknown): XdpwhoError {
   const code = systemErrorCode(error);
   if (code === 'EACCES' || code === 'EPERM') {
     return new XdpwhoError('not-permitted', `${path}: permission denied`, {
-      hint: 'run it as root: sudo xdpwho ...',
+      hint: rightsHint(),
       cause: error,
     });
   }

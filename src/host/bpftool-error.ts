@@ -1,7 +1,9 @@
 /** Why a bpftool command failed: the errno, our error code and the hint, from what it printed. */
+
 import { type ErrorCode, XdpwhoError } from '../model/errors.js';
 import type { RunResult } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';
+import { rightsHint } from './rights.js';
 
 /** The failure of a bpftool command. */
 export class BpftoolError extends XdpwhoError {
@@ -81,7 +83,7 @@ function hintOf(errno: string | undefined): string | undefined {
   // Root may lack CAP_SYS_RESOURCE, for example in a container. Then bpftool cannot raise the limit.
   return process.geteuid?.() === 0 && chargesLockedMemory()
     ? 'raise the limit on locked memory: ulimit -l unlimited'
-    : 'run it as root: sudo xdpwho ...';
+    : rightsHint();
 }
 
 /**

@@ -3,6 +3,7 @@
  * /sys/class/net is no source for them: it shows the namespace in which sysfs was mounted, and that is
  * another one under `nsenter --net`.
  */
+
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
@@ -11,9 +12,9 @@ import type { Mode } from '../model/records.js';
 import { printable } from '../text/text.js';
 import { inNetns } from './bpftool-arguments.js';
 import type { XdpAttachment } from './bpftool-output.js';
-
 import { findTool, run } from './exec.js';
 import type { Netns } from './netns.js';
+import { rightsHint } from './rights.js';
 
 /** The names of the interfaces in a namespace. It reads a file for our own, and runs `ip` for another. */
 export async function listInterfaces(netns: Netns): Promise<string[]> {
@@ -38,14 +39,37 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
   const args = ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
   const command = inNetns(netns.path, { file: ip, args });
   const result = await run(command.file, command.args);
-  if (!result.failed) return parseLinks(result.stdout);
-  if (/not permitted|Permission denied/.test(result.stderr)) {
-    throw new XdpwhoError('not-permitted', result.stderr, {
-      hint: 'run it as root: sudo xdpwho ...',
+  if (!result.failed) {
+    const links = linksIn(result.stdout);
+    if (links !== undefined) return links.flatMap(linkOf);
+    throw new XdpwhoError('bad-output', `ip ${args.join(' ')}: it has printed no list in JSON`, {
+      hint: 'install iproute2',
     });
   }
-  return [];
+  if (NOT_THERE.test(result.stderr)) return [];
+  if (/not permitted|Permission denied/.test(result.stderr)) {
+    throw new XdpwhoError('not-permitted', result.stderr, { hint: rightsHint() });
+  }
+  if (/BusyBox/.test(result.stderr)) {
+    throw new XdpwhoError('tool-missing', `${ip}: the ip of BusyBox, which prints no JSON`, {
+      hint: 'install iproute2',
+    });
+  }
+  const why = result.stderr.split('\n')[0] ?? '';
+  throw new XdpwhoError(
+    'tool-failed',
+    `ip ${args.join(' ')}: ${why || `status ${result.exitCode}`}`,
+    {
+      hint: 'xdpwho doctor',
+    },
+  );
 }
+
+/**
+ * What `ip` says of an interface that there is not (lib/utils.c, nodev() and invarg()), and nsenter of the
+ * namespace of a process that has ended.
+ */
+const NOT_THERE = /does not exist|Cannot find device|not a valid ifname|^nsenter: /;
 
 /**
  * The XDP programs of a namespace, or of one interface, as iproute2 lists them: also where bpftool's list
@@ -66,7 +90,7 @@ const ATTACHED_MODES: Readonly<Record<number, Mode>> = { 1: 'native', 2: 'generi
 
 /** What `ip -d -j link` prints of XDP programs; with several on one interface, each. */
 export function xdpProgramsIn(json: string): XdpAttachment[] {
-  return linksIn(json).flatMap((value) => {
+  return (linksIn(json) ?? []).flatMap((value) => {
     const [link] = linkOf(value);
     const xdp = propertyOf(value, 'xdp');
     const several = propertyOf(xdp, 'attached');
@@ -135,16 +159,13 @@ function ownInterfaces(): string[] {
   return parseProcNetDev(readFileSync('/proc/self/net/dev', 'utf8'));
 }
 
-function parseLinks(json: string): Link[] {
-  return linksIn(json).flatMap(linkOf);
-}
-
-function linksIn(json: string): readonly unknown[] {
+/** Undefined for what is no list. */
+function linksIn(json: string): readonly unknown[] | undefined {
   try {
     const value: unknown = parseToolJson(json);
-    return Array.isArray(value) ? value : [];
+    return Array.isArray(value) ? value : undefined;
   } catch {
-    return [];
+    return undefined;
   }
 }
 

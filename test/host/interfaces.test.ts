@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import * as assert from 'uvu/assert';
+import { findTool } from '../../src/host/exec.js';
 import {
   listInterfaces,
   nameFault,
@@ -82,3 +84,48 @@ resolution('refuses an absent one with a hint, whatever characters it has', asyn
 });
 
 resolution.run();
+
+const tools = suite(
+  'an ip that is not that of iproute2',
+  process.getuid?.() === 0 ? undefined : 'it takes root to put another ip in its place',
+);
+
+/** What a process says of an interface of another namespace, in whose mounts `ip` is this shell script. */
+function askedWith(ip: string): string {
+  const directory = mkdtempSync('/tmp/xdpwho-ip-');
+  try {
+    writeFileSync(`${directory}/ip`, `#!/bin/sh\n${ip}\n`, { mode: 0o755 });
+    const interfaces = new URL('../../src/host/interfaces.ts', import.meta.url);
+    const ask = `const { resolveInterface } = await import('${interfaces}');
+      const netns = { name: 'blue', path: '/proc/self/ns/net', inode: 1 };
+      await resolveInterface('eth0', netns).catch((error) => console.log(error.code, error.message, error.hint));`;
+    const inPlace = `mount --bind "$1" "$2"; shift 2; exec "$@"`;
+    const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', ask];
+    const args = ['-m', '--propagation', 'private', 'sh', '-c', inPlace, 'sh', `${directory}/ip`];
+    return spawnSync('unshare', [...args, findTool('ip') ?? '', ...node], {
+      encoding: 'utf8',
+    }).stdout;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+tools('is told, and no interface is said to be missing for it', () => {
+  const busybox = `echo 'BusyBox v1.35.0 multi-call binary.' >&2; exit 1`;
+  assert.match(askedWith(busybox), /^tool-missing \S+ip: the ip of BusyBox.* install iproute2\n$/);
+  const failing = `echo 'Cannot open netlink socket: Too many open files' >&2; exit 1`;
+  assert.match(
+    askedWith(failing),
+    /^tool-failed ip -j link show: Cannot open netlink socket: Too many open files/,
+  );
+  assert.match(askedWith(`echo '[{"ifname":"et'`), /^bad-output ip -j link show: .* in JSON/);
+});
+
+tools('that has it is not in the way', () => {
+  assert.match(
+    askedWith(`echo '[{"ifname":"eth1","ifindex":2,"mtu":1500}]'`),
+    /^no-such-interface/,
+  );
+});
+
+tools.run();
