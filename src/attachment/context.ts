@@ -1,5 +1,4 @@
 /** The context of the functions in this folder, and the options of an attachment. */
-
 import type { Bpftool } from '../host/bpftool.js';
 import { missingCapabilities } from '../host/kernel.js';
 import { rightsHint } from '../host/rights.js';

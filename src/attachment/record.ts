@@ -1,5 +1,4 @@
 /** The record of an attachment: the target of a link in its pin directory, as JSON. */
-
 import { lstatSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { rightsHint } from '../host/rights.js';

@@ -13,7 +13,6 @@
  *   users separately.
  * - We notice that another program sets it to 0 meanwhile, and then reject the measurement.
  */
-
 import { readFileSync } from 'node:fs';
 import { AtOurEnd } from '../host/at-our-end.js';
 import { requireTool } from '../host/exec.js';

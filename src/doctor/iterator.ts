@@ -1,5 +1,5 @@
 /** Whether the table can be read by an iterator here, found out by pinning one over a map of its own. */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { mapShapes } from '../attachment/load.js';
 import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
@@ -7,6 +7,7 @@ import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 import { missingCapabilities } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
+import { textOf } from '../host/text-file.js';
 import { messageOf } from '../model/errors.js';
 import type { Check } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
@@ -30,11 +31,13 @@ export async function checkIterator(
     }
     const isPolicy = error.errno === 'EPERM' && missingCapabilities().length === 0;
     const whose = isPolicy
-      ? `; ${describeRefusal(readSecurity('lsm'), readSecurity('lockdown'))}`
+      ? `; ${describeRefusal(textOf(`${SECURITYFS}/lsm`), textOf(`${SECURITYFS}/lockdown`))}`
       : '';
     return { ...about, status: 'warn', detail: `by map dump, slower: ${why}${whose}` };
   }
 }
+
+const SECURITYFS = '/sys/kernel/security';
 
 /**
  * Who refuses a program to a process that has the capabilities: a security module (kernel/bpf/syscall.c,
@@ -51,14 +54,6 @@ export function describeRefusal(modules: string | undefined, lockdown: string | 
     .filter((name) => !['', 'capability'].includes(name));
   const of = names.length === 0 ? '' : `, of ${names.join(', ')}`;
   return `a security module of the kernel refuses it${of}`;
-}
-
-function readSecurity(name: 'lsm' | 'lockdown'): string | undefined {
-  try {
-    return readFileSync(`/sys/kernel/security/${name}`, 'utf8');
-  } catch {
-    return undefined;
-  }
 }
 
 /** Rejects with the BpftoolError where no iterator can be pinned. Leaves nothing. */

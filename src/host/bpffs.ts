@@ -1,5 +1,4 @@
 /** The BPF file system: whether it is mounted, whether we can trust it, and how it gets our directory. */
-
 import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { CommandLine } from './bpftool-arguments.js';

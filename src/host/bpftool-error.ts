@@ -1,5 +1,4 @@
 /** Why a bpftool command failed: the errno, our error code and the hint, from what it printed. */
-
 import { type ErrorCode, XdpwhoError } from '../model/errors.js';
 import type { RunResult } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';

@@ -1,5 +1,5 @@
 /** Finding the bpftool to use, checking it, and the command that installs a missing tool. */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { release } from 'node:os';
 import { XdpwhoError } from '../model/errors.js';
 import { quoteWord } from '../text/shell-words.js';
@@ -7,6 +7,7 @@ import { Bpftool } from './bpftool.js';
 import { BpftoolError } from './bpftool-error.js';
 import { namesIn } from './directories.js';
 import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './exec.js';
+import { textOf } from './text-file.js';
 
 /** Older ones lack `iter pin`, `-n` or both. */
 const OLDEST_BPFTOOL = [5, 10] as const;
@@ -199,7 +200,7 @@ const INSTALLERS: readonly {
 /** The command that installs a tool on this host, or on an unknown system a hint. `osRelease`: the text of os-release(5). */
 export function installCommand(
   tool: Tool,
-  osRelease: string = readText('/etc/os-release') ?? '',
+  osRelease: string = textOf('/etc/os-release') ?? '',
 ): string {
   const words = [...osRelease.matchAll(/^ID(?:_LIKE)?=(.*)$/gm)].flatMap((match) =>
     (match[1] ?? '').replaceAll(/["']/g, '').split(' '),
@@ -207,12 +208,4 @@ export function installCommand(
   const installer = INSTALLERS.find(({ systems }) => systems.some((name) => words.includes(name)));
   if (installer === undefined) return `install ${tool}`;
   return `${installer.command} ${installer.packages[tool]}`;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

@@ -3,7 +3,6 @@
  * /sys/class/net is no source for them: it shows the namespace in which sysfs was mounted, and that is
  * another one under `nsenter --net`.
  */
-
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
@@ -55,14 +54,8 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
       hint: 'install iproute2',
     });
   }
-  const why = result.stderr.split('\n')[0] ?? '';
-  throw new XdpwhoError(
-    'tool-failed',
-    `ip ${args.join(' ')}: ${why || `status ${result.exitCode}`}`,
-    {
-      hint: 'xdpwho doctor',
-    },
-  );
+  const why = result.stderr.split('\n')[0] || `status ${result.exitCode}`;
+  throw new XdpwhoError('tool-failed', `ip ${args.join(' ')}: ${why}`, { hint: 'xdpwho doctor' });
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Network namespaces, found by name, by path, by process id or by inode. */
-import { existsSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { XdpwhoError } from '../model/errors.js';
 import { namesIn } from './directories.js';
-import { INITIAL_PID_NAMESPACE } from './processes.js';
+import { INITIAL_PID_NAMESPACE, pidNamespaceOf } from './processes.js';
 
 /** include/uapi/linux/magic.h: NSFS_MAGIC. */
 export const NSFS_MAGIC = 0x6e736673;
@@ -53,7 +53,7 @@ const SETTING_OF_FIRST_NETNS = '/proc/sys/net/core/netdev_max_backlog';
 
 /** Whether `netns` is the namespace of the host: that of process 1, if we run in the pid namespace of the host. */
 export function isHostNetns(netns: Netns): boolean {
-  if (readlinkSync('/proc/self/ns/pid') !== INITIAL_PID_NAMESPACE) return false;
+  if (pidNamespaceOf('self') !== INITIAL_PID_NAMESPACE) return false;
   const ofProcess1 = inodeOf('/proc/1/ns/net');
   if (ofProcess1 !== undefined) return ofProcess1 === netns.inode;
   // A user may not look at process 1. It is in the first namespace, and so are we if we see its settings.

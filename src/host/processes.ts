@@ -1,6 +1,7 @@
 /** Facts about processes, from /proc. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { namesIn } from './directories.js';
+import { textOf } from './text-file.js';
 
 /** The pid namespace of the host (include/linux/proc_ns.h: PROC_PID_INIT_INO). */
 export const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
@@ -56,9 +57,5 @@ function isInAnother(status: string): boolean {
 
 /** The text of /proc/PID/status. Empty if there is no such process, or if it is hidden. */
 function statusOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/status`, 'utf8');
-  } catch {
-    return '';
-  }
+  return textOf(`/proc/${pid}/status`) ?? '';
 }

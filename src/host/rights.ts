@@ -1,13 +1,13 @@
 /** What to tell somebody whom the kernel has refused something for lack of rights. */
-import { readFileSync } from 'node:fs';
+import { textOf } from './text-file.js';
 
-/** Members of /proc that say what a process may do; null where one cannot be read. */
+/** Members of /proc that say what a process may do; undefined where one cannot be read. */
 export interface RightsFacts {
   readonly euid: number | undefined;
   /** /proc/self/uid_map: user_namespaces(7). */
-  readonly uidMap: string | null;
+  readonly uidMap: string | undefined;
   /** /proc/self/status: proc_pid_status(5). */
-  readonly status: string | null;
+  readonly status: string | undefined;
 }
 
 /** The hint for this process. `command`: what to run as root, with its arguments. */
@@ -25,19 +25,11 @@ export function rightsHint(command = 'xdpwho ...'): string {
 /** The hint for a process of which these are the facts. */
 export function rightsHintOf({ euid, uidMap, status }: RightsFacts, command: string): string {
   if (euid !== 0) return `run it as root: sudo ${command}`;
-  if (uidMap !== null && !/^\s*0\s+0\s+4294967295\s*$/.test(uidMap)) {
+  if (uidMap !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(uidMap)) {
     return 'this is root of a user namespace, which may load no BPF program: run it as root of the host';
   }
   const filter = /^Seccomp:\s+2$/m.test(status ?? '')
     ? ', or a filter of system calls (seccomp) refuses bpf'
     : '';
   return `root lacks CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON here, as in a container${filter}: run it on the host, or start the container with them`;
-}
-
-function textOf(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return null;
-  }
 }
