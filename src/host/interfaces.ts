@@ -45,10 +45,10 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
       hint: 'install iproute2',
     });
   }
-  if (NOT_THERE.test(result.stderr)) return [];
   if (/not permitted|Permission denied/.test(result.stderr)) {
     throw new XdpwhoError('not-permitted', result.stderr, { hint: rightsHint() });
   }
+  if (NOT_THERE.test(result.stderr)) return [];
   if (/BusyBox/.test(result.stderr)) {
     throw new XdpwhoError('tool-missing', `${ip}: the ip of BusyBox, which prints no JSON`, {
       hint: 'install iproute2',

@@ -31,5 +31,5 @@ export function rightsHintOf({ euid, uidMap, status }: RightsFacts, command: str
   const filter = /^Seccomp:\s+2$/m.test(status ?? '')
     ? ', or a filter of system calls (seccomp) refuses bpf'
     : '';
-  return `root lacks CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON here, as in a container${filter}: run it on the host, or start the container with them`;
+  return `this root lacks capabilities, as in a container${filter}: run it on the host, or start the container with them`;
 }

@@ -226,7 +226,7 @@ for (const [lacking, named] of [
 ] as const) {
   privileges(`${lacking.join(', ')}: names what is missing, exit 77`, async ({ lab }) => {
     const result = await unprivileged(lab, without(...lacking), ['watch', 'eth0', '-o', 'ndjson']);
-    refused(result, 'not-permitted', /not permitted/, /sudo xdpwho/);
+    refused(result, 'not-permitted', /not permitted/, /root lacks capabilities, as in a container/);
     for (const name of named) assert.ok(result.stderr.includes(name), result.stderr);
     const all = result.stderr.match(/CAP_\w+/g) ?? [];
     assert.equal([...new Set(all)].sort(), [...named].sort());
@@ -239,7 +239,7 @@ privileges('to enter a namespace: says so, exit 77', async ({ lab }) => {
   const words = [process.execPath, CLI, 'watch', 'eth0', '--netns', lab.netns];
   const setpriv = [...without('sys_admin'), '--', ...words, '--bpffs', lab.bpffs];
   const result = await execa('setpriv', setpriv, { reject: false });
-  refused(result, 'not-permitted', /not permitted/i, /sudo xdpwho/);
+  refused(result, 'not-permitted', /not permitted/i, /root lacks capabilities, as in a container/);
   assert.equal(await lab.traces(), []);
 });
 
