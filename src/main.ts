@@ -4,9 +4,9 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { type CommandContext, Interruption } from './cli/context.js';
+import { type CommandContext, endingExitCode, Interruption } from './cli/context.js';
 import { errorLines, Messages } from './cli/messages.js';
-import { errorRecord } from './cli/output.js';
+import { emptied, errorRecord } from './cli/output.js';
 import { type CommandInvocation, type Invocation, parseCommandLine } from './cli/parser.js';
 import { DEFAULT_VERB, VERBS } from './commands/verbs.js';
 import type { Bpftool } from './host/bpftool.js';
@@ -50,7 +50,8 @@ async function start(words: readonly string[]): Promise<void> {
   const listener = listen();
   const exitCode = await main(words, listener.signal).catch((error) => report(error, words));
   listener.stop();
-  // process.exit would discard what a pipe has not taken yet.
+  // Node waits until everything is taken. Where the run was ended before that, the rest is discarded.
+  if (listener.signal.aborted) process.exit(exitCode);
   process.exitCode = exitCode;
 }
 
@@ -66,12 +67,14 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     else exitCode = await runCommand(invocation, contextFor(invocation, signal));
   } catch (error) {
     if (!signal.aborted || !isAbort(error, signal)) throw withHint(error, invocation);
+    exitCode = endingExitCode(signal);
   }
-  await flushOutput();
-  if (!signal.aborted) return exitCode;
+  // A full disk reports its error only when everything is written.
+  const isTaken = await emptied(process.stdout, signal);
   const reason: unknown = signal.reason;
-  if (reason instanceof Interruption) return reason.exitCode;
-  throw reason;
+  if (signal.aborted && !(reason instanceof Interruption)) throw reason;
+  const stands = invocation.kind === 'command' && invocation.changesHost;
+  return isTaken || stands ? exitCode : endingExitCode(signal);
 }
 
 /** A failure of bpftool is looked at once more: bpftool itself may be too old, or not work at all. */
@@ -142,17 +145,12 @@ function listen(): { signal: AbortSignal; stop: () => void } {
   });
   // Nobody reads it, so nobody can be told.
   process.stderr.on('error', () => {});
+  // From then on an error ends the process as Node does it.
   const stop = () => {
+    process.off('uncaughtException', abort);
     for (const { name, onSignal } of handlers) process.off(name, onSignal);
   };
   return { signal: controller.signal, stop };
-}
-
-/** Waits until standard output has taken or refused everything: a full disk reports its error only then. */
-function flushOutput(): Promise<void> {
-  return new Promise((resolve) => {
-    process.stdout.write('', () => setImmediate(resolve));
-  });
 }
 
 function outputFailure(cause: Error): XdpwhoError {

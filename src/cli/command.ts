@@ -32,6 +32,8 @@ export interface Command<O extends OptionTable>
   /** Default: none. */
   readonly arguments?: readonly Argument[];
   readonly options: O;
+  /** Whether what it has done stands when a signal comes afterwards. Default: false. */
+  readonly changesHost?: boolean;
   /** Resolves with the exit code; rejects with an XdpwhoError. */
   readonly handler: (
     options: OptionValues<O> & GivenWords,
@@ -45,6 +47,7 @@ export type Run = (context: CommandContext) => Promise<number>;
 /** A command whose options' types are no longer known. */
 export interface AnyCommand {
   readonly description: CommandDescription;
+  readonly changesHost: boolean;
   /** `words` is the whole command line. Throws an XdpwhoError `usage` with the hint `help`. */
   readonly parse: (words: readonly string[], help: string) => Run;
 }

@@ -28,6 +28,11 @@ export class Interruption extends Error {
   }
 }
 
+/** The exit code of a run that goes on until it is ended: that of the signal, or 0. */
+export function endingExitCode(signal: AbortSignal): number {
+  return signal.reason instanceof Interruption ? signal.reason.exitCode : 0;
+}
+
 /** Whether the run is to end because the reader of its output has gone. */
 export function isOutputClosed(signal: AbortSignal): boolean {
   return signal.reason instanceof Interruption && signal.reason.exitCode === 0;
@@ -43,8 +48,9 @@ export interface CommandContext {
   readonly color: boolean;
   /**
    * Aborts at SIGINT, SIGTERM, SIGHUP, a closed or full `stdout`, and at an error that no promise
-   * of the command carries. The command then undoes what it did and returns or rejects. The exit code
-   * comes from the reason, unless the command rejects with an XdpwhoError of its own.
+   * of the command carries. A command that has not done its work then takes back what it did and rejects with
+   * the reason, or with an AbortError: the exit code is that of the reason. One that has done its work returns as
+   * always. One that runs until it is ended returns `endingExitCode`.
    */
   readonly signal: AbortSignal;
   readonly messages: Messages;

@@ -32,6 +32,7 @@ export interface CommandInvocation {
   readonly options: OptionValues<typeof GENERAL_OPTIONS>;
   /** The command line that shows the command's help. */
   readonly help: string;
+  readonly changesHost: boolean;
   readonly run: Run;
 }
 
@@ -49,6 +50,7 @@ export function defineCommand<O extends OptionTable>(command: Command<O>): AnyCo
   const description = { verb, describe, about, arguments: list, options, examples };
   return {
     description,
+    changesHost: command.changesHost === true,
     parse: (words, help) => {
       const parser = makeParser((message) => {
         throw new XdpwhoError('usage', message, { hint: help });
@@ -83,8 +85,10 @@ export async function parseCommandLine(
   if (options.version) return { kind: 'text', text: `${version}\n` };
   const { verb: name, load } = verb ?? defaultVerb;
   const help = words.length === 0 ? 'xdpwho --help' : `xdpwho ${name} --help`;
-  const run = (await load()).parse(words, help);
-  return { kind: 'command', named: verb !== undefined, words, options, help, run };
+  const command = await load();
+  const run = command.parse(words, help);
+  const { changesHost } = command;
+  return { kind: 'command', named: verb !== undefined, words, options, help, changesHost, run };
 }
 
 async function helpText(verb: Verb | undefined, verbs: readonly Verb[]): Promise<Invocation> {

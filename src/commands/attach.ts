@@ -11,6 +11,7 @@ import {
   refuseWithoutLog,
 } from '../cli/options.js';
 import {
+  endingOutput,
   errorRecords,
   type Failure,
   failedForJson,
@@ -51,6 +52,7 @@ export const attachCommand = defineCommand({
     ['xdpwho attach eth0 --log', 'then: log eth0 --last 50'],
     ['xdpwho attach eth0 eth1 --file-mode 0444 -o json', 'for automation; run it twice'],
   ],
+  changesHost: true,
   handler: async (options, context) => {
     const names = interfacesOf(options);
     const session = await sessionContext(context);
@@ -75,9 +77,9 @@ export const attachCommand = defineCommand({
         interfaces: attachments.map(describeForJson),
         failed: failedForJson(failures),
       };
-      await writeDocument(context, document);
+      await writeDocument(endingOutput(context), document);
     } else if (options.output === 'ndjson') {
-      await writeRecords(context, [
+      await writeRecords(endingOutput(context), [
         ...attachments.map((each) => each.record),
         ...errorRecords(failures),
       ]);
@@ -137,9 +139,9 @@ async function planAll(
   }
   if (output === 'json') {
     const document = { changed, commands, failed: failedForJson(failures) };
-    await writeDocument(context, document);
+    await writeDocument(endingOutput(context), document);
   } else {
-    await writeLines(context, commands);
+    await writeLines(endingOutput(context), commands);
   }
   return exitCodeOf(failures.map((each) => each.failure));
 }

@@ -1,6 +1,6 @@
 /** `clean`: removes what dead runs of ours left. */
 import { chooseOptions, outputOption } from '../cli/options.js';
-import { writeDocument, writeLines, writeRecords } from '../cli/output.js';
+import { endingOutput, writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import type { CleanedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
@@ -22,6 +22,7 @@ export const cleanCommand = defineCommand({
     ['xdpwho clean', 'what is attached and alive stays'],
     ['xdpwho clean -n', 'only say what would be removed'],
   ],
+  changesHost: true,
   handler: async (options, context) => {
     const session = await sessionContext(context);
     const results = await clean(session, options);
@@ -39,15 +40,15 @@ export const cleanCommand = defineCommand({
     if (options.output === 'json') {
       const changed = records.some((each) => each.kept === null);
       const directories = records.map(({ type: _, ...record }) => record);
-      await writeDocument(context, { changed, directories });
+      await writeDocument(endingOutput(context), { changed, directories });
     } else if (options.output === 'ndjson') {
-      await writeRecords(context, records);
+      await writeRecords(endingOutput(context), records);
     } else {
       const verb = options.dryRun ? 'would remove' : 'removed';
       const lines = records.map(({ directory, why, kept }) =>
         kept === null ? `${verb} ${directory}: ${why}` : `kept ${directory}: ${why}; ${kept}`,
       );
-      await writeLines(context, lines.map(printable));
+      await writeLines(endingOutput(context), lines.map(printable));
     }
     if (results.length === 0) context.messages.info('nothing to clean');
     return keeps ? 1 : 0;

@@ -1,7 +1,8 @@
 /** `demo`: watches traffic of its own, and checks every count. */
 
+import { endingExitCode } from '../cli/context.js';
 import { chooseOptions, outputOption } from '../cli/options.js';
-import { writeDocument, writeLines } from '../cli/output.js';
+import { endingOutput, writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { renderCounts } from '../demo/counts-table.js';
 import { demo } from '../demo/demo.js';
@@ -19,7 +20,7 @@ export const demoCommand = defineCommand({
   handler: async (options, context) => {
     const { mode, reader, output } = options;
     const session = await sessionContext(context);
-    const view = viewOf(output === 'json' ? 'none' : output, context);
+    const view = viewOf(output === 'json' ? 'none' : output, endingOutput(context));
     context.messages.info('two network namespaces, one veth between them, no frame leaves them');
     let exact = false;
     try {
@@ -47,6 +48,6 @@ export const demoCommand = defineCommand({
         exact ? 'every count is exact' : 'the counts differ from what was sent',
       );
     }
-    return exact ? 0 : 1;
+    return endingExitCode(context.signal) || (exact ? 0 : 1);
   },
 });

@@ -13,6 +13,7 @@ import {
   outputOption,
 } from '../cli/options.js';
 import {
+  endingOutput,
   errorRecords,
   type Failure,
   failedForJson,
@@ -42,6 +43,7 @@ export const detachCommand = defineCommand({
     ['xdpwho detach eth0', 'also when it is detached already'],
     ['xdpwho detach --all -o json', 'for automation'],
   ],
+  changesHost: true,
   handler: async (options, context) => {
     if (options.all && interfacesIn(options).length > 0) {
       throw new XdpwhoError('usage', '--all: together with interfaces');
@@ -88,8 +90,9 @@ async function plan(
   const commands = entries.flatMap((entry) =>
     planDetachment(session, entry).map(({ file, args }) => renderCommand(file, args)),
   );
-  if (output === 'json') await writeDocument(context, { changed: entries.length > 0, commands });
-  else await writeLines(context, commands);
+  if (output === 'json')
+    await writeDocument(endingOutput(context), { changed: entries.length > 0, commands });
+  else await writeLines(endingOutput(context), commands);
 }
 
 async function detachAll(
@@ -114,12 +117,12 @@ async function detachAll(
   if (output === 'json') {
     const changed = interfaces.length > 0;
     const document = { changed, interfaces, failed: failedForJson(left) };
-    await writeDocument(context, document);
+    await writeDocument(endingOutput(context), document);
   } else if (output === 'ndjson') {
     const records = interfaces.map(
       ({ netns: _, ...each }): DetachedRecord => ({ type: 'detached', ...each }),
     );
-    await writeRecords(context, [...records, ...errorRecords(left)]);
+    await writeRecords(endingOutput(context), [...records, ...errorRecords(left)]);
   }
   return left;
 }

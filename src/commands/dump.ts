@@ -70,6 +70,7 @@ export const dumpCommand = defineCommand({
       }
       const top = options.top ?? (isMetrics(output) ? METRICS_TOP : 0);
       const result = await dump(session, attachment, {
+        signal: context.signal,
         top,
         sort: sort ?? 'packets',
         source,
@@ -94,11 +95,10 @@ async function copyLines(
   attachment: Attachment,
   context: CommandContext,
 ): Promise<void> {
-  const lines = dumpLines(session, attachment);
+  const lines = dumpLines(session, attachment, context.signal);
   let totals: TotalsRecord | undefined;
   for (;;) {
     const { done, value } = await lines.next();
-    if (context.signal.aborted) return;
     if (done === true) {
       totals = value;
       break;

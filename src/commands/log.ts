@@ -1,7 +1,7 @@
 /** `log`: prints one line for each packet. */
 
 import { resolveTargets } from '../attachment/target.js';
-import { type CommandContext, isOutputClosed } from '../cli/context.js';
+import { type CommandContext, endingExitCode, isOutputClosed } from '../cli/context.js';
 import {
   chooseOptions,
   INTERFACES,
@@ -10,7 +10,13 @@ import {
   OPTIONS,
   outputOption,
 } from '../cli/options.js';
-import { write, writeCommands, writeRecords } from '../cli/output.js';
+import {
+  endingOutput,
+  type OutputContext,
+  write,
+  writeCommands,
+  writeRecords,
+} from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { TotalsRecord } from '../model/records.js';
@@ -76,7 +82,7 @@ export const logCommand = defineCommand({
       if (isOutputClosed(context.signal)) break;
       await printer.print(event);
     }
-    return 0;
+    return last === undefined ? endingExitCode(context.signal) : 0;
   },
 });
 
@@ -89,18 +95,20 @@ function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
 
 /** Prints the events of a log: data to standard output, messages to standard error. */
 class LogPrinter {
-  readonly #context: CommandContext;
+  readonly #messages: CommandContext['messages'];
+  readonly #output: OutputContext;
   readonly #format: Format;
   readonly #lines = new Map<string, PacketLines>();
 
   constructor(context: CommandContext, format: Format) {
-    this.#context = context;
+    this.#messages = context.messages;
+    this.#output = endingOutput(context);
     this.#format = format;
   }
 
   async print(event: LogEvent): Promise<void> {
-    const context = this.#context;
-    const { messages } = context;
+    const messages = this.#messages;
+    const output = this.#output;
     const isNdjson = this.#format === 'ndjson';
     switch (event.kind) {
       case 'attached':
@@ -113,31 +121,31 @@ class LogPrinter {
           const log = describeLog(state.log);
           messages.info(`${name}: attached since ${state.since}, program ${programId}, ${log}`);
         }
-        if (isNdjson) await writeRecords(context, [record]);
+        if (isNdjson) await writeRecords(output, [record]);
         break;
       }
       case 'packets':
         for (const piece of this.#linesOf(event.interface).render(event.packets)) {
-          await write(context, piece);
+          await write(output, piece);
         }
         break;
       case 'lost':
-        if (isNdjson) await writeRecords(context, [event.record]);
+        if (isNdjson) await writeRecords(output, [event.record]);
         else
           await write(
-            context,
+            output,
             `# ${printable(event.record.interface)}: lost ${event.record.count}\n`,
           );
         break;
       case 'totals':
-        if (isNdjson) await writeRecords(context, [event.record]);
+        if (isNdjson) await writeRecords(output, [event.record]);
         else messages.info(accountLine(event.record));
         break;
       case 'note':
         messages.info(`${event.interface}: ${event.text}`);
         break;
       case 'detached':
-        if (isNdjson) await writeRecords(context, [event.record]);
+        if (isNdjson) await writeRecords(output, [event.record]);
         messages.info(`${event.record.interface}: detached`);
         break;
     }

@@ -1,5 +1,6 @@
 /** `serve`: serves the counters over HTTP, for Prometheus. */
 
+import { endingExitCode } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS } from '../cli/options.js';
 import { defineCommand } from '../cli/parser.js';
 import { Bpftool } from '../host/bpftool.js';
@@ -56,6 +57,6 @@ export const serveCommand = defineCommand({
         lastFailure = message;
       },
     });
-    return 0;
+    return endingExitCode(signal);
   },
 });

@@ -29,7 +29,11 @@ export const statusCommand = defineCommand({
   handler: async (options, context) => {
     const session = await sessionContext(context);
     const names = interfacesIn(options);
-    const records = await status(session, { ...options, interfaces: names });
+    const records = await status(session, {
+      ...options,
+      interfaces: names,
+      signal: context.signal,
+    });
     if (options.output === 'json') {
       const interfaces = records.map(({ type: _, ...record }) => record);
       await writeDocument(context, { changed: false, interfaces });

@@ -1,6 +1,6 @@
 /** What `watch` and `demo` print: readings as data, and the rest as messages. */
 import type { CommandContext } from '../cli/context.js';
-import { write, writeDocument, writeRecords } from '../cli/output.js';
+import { type OutputContext, write, writeDocument, writeRecords } from '../cli/output.js';
 import { renderSourcesTable } from '../cli/sources-table.js';
 import type { AttachedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
@@ -8,6 +8,8 @@ import type { Reading, WatchEvent } from '../verbs/watch.js';
 import { describeAttachment } from './describe-attachment.js';
 
 type WatchFormat = 'table' | 'ndjson' | 'json';
+
+type ViewContext = OutputContext & Pick<CommandContext, 'color'>;
 
 /** Columns of a table where standard output is no terminal. */
 const DEFAULT_WIDTH = 80;
@@ -20,7 +22,7 @@ interface WatchView {
 }
 
 /** The view `none` prints no data: the caller prints the outcome in its own way. */
-export function viewOf(format: WatchFormat | 'none', context: CommandContext): WatchView {
+export function viewOf(format: WatchFormat | 'none', context: ViewContext): WatchView {
   switch (format) {
     case 'none':
       return { show: async () => {}, end: async () => {} };
@@ -51,9 +53,9 @@ export function printMessages(event: WatchEvent, context: CommandContext): void 
 }
 
 class NdjsonView implements WatchView {
-  readonly #context: CommandContext;
+  readonly #context: ViewContext;
 
-  constructor(context: CommandContext) {
+  constructor(context: ViewContext) {
     this.#context = context;
   }
 
@@ -81,11 +83,11 @@ class NdjsonView implements WatchView {
 
 /** Prints one document at the end: what was attached, and the last reading of each interface. */
 class DocumentView implements WatchView {
-  readonly #context: CommandContext;
+  readonly #context: ViewContext;
   readonly #attached: AttachedRecord[] = [];
   readonly #readings = new Map<string, Reading>();
 
-  constructor(context: CommandContext) {
+  constructor(context: ViewContext) {
     this.#context = context;
   }
 
@@ -108,10 +110,10 @@ class DocumentView implements WatchView {
 
 /** Prints a table of each interface for each reading, one below the other. */
 class TableView implements WatchView {
-  readonly #context: CommandContext;
+  readonly #context: ViewContext;
   #isFirst = true;
 
-  constructor(context: CommandContext) {
+  constructor(context: ViewContext) {
     this.#context = context;
   }
 

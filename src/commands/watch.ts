@@ -1,8 +1,8 @@
 /** `watch`: attach, show sources live, detach. */
 import { resolveTargets } from '../attachment/target.js';
-import { type CommandContext, isOutputClosed } from '../cli/context.js';
+import { type CommandContext, endingExitCode, isOutputClosed } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
-import { writeCommands } from '../cli/output.js';
+import { endingOutput, writeCommands } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { endingOf } from '../host/abort.js';
 import { LiveView } from '../live/view.js';
@@ -50,7 +50,7 @@ export const watchCommand = defineCommand({
     const ending = endingOf(context.signal);
     const sort = options.sort ?? 'packets';
     const live = options.output === 'table' && isLive(context);
-    const plainView = viewOf(options.output, context);
+    const plainView = viewOf(options.output, endingOutput(context));
     const showPlain = async (event: WatchEvent) => {
       printMessages(event, context);
       await plainView.show(event);
@@ -87,7 +87,7 @@ export const watchCommand = defineCommand({
       await view.end();
       await plainView.end();
     }
-    return 0;
+    return endingExitCode(context.signal);
   },
 });
 

@@ -105,12 +105,13 @@ export async function dump(
 export async function* dumpLines(
   context: SessionContext,
   attachment: Attachment,
+  signal?: AbortSignal,
 ): AsyncGenerator<string, TotalsRecord, void> {
   const reader = new SourceReader(context, attachment);
   const seen = new SourceSet(attachment.state.maxSources);
   const table = { sources: 0, packets: 0n };
   const before = await reader.totals();
-  for await (const lines of reader.lines()) {
+  for await (const lines of reader.lines(signal)) {
     const part = examineLines(lines, seen);
     table.sources += part.sources;
     table.packets += part.packets;

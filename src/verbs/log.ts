@@ -107,7 +107,7 @@ export async function* log(
         failure = (yield* checkAll(context, logged, finishOne)) ?? failure;
       }
       const nowMs = performance.now();
-      if (signal.aborted || nowMs >= endMs) break;
+      if (signal.aborted || nowMs >= endMs || logged.length === 0) break;
       const waitMs = Math.min(...logged.map((one) => one.waitMs(nowMs - passMs)));
       if (rest.count > 0) await pause(Math.min(passMs + waitMs, endMs) - nowMs, signal);
     }

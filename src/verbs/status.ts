@@ -15,6 +15,8 @@ import { octal } from './attach.js';
 export interface StatusOptions extends Scope {
   /** Names or alternative names. None: all of ours, and every other XDP program in our own namespace. */
   readonly interfaces?: readonly string[] | undefined;
+  /** Makes the call reject. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -26,22 +28,26 @@ export async function status(
   options: StatusOptions = {},
 ): Promise<StatusRecord[]> {
   const records: StatusRecord[] = [];
-  const { interfaces = [] } = options;
+  const { interfaces = [], signal } = options;
   if (interfaces.length === 0) {
     for (const entry of await listAttachments(session, options)) {
-      records.push(await recordOf(session, entry));
+      records.push(await recordOf(session, entry, signal));
     }
   }
   for (const name of interfaces) {
+    signal?.throwIfAborted();
     records.push(await lookAt(session, { ...options, interface: name }));
   }
   return records;
 }
 
-async function lookAt(session: SessionContext, request: Request): Promise<StatusRecord> {
+async function lookAt(
+  session: SessionContext,
+  request: Request & Pick<StatusOptions, 'signal'>,
+): Promise<StatusRecord> {
   const { device, entry, absent } = await findNamed(session, request);
   if (absent !== undefined) throw absent;
-  if (entry !== undefined) return recordOf(session, entry);
+  if (entry !== undefined) return recordOf(session, entry, request.signal);
   const netns = request.netns ?? null;
   return { type: 'status', interface: device, netns, ownership: 'none', ...UNKNOWN };
 }
@@ -66,7 +72,12 @@ const UNKNOWN = {
   link_id: null,
 } as const;
 
-async function recordOf(session: SessionContext, entry: InventoryEntry): Promise<StatusRecord> {
+async function recordOf(
+  session: SessionContext,
+  entry: InventoryEntry,
+  signal: AbortSignal | undefined,
+): Promise<StatusRecord> {
+  signal?.throwIfAborted();
   const { interface: name, netns, ownership, why, mode, programId, programName } = entry;
   const { reader, file, state, holder, attachment } = entry;
   const record = {
@@ -84,7 +95,7 @@ async function recordOf(session: SessionContext, entry: InventoryEntry): Promise
     link_id: state?.linkId ?? null,
   };
   if (attachment === null) return record;
-  const counts = await readCounts(session, attachment);
+  const counts = await readCounts(session, attachment, signal);
   // If somebody detaches while we read, the record has no counts.
   return counts === undefined ? record : { ...record, ...describeForJson(attachment), ...counts };
 }
@@ -92,9 +103,10 @@ async function recordOf(session: SessionContext, entry: InventoryEntry): Promise
 async function readCounts(
   session: SessionContext,
   attachment: NonNullable<InventoryEntry['attachment']>,
+  signal: AbortSignal | undefined,
 ): Promise<Pick<StatusRecord, 'sources' | 'packets' | 'bytes'> | undefined> {
   try {
-    const sources = await countSources(session, attachment);
+    const sources = await countSources(session, attachment, signal);
     const totals = await new SourceReader(session, attachment).totals();
     const packets = totals.ipv4 + totals.ipv6 + totals.other + totals.malformed;
     return { sources, packets, bytes: totals.bytes };
@@ -140,14 +152,18 @@ export function fileNote({ record, state }: Attachment): string | null {
 }
 
 /** How many sources the table holds. The kernel has no such number, so this reads the whole table. */
-async function countSources(context: SessionContext, attachment: Attachment): Promise<number> {
+async function countSources(
+  context: SessionContext,
+  attachment: Attachment,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   const reader = new SourceReader(context, attachment);
   let sources = 0;
   if (attachment.reader === 'dump') {
-    for await (const batch of reader.sources()) sources += batch.length;
+    for await (const batch of reader.sources(signal)) sources += batch.length;
     return sources;
   }
-  for await (const lines of reader.lines()) {
+  for await (const lines of reader.lines(signal)) {
     for (let at = lines.indexOf('\n'); at >= 0; at = lines.indexOf('\n', at + 1)) sources++;
   }
   return sources;

@@ -15,14 +15,18 @@ import { suite } from '../suite.js';
 
 const test = suite('what is written to standard output');
 
+const { signal } = new AbortController();
+
 /** A stream that is full after `bytes`, until something reads it. */
 function full(bytes: number): PassThrough {
   return new PassThrough({ highWaterMark: bytes });
 }
 
-async function writtenBy(run: (context: { stdout: PassThrough }) => Promise<void>) {
+async function writtenBy(
+  run: (context: { stdout: PassThrough; signal: AbortSignal }) => Promise<void>,
+) {
   const stdout = full(1_000_000);
-  await run({ stdout });
+  await run({ stdout, signal });
   return String(stdout.read() ?? '');
 }
 
@@ -56,7 +60,7 @@ test('waits for its reader, and leaves no listener behind', async () => {
   const before = listeners();
   for (let times = 0; times < 3; times++) {
     let taken = false;
-    const written = write({ stdout }, 'longer than that').then(() => {
+    const written = write({ stdout, signal }, 'longer than that').then(() => {
       taken = true;
     });
     await new Promise((done) => setImmediate(done));
@@ -69,10 +73,10 @@ test('waits for its reader, and leaves no listener behind', async () => {
 
 test('does not wait for a reader that has gone', async () => {
   const stdout = full(4);
-  const written = write({ stdout }, 'longer than that');
+  const written = write({ stdout, signal }, 'longer than that');
   stdout.destroy();
   await written;
-  await write({ stdout }, 'after the end');
+  await write({ stdout, signal }, 'after the end');
 });
 
 test('tells of failures in a document and as records', () => {

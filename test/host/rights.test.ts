@@ -20,13 +20,19 @@ rights('sends a user to root', () => {
 rights('sends nobody to root who is root', () => {
   const inUserNamespace = { ...HOST, uidMap: '         0       1000          1\n' };
   assert.match(rightsHintOf(inUserNamespace, 'x'), /root of a user namespace.* of the host/);
-  assert.match(rightsHintOf(HOST, 'x'), /^this root lacks capabilities, as in a container: run it on/);
+  assert.match(
+    rightsHintOf(HOST, 'x'),
+    /^this root lacks capabilities, as in a container: run it on/,
+  );
   const filtered = { ...HOST, status: 'Name:\tnode\nSeccomp:\t2\n' };
   assert.match(
     rightsHintOf(filtered, 'x'),
     /in a container, or a filter of system calls \(seccomp\)/,
   );
-  assert.match(rightsHintOf({ euid: 0, uidMap: undefined, status: undefined }, 'x'), /^this root lacks/);
+  assert.match(
+    rightsHintOf({ euid: 0, uidMap: undefined, status: undefined }, 'x'),
+    /^this root lacks/,
+  );
 });
 
 rights.run();
