@@ -424,6 +424,13 @@ running('a bug outside of the command ends it in order', async ({ directory }) =
   assert.equal(errorLines(ended), ['xdpwho: internal error: RangeError: late, please report']);
 });
 
+running('an error after the work ends the process as it ends every program of Node', async () => {
+  const preload = "process.once('beforeExit', () => { throw new RangeError('after the work'); });";
+  const ended = await xdpwho(['--version'], { preload });
+  assert.is(ended.exitCode, 1);
+  assert.match(ended.stderr, /RangeError: after the work/);
+});
+
 running('colour is for terminals, and for those who insist', async ({ directory }) => {
   const words = ['doctor', '--bpftool', join(directory, 'none')];
   const escapeCode = '\x1b[';

@@ -1,11 +1,6 @@
 /** Whether the process that holds an attachment still runs. */
 import { statSync } from 'node:fs';
-import {
-  mayHaveProcesses,
-  pidNamespaceOf,
-  processStartTicks,
-  timeNamespaceOf,
-} from '../host/processes.js';
+import { isRunning, pidNamespaceOf } from '../host/processes.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Holder } from './record.js';
@@ -16,13 +11,7 @@ import type { Holder } from './record.js';
  */
 export function isHolderAlive(holder: Holder, recordOwner = 0): boolean {
   if (recordOwner !== 0 && ownerOf(holder.pid) !== recordOwner) return false;
-  if (isElsewhere(holder)) return mayHaveProcesses(holder.pidNamespace);
-  const startTicks = processStartTicks(holder.pid);
-  if (startTicks === holder.startTicks) return true;
-  // A time namespace shifts the time of the start (time_namespaces(7)): then the process itself has to do.
-  const { timeNamespace } = holder;
-  const isShifted = timeNamespace !== undefined && timeNamespace !== timeNamespaceOf('self');
-  return startTicks !== undefined && isShifted && timeNamespaceOf(holder.pid) === timeNamespace;
+  return isRunning(holder);
 }
 
 /** Whether a holder is in another pid namespace, so that its process id means nothing here. */

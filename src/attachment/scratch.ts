@@ -2,7 +2,7 @@
 import { accessSync, constants, lstatSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { namesIn } from '../host/directories.js';
-import { processStartTicks } from '../host/processes.js';
+import { isRunning, pidNamespaceOf, processStartTicks } from '../host/processes.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 
 /** Makes a temporary folder for copies of objects. The caller removes it. */
@@ -17,17 +17,24 @@ export function makeScratch(): string {
   }
 }
 
-/** The beginning of the path of every temporary folder of this process. */
+/**
+ * The beginning of the path of every temporary folder of this process. It names the process so that another one
+ * can see whether it has ended: by its id, the pid namespace that the id is of, and the time of its start.
+ */
 export function scratchPrefix(): string {
-  return `${isWritable('/run') ? '/run' : tmpdir()}/${SCRATCH_PREFIX}${process.pid}-`;
+  const namespace = pidNamespaceOf('self')?.replace(/\D/g, '') ?? '';
+  const who = [process.pid, namespace, processStartTicks('self')].join('-');
+  return `${isWritable('/run') ? '/run' : tmpdir()}/${SCRATCH_PREFIX}${who}-`;
 }
 
 /** Removes the temporary folders of processes that have ended. */
 export function removeDeadScratch(): void {
   for (const root of new Set(['/run', tmpdir()])) {
     for (const entry of namesIn(root)) {
-      const pid = new RegExp(`^${SCRATCH_PREFIX}(\\d+)-\\w{6}$`).exec(entry)?.[1];
-      if (pid === undefined || processStartTicks(Number(pid)) !== undefined) continue;
+      const [, pid, namespace, startTicks] = SCRATCH_NAME.exec(entry) ?? [];
+      if (pid === undefined) continue;
+      const pidNamespace = namespace === undefined ? undefined : `pid:[${namespace}]`;
+      if (isRunning({ pid: Number(pid), pidNamespace, startTicks })) continue;
       // Anybody can make a folder of such a name in /tmp, and replace it by a link while we remove it.
       const found = lstatSync(`${root}/${entry}`, { throwIfNoEntry: false });
       if (found?.uid !== process.geteuid?.()) continue;
@@ -37,6 +44,8 @@ export function removeDeadScratch(): void {
 }
 
 export const SCRATCH_PREFIX = 'xdpwho-';
+/** The agentless script knows only its process id. */
+const SCRATCH_NAME = /^xdpwho-(\d+)(?:-(\d+)-(\d+))?-\w{6}$/;
 
 function isWritable(directory: string): boolean {
   try {

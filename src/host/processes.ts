@@ -32,6 +32,31 @@ export function mayHaveProcesses(pidNamespace: string): boolean {
   });
 }
 
+/** What is known of a process that another one was told of. */
+interface KnownProcess {
+  readonly pid: number;
+  /** Of which the pid is; undefined: it is not known, and taken for ours. */
+  readonly pidNamespace?: string | undefined;
+  /** Undefined: it is not known. */
+  readonly startTicks?: string | undefined;
+  /** Undefined: it is not known. */
+  readonly timeNamespace?: string | undefined;
+}
+
+/** Whether a process may still run. A pid of another pid namespace says nothing here: then any process there counts. */
+export function isRunning({ pid, pidNamespace, startTicks, timeNamespace }: KnownProcess): boolean {
+  const own = pidNamespaceOf('self');
+  if (pidNamespace !== undefined && pidNamespace !== own) return mayHaveProcesses(pidNamespace);
+  const present = processStartTicks(pid);
+  if (present === undefined) return false;
+  if (startTicks === undefined || present === startTicks) return true;
+  // A time namespace shifts the time of the start (time_namespaces(7)): then the process itself has to do.
+  const itsNamespace = timeNamespaceOf(pid);
+  return (
+    itsNamespace !== timeNamespaceOf('self') && (timeNamespace ?? itsNamespace) === itsNamespace
+  );
+}
+
 /** The pid namespace of a process. Undefined if there is no such process, or if we may not trace it. */
 export function pidNamespaceOf(pid: string): string | undefined {
   return namespaceOf(pid, 'pid');

@@ -359,6 +359,24 @@ log('says so when the interface is deleted, and exits 1', async () => {
   await lab.untilNothingLeft();
 });
 
+for (const duration of [[], ['--duration', '60s']]) {
+  const words = ['log', 'gone1', ...duration];
+  log(
+    `${words.join(' ')}: ends when the last interface goes, with nothing of Node's own on the screen`,
+    async () => {
+      await lab.addVeth('gone0', 'gone1');
+      const started = lab.start(words);
+      await started.says(/attached in/);
+      const beganMs = Date.now();
+      await lab.ip(lab.netns, ['link', 'del', 'gone1']);
+      const { exitCode } = await started.ended();
+      assert.is(exitCode, 1);
+      assert.ok(Date.now() - beganMs < 50_000, 'before the duration is over');
+      assert.not.match(started.stderr, /Warning|trace-warnings/);
+    },
+  );
+}
+
 log.run();
 
 const recorder = suite('attach --log', WHY_NOT);

@@ -11,6 +11,7 @@ import {
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { resolveNetns } from '../../src/host/netns.js';
+import { processStartTicks } from '../../src/host/processes.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { detachXdp } from './bpftool.js';
@@ -549,6 +550,31 @@ cleaning('temporary folders of runs that are gone', async () => {
   assert.ok(existsSync(theirs), "another user's stays");
   rmSync(theirs, { recursive: true });
 });
+
+cleaning(
+  'temporary folders of runs whose pid is of another pid namespace, or another process by now',
+  async () => {
+    const own = readlinkSync('/proc/self/ns/pid').replace(/\D/g, '');
+    const startTicks = processStartTicks('self');
+    const names = {
+      // Process 2 of a container that was killed: the host has a process 2 as well.
+      [`xdpwho-2-4026539999-1234-AbCdEf`]: false,
+      [`xdpwho-${process.pid}-${own}-1-AbCdEf`]: false,
+      [`xdpwho-${process.pid}-${own}-${startTicks}-AbCdEf`]: true,
+      [`xdpwho-${process.pid}-AbCdEf`]: true,
+    };
+    try {
+      for (const name of Object.keys(names)) mkdirSync(`/tmp/${name}`);
+      await clean();
+      for (const [name, stays] of Object.entries(names)) {
+        assert.is(existsSync(`/tmp/${name}`), stays, name);
+      }
+    } finally {
+      for (const name of Object.keys(names))
+        rmSync(`/tmp/${name}`, { recursive: true, force: true });
+    }
+  },
+);
 
 cleaning.run();
 
