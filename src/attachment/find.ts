@@ -126,14 +126,15 @@ async function foreignEntries(
 
 /**
  * The entry of one interface, by its present name, or undefined if it has none. A program of ours is found also
- * if it is pinned under another name or in another bpffs.
+ * if it is pinned under another name or in another bpffs. Who looks for several interfaces passes one look for all.
  */
 export async function findEntry(
   context: SessionContext,
   { device, netns, bpffs }: Target,
+  firstLook = new Look(context.bpftool),
 ): Promise<InventoryEntry | undefined> {
+  let look = firstLook;
   for (let looks = 1; ; looks++) {
-    const look = new Look(context.bpftool);
     const usual = findBpffs(bpffs).map((path) => locatePins(path, device, netns));
     await look.take(netns, usual);
     let remains: InventoryEntry | undefined;
@@ -156,6 +157,7 @@ export async function findEntry(
       const hasGone = later.every(({ programId }) => programId !== found.programId);
       if (hasGone && looks < SETTLING_LOOKS) {
         await sleep(SETTLING_PAUSE_MS);
+        look = new Look(context.bpftool);
         continue;
       }
     }

@@ -2,6 +2,7 @@
 
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
+import { Look } from '../attachment/look.js';
 import { resolveTargets } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS, outputOption } from '../cli/options.js';
@@ -52,8 +53,9 @@ export const dumpCommand = defineCommand({
     const names = interfacesOf(options);
     const session = await sessionContext(context);
     const attachments: Attachment[] = [];
+    const look = new Look(session.bpftool);
     for (const target of await resolveTargets(names, options)) {
-      attachments.push(await findToRead(session, target));
+      attachments.push(await findToRead(session, target, look));
     }
     if (options.dryRun) {
       const { planReading } = await import('../verbs/dry-run.js');

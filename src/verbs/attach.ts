@@ -11,6 +11,7 @@ import { initialState } from '../attachment/defaults.js';
 import { findEntry, type InventoryEntry } from '../attachment/find.js';
 import { heldError } from '../attachment/holder.js';
 import { endInTurn, type Unended } from '../attachment/in-turn.js';
+import { Look } from '../attachment/look.js';
 import { strangerError } from '../attachment/mode.js';
 import { open } from '../attachment/open.js';
 import type { LogState } from '../attachment/record.js';
@@ -72,9 +73,10 @@ export async function attachToStay(
     }
   };
   try {
+    const look = new Look(context.bpftool);
     const planned: { request: StayRequest; plan: Plan }[] = [];
     for (const request of await resolveRequests(all, attempt)) {
-      const made = await attempt(request.target.device, () => plan(context, request));
+      const made = await attempt(request.target.device, () => plan(context, request, look));
       if (made !== undefined) planned.push({ request, plan: made });
     }
     for (const { request, plan: firstPlan } of planned) {
@@ -121,10 +123,14 @@ type Plan =
  * Looks at one interface and decides what `attach` has to do. Rejects if it must not attach: because of a program
  * that is not ours, of a running xdpwho, or of other options without `replace`.
  */
-export async function plan(context: SessionContext, request: StayRequest): Promise<Plan> {
+export async function plan(
+  context: SessionContext,
+  request: StayRequest,
+  look?: Look,
+): Promise<Plan> {
   const { target } = request;
   const name = printable(target.device);
-  const entry = await findEntry(context, target);
+  const entry = await findEntry(context, target, look);
   switch (entry?.ownership) {
     case undefined:
     case 'stale':

@@ -2,6 +2,7 @@
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
+import type { Look } from '../attachment/look.js';
 import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
 import { GroupSums } from '../model/group-sums.js';
@@ -34,8 +35,12 @@ export interface Dump {
 }
 
 /** The attachment of an interface. Rejects with a code that says why there is none to read, `not-attached` for example. */
-export async function findToRead(session: SessionContext, target: Target): Promise<Attachment> {
-  const entry = await findEntry(session, target);
+export async function findToRead(
+  session: SessionContext,
+  target: Target,
+  look?: Look,
+): Promise<Attachment> {
+  const entry = await findEntry(session, target, look);
   if (entry?.attachment) return entry.attachment;
   const shown = printable(target.device);
   const names = namesOf(target);

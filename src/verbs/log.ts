@@ -104,7 +104,9 @@ export async function* log(
       }
       if (checks.isOver() || hasLostHolder(logged)) {
         const finishOne = (lost: Logged) => finish(context, logged, [lost], rest);
+        const beganMs = performance.now();
         failure = (yield* checkAll(context, logged, finishOne)) ?? failure;
+        checks.took(performance.now() - beganMs);
       }
       const nowMs = performance.now();
       if (signal.aborted || nowMs >= endMs || logged.length === 0) break;

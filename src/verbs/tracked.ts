@@ -107,9 +107,10 @@ export async function* track(
   context: SessionContext,
   { interfaces, ...options }: TrackOptions,
 ): AsyncGenerator<{ readonly attachment: Attachment; readonly owned: boolean }, void, void> {
+  const look = new Look(context.bpftool);
   for (const target of await resolveTargets(interfaces, options)) {
     if (options.signal?.aborted === true) return;
-    const joined = await findStaying(context, target);
+    const joined = await findStaying(context, target, look);
     const attachment = joined ?? (await open(context, target, options));
     yield { attachment, owned: joined === undefined };
   }
@@ -119,8 +120,9 @@ export async function* track(
 export async function findStaying(
   context: SessionContext,
   target: Target,
+  look?: Look,
 ): Promise<Attachment | undefined> {
-  const entry = await findEntry(context, target);
+  const entry = await findEntry(context, target, look);
   return entry?.ownership === 'ours' ? (entry.attachment ?? undefined) : undefined;
 }
 
@@ -210,6 +212,9 @@ async function allInTurn(
   if (unended !== undefined) throw unended.error;
 }
 
+/** Of something slow, at most one part in so many of the time is spent on it. */
+const SHARE = 10;
+
 /** Tells when something that repeats is due. */
 export class Schedule {
   readonly #everyMs: number;
@@ -230,5 +235,10 @@ export class Schedule {
     if (nowMs < this.#dueMs) return false;
     this.#dueMs = nowMs + this.#everyMs;
     return true;
+  }
+
+  /** Puts off the next time, if this one took long. */
+  took(spentMs: number): void {
+    this.#dueMs = Math.max(this.#dueMs, performance.now() + (SHARE - 1) * spentMs);
   }
 }

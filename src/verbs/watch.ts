@@ -67,8 +67,11 @@ export async function* watch(
   const signal = options.signal ?? new AbortController().signal;
   const watched: Watched[] = [];
   let failure: XdpwhoError | undefined;
+  const checks = new Schedule(performance.now(), CHECK_MS);
   const check = async function* () {
+    const beganMs = performance.now();
     const lost = yield* checkAll(context, watched, (one) => finish(watched, [one]));
+    checks.took(performance.now() - beganMs);
     failure = lost ?? failure;
     return lost;
   };
@@ -80,7 +83,6 @@ export async function* watch(
     }
     const startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
-    const checks = new Schedule(startMs, CHECK_MS);
     let dueMs = nextDue(startMs, options.intervalMs);
     for (let reading = 1; watched.length > 0; ) {
       await pause(Math.min(dueMs, endMs, checks.dueMs) - performance.now(), signal);

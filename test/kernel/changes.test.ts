@@ -303,4 +303,27 @@ changes(
   },
 );
 
+/** So long takes `net show` where a namespace has some thousands of links. */
+const SLOW_SHOW = `
+case " $* " in *' net show '*) echo x >>"$(dirname "$0")/shows"; sleep 1.3 ;; esac`;
+
+changes(
+  'a namespace of thousands of links: the interval is kept, and the looks are few',
+  async () => {
+    const names = (await addMany()).slice(0, 10);
+    const bpftool = lab.bpftoolThat('slow-show', SLOW_SHOW, { keepsOpen: true });
+    const run = lab.start([
+      ...['watch', ...names, ...few, '--interval', '250ms', '--duration', '20s'],
+      ...['-o', 'ndjson', '--bpftool', bpftool],
+    ]);
+    const { exitCode } = await run.ended();
+    assert.is(exitCode, 0, run.stderr);
+    const readings = run.stdout.split('"type":"totals"').length - 1;
+    assert.ok(readings >= 10 * 20, `${readings} readings of ten interfaces`);
+    const shows = readFileSync(`${lab.scratch}/shows`, 'utf8').trimEnd().split('\n').length;
+    assert.ok(shows <= 4, `${shows} times net show`);
+    await lab.untilNothingLeft();
+  },
+);
+
 changes.run();
