@@ -25,7 +25,7 @@ import { printable } from './text/text.js';
 const RESOURCE_HINTS: Readonly<Record<string, string>> = {
   EMFILE: 'ulimit -n 1024',
   ENFILE: 'sysctl fs.file-max',
-  EAGAIN: 'ulimit -u',
+  EAGAIN: 'ulimit -u, and pids.max of the service or container',
   ENOMEM: 'free -m',
   ENOSPC: 'df /run /tmp, or set TMPDIR',
   EDQUOT: 'df /run /tmp, or set TMPDIR',

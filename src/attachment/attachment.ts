@@ -11,13 +11,13 @@ import type { Held } from './hold.js';
 import type { Link } from './link.js';
 import { isReachable, type Look } from './look.js';
 import type { Pins } from './pin-paths.js';
-import { type AttachmentState, writeState } from './record.js';
+import { type AttachmentState, readState, writeState } from './record.js';
 
 /** How an attachment stands in the kernel now. */
 export type Standing =
   | { readonly kind: 'attached'; readonly device: string; readonly mode: Mode }
-  /** Another program has taken its place. */
-  | { readonly kind: 'replaced'; readonly programId: number }
+  /** Another program has taken its place; `isOurs`: that of a later `attach`. */
+  | { readonly kind: 'replaced'; readonly programId: number; readonly isOurs: boolean }
   /** The interface has no program. */
   | { readonly kind: 'detached' }
   /** It has gone, and another interface has its name. */
@@ -136,11 +136,24 @@ export class Attachment {
       }
       if (await this.#isAnother()) return { kind: 'anew' };
       const other = attached.find((one) => one.device === this.interface);
-      if (other !== undefined) return { kind: 'replaced', programId: other.programId };
+      if (other !== undefined) {
+        const { programId } = other;
+        return { kind: 'replaced', programId, isOurs: this.#isAnewBy(programId) };
+      }
       return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
     } catch (error) {
       if (!isReachable(this.netns)) return { kind: 'gone' };
       throw error;
+    }
+  }
+
+  /** Whether `attach --replace` has put this program into our place, and its record into our directory. */
+  #isAnewBy(programId: number): boolean {
+    try {
+      const state = readState(this.pins);
+      return state?.programId === programId && state.token !== this.state.token;
+    } catch {
+      return false;
     }
   }
 

@@ -83,13 +83,23 @@ export class Guard {
 
   /** Resolves once the guard waits on its pipe; rejects with `tool-failed` where no guard can be had. */
   async ready(): Promise<void> {
-    while ((await this.#companion.nextLine()) !== 'ready') {
+    let said = '';
+    for (let line = await this.#companion.nextLine(); line !== 'ready'; ) {
       const failed = this.#companion;
+      if (line !== undefined) {
+        said = line;
+        line = await failed.nextLine();
+        continue;
+      }
       await failed.ended;
       // `#replace` awaits the same promise and was registered first, so this is already the new guard.
-      if (this.#companion !== failed) continue;
-      throw new XdpwhoError('tool-failed', 'the guard that is to detach does not start', {
-        hint: 'xdpwho doctor',
+      if (this.#companion !== failed) {
+        line = await this.#companion.nextLine();
+        continue;
+      }
+      const why = said === '' ? '' : `: ${said.replace(/^[\w-]+: (\d+: )?/, '')}`;
+      throw new XdpwhoError('tool-failed', `the guard that is to detach does not start${why}`, {
+        hint: 'xdpwho doctor; or the limit of processes: ulimit -u, and pids.max of the service or container',
       });
     }
   }

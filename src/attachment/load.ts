@@ -18,11 +18,12 @@ import {
   SOURCE_VALUE,
   TOTALS,
 } from '../objects/layout.js';
-import { ringElements } from '../objects/ring-size.js';
+import { ringBytes, ringElements } from '../objects/ring-size.js';
+import { formatCount } from '../text/figures.js';
 import { quoteJson } from '../text/json.js';
 import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
-import { fittingLog } from './defaults.js';
+import { estimatedSourceBytes, fittingLog } from './defaults.js';
 import type { Guard } from './guard.js';
 import type { LinkLayer } from './link-layer.js';
 import type { Pins } from './pin-paths.js';
@@ -86,6 +87,7 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
   const [withFrags, plain] = programNames(log !== null);
   let commands = [...createMaps, ...loadProgram(withFrags), ...iterators];
   let result = await run(loading, commands);
+  if (lacksMemory(result)) throw noMemory(loading, result.failure);
   // Kernels before 5.18 refuse the program for jumbo frames.
   if (result.failure instanceof BpftoolError && result.outputs.length === createMaps.length) {
     if (result.failure.code === 'not-permitted') throw result.failure;
@@ -105,6 +107,32 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
     reader: readerNote === undefined ? 'iterator' : 'dump',
     readerNote: readerNote ?? null,
   };
+}
+
+function lacksMemory({ failure }: BatchResult): boolean {
+  return failure instanceof BpftoolError && failure.errno === 'ENOMEM';
+}
+
+/** The kernel, or the memory cgroup of this process, has no room for the table, or for the ring of the log. */
+function noMemory({ state }: Loading, cause: unknown): XdpwhoError {
+  const { maxSources, log } = state;
+  const sizes = [
+    `${megabytes(maxSources * estimatedSourceBytes(countPossibleCpus()))} for ${maxSources} sources`,
+    ...(log === null ? [] : [`${megabytes(ringBytes(log.segments, log.cpus))} for the log`]),
+  ];
+  const smaller = Math.max(Math.floor(maxSources / 8), 1);
+  return new XdpwhoError(
+    'failed',
+    `${printable(state.interface)}: not enough memory: ${sizes.join(' and ')}; ${messageOf(cause)}`,
+    {
+      hint: `--max-sources ${smaller}${log === null ? '' : ', and a smaller --buffer'}; a memory limit of the service or container counts too`,
+      cause,
+    },
+  );
+}
+
+function megabytes(bytes: number): string {
+  return `${formatCount(BigInt(bytes))}B`;
 }
 
 /** A running command is never aborted: we must know its effect to undo it. */

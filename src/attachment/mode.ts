@@ -1,6 +1,9 @@
 /** Attaches a loaded program in the mode that was asked for, or in the best possible mode. */
 import { BpftoolError } from '../host/bpftool-error.js';
+import type { XdpAttachment } from '../host/bpftool-output.js';
 import { countPorts, type Device } from '../host/devices.js';
+import { showLinks } from '../host/interfaces.js';
+import type { Netns } from '../host/netns.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ownCommand, quoteWord } from '../text/shell-words.js';
@@ -120,6 +123,15 @@ async function busyError({ context, target }: Attaching, cause: unknown): Promis
   const name = printable(device);
   const attached = await context.bpftool.showNet(netns.path).catch(() => []);
   const found = attached.find((one) => one.device === device);
+  const related = found === undefined ? await relatedIn(attached, device, netns) : undefined;
+  if (related !== undefined) {
+    const { programId } = related;
+    const what = `${printable(related.device)} has program ${programId}, and the two exclude each other`;
+    return new XdpwhoError('interface-busy', `${name}: ${messageOf(cause)}: ${what}`, {
+      hint: ownCommand('status', { interface: related.device, netns: netns.name }),
+      cause,
+    });
+  }
   if (found === undefined) {
     return new XdpwhoError('interface-busy', `${name}: ${messageOf(cause)}`, {
       hint: `bpftool net show dev ${name}`,
@@ -129,6 +141,20 @@ async function busyError({ context, target }: Attaching, cause: unknown): Promis
   // To show a program by its id needs CAP_SYS_ADMIN.
   const program = await context.bpftool.showProgramById(found.programId).catch(() => undefined);
   return strangerError(device, { ...found, programName: program?.name }, cause);
+}
+
+/** A bond runs its program on its ports, so the kernel lets only one of them have one: the one that has. */
+async function relatedIn(
+  attached: readonly XdpAttachment[],
+  device: string,
+  netns: Netns,
+): Promise<XdpAttachment | undefined> {
+  const links = await showLinks(netns).catch(() => []);
+  const master = links.find(({ name }) => name === device)?.master;
+  const names = links
+    .filter((link) => link.name === master || link.master === device)
+    .map(({ name }) => name);
+  return attached.find((one) => names.includes(one.device));
 }
 
 /** The error for an interface with a program that is not ours. */

@@ -1,6 +1,6 @@
 /** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
-import { alignCell, COLUMN_GAP, fitColumns, longestOf } from '../text/columns.js';
+import { alignCell, COLUMN_GAP, fitColumns, widestOf } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, wrapWords } from '../text/text.js';
 
@@ -92,7 +92,7 @@ function renderRows(
     IDLE_COLUMN,
   ].map((column) => {
     const cells = [column.title, ...sources.map(column.cell)];
-    return { ...column, cells, width: Math.max(column.minWidth, longestOf(cells)) };
+    return { ...column, cells, width: Math.max(column.minWidth, widestOf(cells)) };
   });
   const columns = fitColumns(wanted, width);
   return [...sources.keys(), sources.length].map((row) => {

@@ -7,6 +7,7 @@ import { checkHost } from '../doctor/checks.js';
 import { checkInterface } from '../doctor/interface.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
+import { sessionContext } from './session-context.js';
 
 const DEFAULT_COLUMNS = 80;
 
@@ -34,9 +35,10 @@ export const doctorCommand = defineCommand({
     const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
     const names = interfacesIn(options);
     // The checks of the host have reported why bpftool cannot be had. Interfaces are checked without it.
-    const bpftool = names.length === 0 ? undefined : await context.bpftool().catch(() => undefined);
+    const session =
+      names.length === 0 ? undefined : await sessionContext(context).catch(() => undefined);
     for (const name of names) {
-      const about = { interface: name, netns, bpffs, bpftool };
+      const about = { interface: name, netns, bpffs, context: session };
       checks.push(...(await checkInterface(about)));
     }
     const failed = checks.some((check) => check.status === 'fail');

@@ -7,13 +7,9 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { isBpffs, isHiddenByIpNetns } from '../host/bpffs.js';
 import type { Bpftool } from '../host/bpftool.js';
-import { findTool } from '../host/exec.js';
-import {
-  examineBpftool,
-  type FindBpftoolOptions,
-  installCommand,
-  isOlder,
-} from '../host/find-bpftool.js';
+import { findTool, TOOL_DIRECTORIES } from '../host/exec.js';
+import { examineBpftool, type FindBpftoolOptions, isOlder } from '../host/find-bpftool.js';
+import { installCommand } from '../host/install-command.js';
 import {
   chargesLockedMemory,
   configuredHz,
@@ -22,6 +18,7 @@ import {
   lockedMemoryLimit,
   missingCapabilities,
 } from '../host/kernel.js';
+import { isOfUserNamespace, rightsHint } from '../host/rights.js';
 import { messageOf } from '../model/errors.js';
 import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
@@ -46,6 +43,7 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
     checkPrivileges(),
     checkLockedMemory(),
     tool.check,
+    checkTools(options.bpffs),
     await checkLink(tool.bpftool, options.objectsDirectory),
     await checkIterator(tool.bpftool, options.objectsDirectory),
     checkBpffs(options.bpffs),
@@ -88,8 +86,12 @@ export function checkKernel(version: string): Check {
 function checkPrivileges(): Check {
   return check('privileges', 'privileges', () => {
     const missing = missingCapabilities();
+    if (missing.length === 0 && isOfUserNamespace()) {
+      const detail = 'root of a user namespace, which may load no BPF program';
+      return { status: 'fail', detail, fix: 'run it as root of the host' };
+    }
     if (missing.length === 0) return { status: 'pass', detail: 'may load and attach' };
-    return { status: 'fail', detail: `${missing.join(', ')} missing`, fix: 'sudo xdpwho ...' };
+    return { status: 'fail', detail: `${missing.join(', ')} missing`, fix: rightsHint() };
   });
 }
 
@@ -121,6 +123,23 @@ async function checkBpftool(
     const check: Check = { ...about, status: 'fail', detail: messageOf(error), fix };
     return { check, bpftool: undefined };
   }
+}
+
+/** The programs that an attachment runs besides bpftool, and the packages of util-linux and iproute2. */
+function checkTools(bpffs: string): Check {
+  return check('tools', 'other tools', () => {
+    const needed = ['sh', 'ip', 'nsenter', 'unshare', ...(isBpffs(bpffs) ? [] : ['mount'])];
+    const missing = needed.filter((name) => findTool(name) === undefined);
+    const [first] = missing;
+    if (first === undefined) return { status: 'pass', detail: needed.join(', ') };
+    const fix = first === 'ip' ? installCommand('iproute2') : installCommand('util-linux');
+    const detail = `${missing.join(', ')}: not found in ${TOOL_DIRECTORIES.join(' ')}`;
+    return {
+      status: 'fail',
+      detail,
+      fix: `${fix}, or link it: ln -s PATH /usr/local/sbin/${first}`,
+    };
+  });
 }
 
 function judgeBpftool(found: string, version: string, wrapper: string | undefined): Finding {

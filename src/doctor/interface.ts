@@ -1,10 +1,11 @@
 /** The checks of one interface, for `doctor IFACE`. */
 import { release } from 'node:os';
+import type { SessionContext } from '../attachment/context.js';
+import { findEntry } from '../attachment/find.js';
 import { LINK_LAYER_OF_TYPE, LINK_LAYERS, linkLayerOf } from '../attachment/link-layer.js';
+import { Look } from '../attachment/look.js';
 import { chooseMode, type ModeChoice } from '../attachment/mode.js';
-import { readState } from '../attachment/record.js';
 import { resolveTarget, type Target } from '../attachment/target.js';
-import type { Bpftool } from '../host/bpftool.js';
 import { type Device, describeDevice } from '../host/devices.js';
 import { isOlder } from '../host/find-bpftool.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
@@ -15,8 +16,8 @@ interface InterfaceOptions {
   readonly interface: string;
   readonly netns: string | undefined;
   readonly bpffs: string;
-  /** Undefined if none works. Then the check of what is attached is a `warn`. */
-  readonly bpftool: Bpftool | undefined;
+  /** Undefined if no bpftool works. Then the check of what is attached is a `warn`. */
+  readonly context: SessionContext | undefined;
 }
 
 /** All checks of one interface. If the interface does not exist, there is only one check, which fails. */
@@ -33,7 +34,7 @@ export async function checkInterface(options: InterfaceOptions): Promise<Check[]
       checkLinkLayer(device, described),
       checkDriver(described, choice),
       checkMtu(described, choice, release()),
-      await checkAttached(target, options.bpftool),
+      await checkAttached(options.context, target),
     ];
   } catch (error) {
     if (!(error instanceof XdpwhoError)) throw error;
@@ -125,24 +126,25 @@ export function checkMtu(device: Device, { first }: ModeChoice, kernel: string):
   return { ...about, status: 'pass', detail };
 }
 
-async function checkAttached(
-  { device, netns, pins }: Target,
-  bpftool: Bpftool | undefined,
-): Promise<Check> {
+async function checkAttached(context: SessionContext | undefined, target: Target): Promise<Check> {
   const about = { name: 'attached', title: 'XDP program' };
-  if (bpftool === undefined) {
+  if (context === undefined) {
     return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
   }
   try {
-    const attached = (await bpftool.showNet(netns.path)).filter(
-      (attachment) => attachment.device === device,
+    const look = new Look(context.bpftool);
+    const entry = await findEntry(context, target, look);
+    const attached = (await look.attachedIn(target.netns)).filter(
+      ({ device }) => device === target.device,
     );
     const [first] = attached;
     if (first === undefined) return { ...about, status: 'pass', detail: 'none attached' };
     const what = attached.map(({ programId, mode }) => `${programId} in ${mode} mode`).join(', ');
-    const ours = readState(pins);
-    if (attached.length === 1 && ours?.programId === first.programId) {
-      return { ...about, status: 'pass', detail: `ours is attached: program ${what}` };
+    const ours =
+      entry?.ownership === 'other-version' ? entry.programId : entry?.attachment?.programId;
+    if (attached.every(({ programId }) => programId === ours)) {
+      const why = entry?.why == null ? '' : `; ${printable(entry.why)}`;
+      return { ...about, status: 'pass', detail: `ours is attached: program ${what}${why}` };
     }
     const fix = `look at it: bpftool prog show id ${first.programId}`;
     return { ...about, status: 'fail', detail: `held by another program: ${what}`, fix };

@@ -1,6 +1,7 @@
 /** The BPF file system: whether it is mounted, whether we can trust it, and how it gets our directory. */
 import { lstatSync, mkdirSync, readFileSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { quoteWord } from '../text/shell-words.js';
 import type { CommandLine } from './bpftool-arguments.js';
 import { rightsHint } from './rights.js';
 
@@ -139,6 +140,12 @@ export function isHiddenByIpNetns(bpffs: string): boolean {
   return sys.at(-1)?.[2] === 'sysfs' && sys.at(-1)?.[0] !== 'sysfs' && sys.at(-1)?.[0] !== 'none';
 }
 
+/** The command that makes the bpffs of a path of ours writable. */
+export function remountHint(path: string): string {
+  const bpffs = path.replace(/\/xdpwho(\/.*)?$/, '');
+  return `mount -o remount,rw ${quoteWord(bpffs)}`;
+}
+
 export function bpffsFailure(path: string, error: unknown): XdpwhoError {
   const code = systemErrorCode(error);
   if (code === 'EACCES' || code === 'EPERM') {
@@ -149,7 +156,7 @@ export function bpffsFailure(path: string, error: unknown): XdpwhoError {
   }
   if (code === 'EROFS') {
     return new XdpwhoError('bpffs-missing', `${path}: the bpffs is mounted read-only`, {
-      hint: 'mount -o remount,rw /sys/fs/bpf',
+      hint: remountHint(path),
       cause: error,
     });
   }

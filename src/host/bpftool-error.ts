@@ -1,5 +1,6 @@
 /** Why a bpftool command failed: the errno, our error code and the hint, from what it printed. */
 import { type ErrorCode, XdpwhoError } from '../model/errors.js';
+import { DEFAULT_BPFFS, remountHint } from './bpffs.js';
 import type { RunResult } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';
 import { rightsHint } from './rights.js';
@@ -21,7 +22,7 @@ export class BpftoolError extends XdpwhoError {
         ? `status ${result.exitCode ?? '?'}`
         : `ended by ${result.signal}`;
     super(codeOf(errno, result), `bpftool ${verb}: ${why === '' ? status : why}`, {
-      hint: hintOf(errno),
+      hint: hintOf(errno, `${reported ?? ''} ${detail ?? ''}`),
     });
     this.name = 'BpftoolError';
     this.errno = errno;
@@ -77,7 +78,8 @@ function codeOf(errno: string | undefined, result: RunResult): ErrorCode {
   return 'tool-failed';
 }
 
-function hintOf(errno: string | undefined): string | undefined {
+function hintOf(errno: string | undefined, text: string): string | undefined {
+  if (errno === 'EROFS') return remountHint(/\/[^\s)]*/.exec(text)?.[0] ?? DEFAULT_BPFFS);
   if (errno !== 'EPERM') return undefined;
   // Root may lack CAP_SYS_RESOURCE, for example in a container. Then bpftool cannot raise the limit.
   return process.geteuid?.() === 0 && chargesLockedMemory()

@@ -12,7 +12,10 @@ import { XdpwhoError } from '../model/errors.js';
 import { announceCommand } from './command-log.js';
 import { noteRunning } from './running.js';
 
-/** The directories of tools, in the order of the search. The user's PATH is not searched. */
+/**
+ * The directories of tools, in the order of the search. The user's PATH is not searched. The last ones are those of
+ * NixOS and Guix, which have none of the others but /bin/sh.
+ */
 export const TOOL_DIRECTORIES = [
   '/usr/local/sbin',
   '/usr/local/bin',
@@ -20,6 +23,9 @@ export const TOOL_DIRECTORIES = [
   '/usr/bin',
   '/sbin',
   '/bin',
+  '/run/current-system/sw/bin',
+  '/run/current-system/profile/sbin',
+  '/run/current-system/profile/bin',
 ] as const;
 
 const ENVIRONMENT = {
@@ -166,7 +172,13 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   // The child may end while we write to it. `ended` reports that.
   subprocess.stdin.on('error', () => {});
   if (subprocess.pid === undefined) {
-    throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
+    throw new XdpwhoError(
+      'tool-missing',
+      `${file}: cannot be started: no process or memory left?`,
+      {
+        hint: 'ulimit -u, and pids.max of the service or container',
+      },
+    );
   }
   const { pid } = subprocess;
   let hasEnded = false;

@@ -1,4 +1,4 @@
-/** Finding the bpftool to use, checking it, and the command that installs a missing tool. */
+/** Finding the bpftool to use, and checking it. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { release } from 'node:os';
 import { XdpwhoError } from '../model/errors.js';
@@ -7,7 +7,7 @@ import { Bpftool } from './bpftool.js';
 import { BpftoolError } from './bpftool-error.js';
 import { namesIn } from './directories.js';
 import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './exec.js';
-import { textOf } from './text-file.js';
+import { installCommand } from './install-command.js';
 
 /** Older ones lack `iter pin`, `-n` or both. */
 const OLDEST_BPFTOOL = [5, 10] as const;
@@ -156,56 +156,4 @@ export function isOlder(version: string, least: readonly number[]): boolean {
     if (part < wanted) return true;
   }
   return false;
-}
-
-type Tool = 'bpftool' | 'clang' | 'iproute2';
-
-/** The first entry that has a word of ID or ID_LIKE in os-release(5) counts. */
-const INSTALLERS: readonly {
-  readonly systems: readonly string[];
-  readonly command: string;
-  readonly packages: Readonly<Record<Tool, string>>;
-}[] = [
-  {
-    systems: ['ubuntu'],
-    command: 'apt install',
-    packages: {
-      bpftool: 'linux-tools-common linux-tools-$(uname -r)',
-      clang: 'clang llvm libbpf-dev',
-      iproute2: 'iproute2',
-    },
-  },
-  {
-    systems: ['debian'],
-    command: 'apt install',
-    packages: { bpftool: 'bpftool', clang: 'clang llvm libbpf-dev', iproute2: 'iproute2' },
-  },
-  {
-    systems: ['fedora', 'rhel', 'centos'],
-    command: 'dnf install',
-    packages: { bpftool: 'bpftool', clang: 'clang llvm libbpf-devel', iproute2: 'iproute' },
-  },
-  {
-    systems: ['suse', 'opensuse'],
-    command: 'zypper install',
-    packages: { bpftool: 'bpftool', clang: 'clang llvm libbpf-devel', iproute2: 'iproute2' },
-  },
-  {
-    systems: ['alpine'],
-    command: 'apk add',
-    packages: { bpftool: 'bpftool', clang: 'clang llvm libbpf-dev', iproute2: 'iproute2' },
-  },
-];
-
-/** The command that installs a tool on this host, or on an unknown system a hint. `osRelease`: the text of os-release(5). */
-export function installCommand(
-  tool: Tool,
-  osRelease: string = textOf('/etc/os-release') ?? '',
-): string {
-  const words = [...osRelease.matchAll(/^ID(?:_LIKE)?=(.*)$/gm)].flatMap((match) =>
-    (match[1] ?? '').replaceAll(/["']/g, '').split(' '),
-  );
-  const installer = INSTALLERS.find(({ systems }) => systems.some((name) => words.includes(name)));
-  if (installer === undefined) return `install ${tool}`;
-  return `${installer.command} ${installer.packages[tool]}`;
 }

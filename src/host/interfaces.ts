@@ -12,6 +12,7 @@ import { printable } from '../text/text.js';
 import { inNetns } from './bpftool-arguments.js';
 import type { XdpAttachment } from './bpftool-output.js';
 import { findTool, run } from './exec.js';
+import { installCommand } from './install-command.js';
 import type { Netns } from './netns.js';
 import { rightsHint } from './rights.js';
 
@@ -26,6 +27,8 @@ interface Link {
   readonly name: string;
   readonly ifindex: number;
   readonly mtu: number;
+  /** The bond, bridge or team that it is a port of. */
+  readonly master: string | undefined;
   readonly alternativeNames: readonly string[];
 }
 
@@ -33,7 +36,7 @@ interface Link {
 export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
   const ip = findTool('ip');
   if (ip === undefined) {
-    throw new XdpwhoError('tool-missing', 'ip: not found', { hint: 'install iproute2' });
+    throw new XdpwhoError('tool-missing', 'ip: not found', { hint: installCommand('iproute2') });
   }
   const args = ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
   const command = inNetns(netns.path, { file: ip, args });
@@ -42,7 +45,7 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
     const links = linksIn(result.stdout);
     if (links !== undefined) return links.flatMap(linkOf);
     throw new XdpwhoError('bad-output', `ip ${args.join(' ')}: it has printed no list in JSON`, {
-      hint: 'install iproute2',
+      hint: installCommand('iproute2'),
     });
   }
   if (/not permitted|Permission denied/.test(result.stderr)) {
@@ -51,7 +54,7 @@ export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
   if (NOT_THERE.test(result.stderr)) return [];
   if (/BusyBox/.test(result.stderr)) {
     throw new XdpwhoError('tool-missing', `${ip}: the ip of BusyBox, which prints no JSON`, {
-      hint: 'install iproute2',
+      hint: installCommand('iproute2'),
     });
   }
   const why = result.stderr.split('\n')[0] || `status ${result.exitCode}`;
@@ -167,6 +170,7 @@ function linkOf(value: unknown): Link[] {
   const name = propertyOf(value, 'ifname');
   const ifindex = propertyOf(value, 'ifindex');
   const mtu = propertyOf(value, 'mtu');
+  const master = propertyOf(value, 'master');
   const alternatives = propertyOf(value, 'altnames');
   if (typeof name !== 'string' || typeof ifindex !== 'number') return [];
   return [
@@ -174,6 +178,7 @@ function linkOf(value: unknown): Link[] {
       name,
       ifindex,
       mtu: typeof mtu === 'number' ? mtu : 0,
+      master: typeof master === 'string' ? master : undefined,
       alternativeNames: Array.isArray(alternatives)
         ? alternatives.filter((text) => typeof text === 'string')
         : [],

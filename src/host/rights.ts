@@ -22,10 +22,20 @@ export function rightsHint(command = 'xdpwho ...'): string {
   );
 }
 
+/** Whether this process is in a user namespace: there, the kernel lets nobody load a BPF program. */
+export function isOfUserNamespace(): boolean {
+  return isPartOfHost(textOf('/proc/self/uid_map'));
+}
+
+/** Whether the map has not all users of the host: user_namespaces(7). Undefined says nothing. */
+function isPartOfHost(uidMap: string | undefined): boolean {
+  return uidMap !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(uidMap);
+}
+
 /** The hint for a process of which these are the facts. */
 export function rightsHintOf({ euid, uidMap, status }: RightsFacts, command: string): string {
   if (euid !== 0) return `run it as root: sudo ${command}`;
-  if (uidMap !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(uidMap)) {
+  if (isPartOfHost(uidMap)) {
     return 'this is root of a user namespace, which may load no BPF program: run it as root of the host';
   }
   const filter = /^Seccomp:\s+2$/m.test(status ?? '')

@@ -4,7 +4,7 @@ import type { Mode, TotalsRecord } from '../model/records.js';
 import type { ColorDepth } from '../text/color.js';
 import { type Alignment, alignCell, COLUMN_GAP, fitColumns, lineWidth } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
-import { cutLine, paint, paintIndexed, printable, type Style } from '../text/text.js';
+import { cutLine, paint, paintIndexed, printable, type Style, textWidth } from '../text/text.js';
 
 /** What is shown. */
 export interface LiveFrame {
@@ -144,9 +144,9 @@ function headerLine(attached: LiveInterface, frame: LiveFrame | undefined, width
             ? []
             : [[`own CPU ${formatPercent(frame.cpuPercent)}`] satisfies Piece]),
         ];
-  let used = pieces.reduce((sum, [text]) => sum + text.length, 0);
+  let used = pieces.reduce((sum, [text]) => sum + textWidth(text), 0);
   for (const item of items) {
-    used += 2 + item[0].length;
+    used += 2 + textWidth(item[0]);
     if (used > width) break;
     pieces.push(['  '], item);
   }
@@ -306,7 +306,9 @@ function layOut(columns: Column[], rows: readonly LiveRow[], width: number) {
       rank: column.rank,
       width: Math.max(
         column.minWidth,
-        ...(column.maxWidth === undefined ? rows.map((row) => column.cell(row, 0)[0].length) : []),
+        ...(column.maxWidth === undefined
+          ? rows.map((row) => textWidth(column.cell(row, 0)[0]))
+          : []),
       ),
     })),
     width,
@@ -370,7 +372,7 @@ function paintPieces(pieces: readonly Piece[], { width, depth }: LiveSize): stri
   let line = '';
   for (const [text, ink] of pieces) {
     const cut = cutLine(text, remaining);
-    remaining -= cut.length;
+    remaining -= textWidth(cut);
     line += paintPiece(cut, ink, depth);
   }
   return depth === 0 ? line.trimEnd() : line;

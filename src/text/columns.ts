@@ -1,5 +1,5 @@
 /** Cells in columns below one another. Pure. */
-import { paint } from './text.js';
+import { paint, textWidth } from './text.js';
 
 export const COLUMN_GAP = '  ';
 
@@ -7,14 +7,15 @@ export type Alignment = 'left' | 'right';
 
 /** `text` in `width` columns; a longer one stays as it is. */
 export function alignCell(text: string, width: number, alignment: Alignment): string {
-  return alignment === 'left' ? text.padEnd(width) : text.padStart(width);
+  const blanks = ' '.repeat(Math.max(width - textWidth(text), 0));
+  return alignment === 'left' ? text + blanks : blanks + text;
 }
 
-/** The length of the longest text. In a loop: the arguments of one call must fit on the stack. */
-export function longestOf(texts: readonly string[]): number {
-  let longest = 0;
-  for (const { length } of texts) if (length > longest) longest = length;
-  return longest;
+/** The width of the widest text. In a loop: the arguments of one call must fit on the stack. */
+export function widestOf(texts: readonly string[]): number {
+  let widest = 0;
+  for (const text of texts) widest = Math.max(widest, textWidth(text));
+  return widest;
 }
 
 /** The width of each column: that of its longest cell. */
@@ -22,7 +23,7 @@ export function columnWidths(rows: readonly (readonly string[])[]): number[] {
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+      widths[column] = Math.max(widths[column] ?? 0, textWidth(cell));
     });
   }
   return widths;

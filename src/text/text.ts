@@ -1,4 +1,5 @@
 /** Text for a terminal: printable, cut, wrapped, coloured. Pure. */
+import stringWidth from 'string-width';
 
 /** Makes text of unknown origin safe for a terminal: control characters become \xNN. */
 export function printable(text: string): string {
@@ -8,17 +9,33 @@ export function printable(text: string): string {
   );
 }
 
-/** Cuts a line to `width` characters. Colour it afterwards: escape codes would be cut too. */
-export function cutLine(line: string, width: number): string {
-  return line.length <= width ? line : line.slice(0, Math.max(width, 0));
+/** The columns that a text takes on a terminal: two for a character of double width, none for one that combines. */
+export function textWidth(text: string): number {
+  // Almost all text is ASCII, and is not worth the search.
+  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
 }
 
-/** Breaks words into lines of at most `width` characters. All lines but the first begin with `indent`. */
+const characters = new Intl.Segmenter();
+
+/** Cuts a line to `width` columns. Colour it afterwards: escape codes would be cut too. */
+export function cutLine(line: string, width: number): string {
+  if (textWidth(line) <= width) return line;
+  let cut = '';
+  let room = width;
+  for (const { segment } of characters.segment(line)) {
+    room -= textWidth(segment);
+    if (room < 0) break;
+    cut += segment;
+  }
+  return cut;
+}
+
+/** Breaks words into lines of at most `width` columns. All lines but the first begin with `indent`. */
 export function wrapWords(text: string, width: number, indent = ''): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
+    if (line !== '' && textWidth(line) + 1 + textWidth(word) > width) {
       lines.push(line);
       line = `${indent}${word}`;
     } else {

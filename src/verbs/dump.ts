@@ -2,7 +2,7 @@
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
-import type { Look } from '../attachment/look.js';
+import { Look } from '../attachment/look.js';
 import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
 import { GroupSums } from '../model/group-sums.js';
@@ -38,15 +38,19 @@ export interface Dump {
 export async function findToRead(
   session: SessionContext,
   target: Target,
-  look?: Look,
+  look = new Look(session.bpftool),
 ): Promise<Attachment> {
   const entry = await findEntry(session, target, look);
   if (entry?.attachment) return entry.attachment;
   const shown = printable(target.device);
   const names = namesOf(target);
-  if (entry?.ownership === 'foreign') {
-    throw new XdpwhoError('not-ours', `${shown}: its program ${entry.programId} is not ours`, {
-      hint: `bpftool prog show id ${entry.programId}`,
+  const stranger =
+    entry?.ownership === 'stale' || entry?.ownership === 'foreign'
+      ? (await look.attachedIn(target.netns)).find(({ device }) => device === target.device)
+      : undefined;
+  if (stranger !== undefined && stranger.programId !== entry?.pinnedId) {
+    throw new XdpwhoError('not-ours', `${shown}: its program ${stranger.programId} is not ours`, {
+      hint: `bpftool prog show id ${stranger.programId}`,
     });
   }
   if (entry?.ownership === 'broken') {

@@ -1,13 +1,17 @@
 /** The attachments that a run of `watch` or `log` has made or joined. */
+import { accessSync, constants } from 'node:fs';
 import type { Attachment } from '../attachment/attachment.js';
 import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
 import { endInTurn } from '../attachment/in-turn.js';
 import { Look } from '../attachment/look.js';
 import { open } from '../attachment/open.js';
+import type { Pins } from '../attachment/pin-paths.js';
 import { resolveTargets, type Scope, type Target } from '../attachment/target.js';
+import { bpffsFailure } from '../host/bpffs.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { DetachedRecord } from '../model/records.js';
+import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
 /** Milliseconds between two checks that the programs are still attached. A check starts processes. */
@@ -60,6 +64,10 @@ export class Tracked {
         return { note: `the interface is called ${printable(standing.device)} now` };
       }
       case 'replaced':
+        if (standing.isOurs) {
+          const message = `${name}: attached anew by xdpwho, program ${standing.programId}: its counts have begun again`;
+          return { failure: new XdpwhoError('not-attached', message, { hint: this.#again() }) };
+        }
         return {
           failure: new XdpwhoError(
             'not-ours',
@@ -78,6 +86,14 @@ export class Tracked {
         return { failure: new XdpwhoError('interface-gone', message, { hint: 'ip link show' }) };
       }
     }
+  }
+
+  /** The command that shows what is attached there now. */
+  #again(): string {
+    return ownCommand('status', {
+      interface: this.#device,
+      netns: this.attachment.netns.name,
+    });
   }
 
   /** Somebody has ended the process that held the program: the run takes it up again, if it can. */
@@ -180,13 +196,26 @@ export async function unlessDetached<T>(reading: Promise<T>): Promise<T | undefi
 export async function* dismiss<T extends Tracked>(
   tracked: T[],
   one: T,
-): AsyncGenerator<Detached, void, void> {
+): AsyncGenerator<Detached | Note, void, void> {
   tracked.splice(tracked.indexOf(one), 1);
   if (!one.owned) return;
-  await one.attachment.close();
+  if (!(await one.attachment.close())) {
+    yield { kind: 'note', interface: one.name, text: whyPinsStay(one.attachment.pins) };
+  }
   const { programId } = one.attachment;
   const record = { type: 'detached', interface: one.name, program_id: programId } as const;
   yield { kind: 'detached', record };
+}
+
+function whyPinsStay({ directory }: Pins): string {
+  const stay = `its pins stay in ${directory}`;
+  try {
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    const { message, hint } = bpffsFailure(directory, error);
+    return `${stay}: ${message.replace(`${directory}: `, '')}; ${hint}, then xdpwho clean`;
+  }
+  return `${stay}: it holds what xdpwho did not make`;
 }
 
 /** Detaches those that the run made: every one is tried, the first failure is told. */

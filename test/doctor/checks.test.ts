@@ -121,7 +121,7 @@ whole('an interface that is not there is one failed check', async ({ directory }
     interface: 'no such\x1b',
     netns: undefined,
     bpffs: directory,
-    bpftool: undefined,
+    context: undefined,
   });
   assert.equal(
     checks.map(({ name, title, status, detail }) => [name, title, status, detail]),
@@ -136,7 +136,7 @@ whole(
       interface: 'lo',
       netns: undefined,
       bpffs: directory,
-      bpftool: undefined,
+      context: undefined,
     });
     assert.equal(
       checks.map(({ name, status, detail }) => `${name} ${status} ${detail}`),

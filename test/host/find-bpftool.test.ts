@@ -4,12 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Bpftool } from '../../src/host/bpftool.js';
 import { observeCommands } from '../../src/host/command-log.js';
-import {
-  explainFailure,
-  findBpftool,
-  installCommand,
-  isOlder,
-} from '../../src/host/find-bpftool.js';
+import { explainFailure, findBpftool, isOlder } from '../../src/host/find-bpftool.js';
 import { type ErrorCode, hasErrorCode, XdpwhoError } from '../../src/model/errors.js';
 import { suite } from '../suite.js';
 import { RELEASES } from './releases.js';
@@ -48,32 +43,6 @@ versions('does not call older what it cannot read', () => {
 });
 
 versions.run();
-
-const installers = suite('installCommand');
-
-installers('follows ID and ID_LIKE of os-release(5)', () => {
-  assert.is(installCommand('bpftool', 'ID=debian\n'), 'apt install bpftool');
-  assert.is(
-    installCommand('clang', 'NAME="x"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'),
-    'dnf install clang llvm libbpf-devel',
-  );
-  assert.is(
-    installCommand('bpftool', 'ID=linuxmint\nID_LIKE="ubuntu debian"\n'),
-    'apt install linux-tools-common linux-tools-$(uname -r)',
-  );
-  assert.is(
-    installCommand('iproute2', 'ID=opensuse-leap\nID_LIKE="suse opensuse"'),
-    'zypper install iproute2',
-  );
-  assert.is(installCommand('bpftool', 'ID=alpine'), 'apk add bpftool');
-});
-
-installers('names what to install where it does not know how', () => {
-  assert.is(installCommand('bpftool', 'ID=gentoo'), 'install bpftool');
-  assert.is(installCommand('clang', ''), 'install clang');
-});
-
-installers.run();
 
 const tools = suite<Scratch>('findBpftool');
 
