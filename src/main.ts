@@ -166,7 +166,12 @@ function isAbort(error: unknown, signal: AbortSignal): boolean {
 function withHint(error: unknown, invocation: Invocation): unknown {
   if (!(error instanceof XdpwhoError) || invocation.kind !== 'command') return error;
   const hint = hintFor(error, invocation);
-  return new XdpwhoError(error.code, error.message, { hint, detail: error.detail, cause: error });
+  return new XdpwhoError(error.code, error.message, {
+    hint,
+    retry: error.retry,
+    detail: error.detail,
+    cause: error,
+  });
 }
 
 function hintFor(

@@ -125,7 +125,8 @@ function noMemory({ state }: Loading, cause: unknown): XdpwhoError {
     'failed',
     `${printable(state.interface)}: not enough memory: ${sizes.join(' and ')}; ${messageOf(cause)}`,
     {
-      hint: `--max-sources ${smaller}${log === null ? '' : ', and a smaller --buffer'}; a memory limit of the service or container counts too`,
+      retry: { option: '--max-sources', value: String(smaller) },
+      hint: `${log === null ? '' : 'with a smaller --buffer, '}or more memory: a limit of the service or container counts too`,
       cause,
     },
   );
@@ -151,7 +152,8 @@ function iteratorFailure(
   if (failure === undefined) return undefined;
   if (readerAsked === 'iterator') {
     throw new XdpwhoError('kernel-too-old', `no iterator can be pinned: ${messageOf(failure)}`, {
-      hint: 'xdpwho --reader dump, or xdpwho doctor',
+      retry: { option: '--reader', value: 'dump' },
+      hint: 'or look what is missing: xdpwho doctor',
       cause: failure,
     });
   }

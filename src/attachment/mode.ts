@@ -11,7 +11,7 @@ import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { LinkRefused } from './link.js';
 import { nativeCost } from './native-cost.js';
-import { namesOf, type Target } from './target.js';
+import type { Target } from './target.js';
 
 export interface Attaching {
   readonly context: SessionContext;
@@ -105,16 +105,22 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
       throw await busyError(attaching, error);
     case 'ERANGE':
       throw new XdpwhoError('mtu-too-large', `${name}: its MTU is too large for ${mode} mode`, {
-        hint: `${ownCommand('--mode generic', namesOf(target))}, or ip link set dev ${quoteWord(name)} mtu 1500`,
+        retry: { option: '--mode', value: 'generic' },
+        hint: `or a smaller MTU: ip ${inNamespace(target.netns)}link set dev ${quoteWord(name)} mtu 1500`,
         cause: error,
       });
     default:
       if (!isOfMode(error)) throw error;
       throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${messageOf(error)}`, {
-        hint: ownCommand('--mode auto', namesOf(target)),
+        retry: { option: '--mode', value: 'auto' },
         cause: error,
       });
   }
+}
+
+/** For a command of iproute2. */
+function inNamespace({ name }: Netns): string {
+  return name === null ? '' : `-n ${quoteWord(name)} `;
 }
 
 /** The error with the program that the interface has, if that can be found. */

@@ -107,7 +107,7 @@ function startKeeper(files: StatisticsFiles): Promise<AtOurEnd> {
     args: [files.switch, files.users],
     onFailure: (line) =>
       new XdpwhoError('not-permitted', `kernel.bpf_stats_enabled: ${line}`, {
-        hint: rightsHint('xdpwho bench --live ...'),
+        hint: rightsHint('xdpwho bench --live IFACE'),
       }),
   });
 }

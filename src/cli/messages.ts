@@ -3,6 +3,7 @@ import { observeCommands } from '../host/command-log.js';
 import type { XdpwhoError } from '../model/errors.js';
 import { renderCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
+import { hintOf } from './again.js';
 
 interface MessageOptions {
   /** `-q`: print errors only. */
@@ -41,6 +42,7 @@ export class Messages {
 }
 
 /** An error and its hint as lines for a user. They may hold any characters. */
-export function errorLines({ message, hint }: Pick<XdpwhoError, 'message' | 'hint'>): string[] {
-  return [`xdpwho: ${message}`, ...(hint === undefined ? [] : [`  hint: ${hint}`])];
+export function errorLines(error: Pick<XdpwhoError, 'message' | 'hint' | 'retry'>): string[] {
+  const hint = hintOf(error);
+  return [`xdpwho: ${error.message}`, ...(hint === undefined ? [] : [`  hint: ${hint}`])];
 }

@@ -6,10 +6,11 @@
 import { once } from 'node:events';
 import type { CommandLine } from '../host/bpftool-arguments.js';
 
-import type { XdpwhoError } from '../model/errors.js';
+import type { Retry, XdpwhoError } from '../model/errors.js';
 import type { AnyRecord, ErrorRecord } from '../model/records.js';
 import { renderDocument, stringifyRecord } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
+import { hintOf } from './again.js';
 import type { CommandContext, Output } from './context.js';
 
 /** Where data goes. */
@@ -146,11 +147,13 @@ export function errorRecords(failures: readonly Failure[]): ErrorRecord[] {
   return failures.map(({ failure }) => errorRecord(failure));
 }
 
-export function errorRecord({ code, message, hint }: ErrorContent): ErrorRecord {
-  return { type: 'error', code, message, hint: hint ?? null };
+export function errorRecord(error: ErrorContent): ErrorRecord {
+  const { code, message } = error;
+  return { type: 'error', code, message, hint: hintOf(error) ?? null };
 }
 
 /** An XdpwhoError, or what is known of a bug. */
 interface ErrorContent extends Pick<ErrorRecord, 'code' | 'message'> {
   readonly hint?: string | undefined;
+  readonly retry?: Retry | undefined;
 }

@@ -1,4 +1,5 @@
 /** The table that `status` prints. Pure. */
+import { asCalled } from '../host/called-as.js';
 import type { StatusRecord } from '../model/records.js';
 import { renderTable } from '../text/columns.js';
 import { formatCount } from '../text/figures.js';
@@ -47,7 +48,7 @@ function note(row: StatusRecord): string {
     ...(holder === null ? [] : [`xdpwho ${holder.command}, process ${holder.pid}`]),
     // The kernel refuses every other way.
     ...(holder === null || link === null ? [] : [`end that, or bpftool link detach id ${link}`]),
-    ...(why === null ? [] : [`${why}${REMEDIES[ownership] ?? ''}`]),
+    ...(why === null ? [] : [`${why}${asCalled(REMEDIES[ownership] ?? '')}`]),
     ...(ownership === 'foreign' ? [row.program_name ?? ''] : []),
     ...(row.options?.log ? [`log of ${formatCount(BigInt(row.options.log.buffer_bytes))}B`] : []),
     ...(ownership === 'ours' && file !== null ? [file] : []),

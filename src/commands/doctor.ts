@@ -7,6 +7,7 @@ import { checkHost } from '../doctor/checks.js';
 import { checkInterface } from '../doctor/interface.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
+import { asCalled } from '../host/called-as.js';
 import { sessionContext } from './session-context.js';
 
 const DEFAULT_COLUMNS = 80;
@@ -42,11 +43,14 @@ export const doctorCommand = defineCommand({
       checks.push(...(await checkInterface(about)));
     }
     const failed = checks.some((check) => check.status === 'fail');
+    const called = checks.map((each) =>
+      each.fix === undefined ? each : { ...each, fix: asCalled(each.fix) },
+    );
     const width = context.stdout.columns || DEFAULT_COLUMNS;
     if (options.output === 'json') {
-      const shown = checks.map((check) => ({ ...check, fix: check.fix ?? null }));
+      const shown = called.map((check) => ({ ...check, fix: check.fix ?? null }));
       await writeDocument(context, { ok: !failed, checks: shown });
-    } else await writeLines(context, renderChecks(checks, { width, color: context.color }));
+    } else await writeLines(context, renderChecks(called, { width, color: context.color }));
     return failed ? 1 : 0;
   },
 });

@@ -30,9 +30,17 @@ export const EXIT_CODES = {
 /** A stable kebab-case word for one kind of failure. */
 export type ErrorCode = keyof typeof EXIT_CODES;
 
+/** `--mode auto`; a flag has no value. */
+export interface Retry {
+  readonly option: string;
+  readonly value?: string | undefined;
+}
+
 interface XdpwhoErrorOptions {
   /** A command that fixes it, or the next thing to check. One line. */
   readonly hint?: string | undefined;
+  /** An option with which the same command would do. The command line puts that command before the hint. */
+  readonly retry?: Retry | undefined;
   /** What a tool printed, in several lines. It is shown below the message. */
   readonly detail?: string | undefined;
   readonly cause?: unknown;
@@ -45,6 +53,7 @@ interface XdpwhoErrorOptions {
 export class XdpwhoError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly retry: Retry | undefined;
   readonly detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: XdpwhoErrorOptions = {}) {
@@ -52,6 +61,7 @@ export class XdpwhoError extends Error {
     this.name = 'XdpwhoError';
     this.code = code;
     this.hint = options.hint;
+    this.retry = options.retry;
     this.detail = options.detail;
   }
 

@@ -168,7 +168,8 @@ export async function plan(
         'options-differ',
         `${name}: attached with other options: ${differs.join(', ')}`,
         {
-          hint: `${ownCommand('attach --replace', namesOf(target))} ..., which begins to count anew`,
+          retry: { option: '--replace' },
+          hint: 'which begins to count anew',
         },
       );
     }
@@ -241,7 +242,7 @@ function withLosses(error: unknown, losses: readonly Unended<Change>[]): unknown
   return new XdpwhoError(
     error.code,
     `${error.message}; and what was there before could not be put back: ${words.join('; ')}`,
-    { hint: error.hint, cause: error },
+    { hint: error.hint, retry: error.retry, cause: error },
   );
 }
 

@@ -206,7 +206,10 @@ const modes = inLab('a mode');
 modes('that the driver does not have is refused', async ({ lab }) => {
   const result = await lab.run(['watch', 'lo', '--mode', 'native', ...WATCH]);
   assert.is(result.exitCode, 5, result.stderr);
-  assert.match(result.stderr, /^xdpwho: lo: no native mode: .*\n {2}hint: xdpwho --mode auto lo/);
+  assert.match(
+    result.stderr,
+    /^xdpwho: lo: no native mode: .*\n {2}hint: xdpwho watch --mode auto lo/,
+  );
   await lab.untilNothingLeft();
 });
 
@@ -244,7 +247,7 @@ for (const answer of [
     assert.match(auto.stderr, `native mode is not to be had (bpftool net attach: `);
     const native = await lab.run([...args, '--mode', 'native']);
     assert.ok([1, 5].includes(native.exitCode ?? 0), native.stderr);
-    assert.match(native.stderr, /^xdpwho: tap0: .*native mode.*\n {2}hint: xdpwho --mode /);
+    assert.match(native.stderr, /^xdpwho: tap0: .*native mode.*\n {2}hint: xdpwho watch --mode /);
     await lab.ip(lab.netns, ['link', 'del', 'dev', 'tap0']);
     await lab.untilNothingLeft();
   });
