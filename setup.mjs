@@ -195,7 +195,14 @@ function bpftool() {
 
 /** In the directories that src/host/exec.ts gives to what it runs, not in the caller's PATH. */
 function findAll(name) {
-  const directories = ['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'];
+  const directories = [
+    ...['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'],
+    ...[
+      'run/current-system/sw/bin',
+      'run/current-system/profile/sbin',
+      'run/current-system/profile/bin',
+    ],
+  ];
   const paths = directories.map((directory) => join(SYSTEM_ROOT, directory, name));
   return paths.filter((path) => {
     try {

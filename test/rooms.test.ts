@@ -16,7 +16,8 @@ const RESERVED: readonly { readonly what: RegExp; readonly for: RegExp }[] = [
   { what: /from 'execa'|from 'node:child_process'/, for: /^host\/exec\.ts$/ },
   { what: /from 'node:https?2?'/, for: /^metrics\/serve\.ts$/ },
   { what: /from 'yargs/, for: /^cli\// },
-  { what: /\bprocess\s*\.\s*(argv|exit|exitCode)\b/, for: /^main\.ts$/ },
+  { what: /\bprocess\s*\.\s*(exit|exitCode)\b/, for: /^main\.ts$/ },
+  { what: /\bprocess\s*\.\s*argv\b/, for: /^(main|host\/called-as)\.ts$/ },
   { what: /\bprocess\s*\.\s*(on|once|addListener)\b/, for: /^(main|live\/terminal)\.ts$/ },
   {
     what: /\bprocess\s*\.\s*(stdin|stdout|stderr)\b|\bconsole\b/,

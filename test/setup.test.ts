@@ -486,8 +486,9 @@ const paths = suite('the directories that setup.mjs looks in');
 
 paths('are those that src/host/exec.ts takes tools from', () => {
   const text = readFileSync(join(repository, 'setup.mjs'), 'utf8');
-  const looked = TOOL_DIRECTORIES.map((path) => `'${path.slice(1)}'`).join(', ');
-  assert.ok(text.includes(`[${looked}]`));
+  const [list = ''] = /const directories = \[[\s\S]*?\n {2}\];/.exec(text) ?? [];
+  const looked = [...list.matchAll(/'([^']+)'/g)].map((match) => `/${match[1]}`);
+  assert.equal(looked, [...TOOL_DIRECTORIES]);
 });
 
 paths.run();

@@ -1,5 +1,5 @@
 /** The hint of an error, as a command that works where it is read. */
-import { asCalled } from '../host/called-as.js';
+import { asCalled, typedWords } from '../host/called-as.js';
 import type { Retry, XdpwhoError } from '../model/errors.js';
 import { quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
@@ -7,7 +7,7 @@ import { printable } from '../text/text.js';
 /** The hint of an error that this command line has met; first the same command with the option that avoids it. */
 export function hintOf(
   { hint, retry }: Partial<Pick<XdpwhoError, 'hint' | 'retry'>>,
-  words: readonly string[] = process.argv.slice(2),
+  words: readonly string[] = typedWords(),
 ): string | undefined {
   const parts = [
     ...(retry === undefined ? [] : [commandWith(words, retry)]),

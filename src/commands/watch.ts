@@ -72,9 +72,10 @@ export const watchCommand = defineCommand({
       intervalMs: options.interval,
       durationMs: options.duration,
       count: options.count,
-      // The live view sorts and chooses itself, since keys change the order.
-      top: live ? 0 : (options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0)),
-      sort: live ? 'none' : sort,
+      // The live view gets all sources as columns. What is printed at its end is a table.
+      top: options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0),
+      sort,
+      columns: live,
     };
     try {
       for await (const event of watch(session, watching)) {

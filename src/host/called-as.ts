@@ -15,6 +15,11 @@ export function asCalled(hint: string, own: OwnCommand = ownCommandHere()): stri
   );
 }
 
+/** The words of the command line as they were typed. */
+export function typedWords(): readonly string[] {
+  return process.argv.slice(2);
+}
+
 interface OwnCommand {
   /** What a shell of this user finds. */
   readonly word: string;

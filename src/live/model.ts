@@ -1,12 +1,13 @@
 /** The state of the live view: readings and keys come in, frames go out. It draws nothing and reads nothing. */
 import { XdpwhoError } from '../model/errors.js';
-import { GroupSums, inGroup, sourceId } from '../model/group-sums.js';
-import { contains, type Grouping, parsePrefix } from '../model/prefix.js';
-import { type Order, Ranking } from '../model/ranking.js';
+import { sourceId } from '../model/group-sums.js';
+import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
+import { compareSources, type Order } from '../model/ranking.js';
 import type { Mode, SourceRecord } from '../model/records.js';
+import type { SourceColumns } from '../table/source-columns.js';
 import type { Reading } from '../verbs/watch.js';
 import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
-import { RateHistory } from './rate-history.js';
+import { MAX_SOURCES_PER_READING, RateHistory } from './rate-history.js';
 
 /** The character or the name of a key: `q`, `/`, `return`, `escape`, `backspace`. */
 type LiveKey = string;
@@ -63,13 +64,13 @@ export class LiveModel {
   }
 
   /**
-   * Takes the latest readings, with all sources of each. Interfaces without a reading are removed.
+   * Takes the latest readings, which have all sources as columns. Interfaces without a reading are removed.
    * `timeMs` is of a clock that never goes back.
    */
   setReadings(readings: readonly Reading[], timeMs: number): void {
     this.#latest = readings;
-    const records = readings.flatMap((reading) => reading.sources);
-    this.#history.add(records, Math.floor(timeMs / 1000));
+    const fastest = firstOf(readings, 'rate', MAX_SOURCES_PER_READING, () => () => true);
+    this.#history.add(fastest.records, Math.floor(timeMs / 1000));
     const present = new Set(readings.map((reading) => reading.interface));
     for (const name of this.#interfaces.keys()) {
       if (!present.has(name)) this.#interfaces.delete(name);
@@ -106,7 +107,7 @@ export class LiveModel {
       case 'p':
         this.#paused =
           this.#paused === undefined
-            ? { readings: this.#latest, history: this.#history.copy() }
+            ? { readings: this.#latest.map(copied), history: this.#history.copy() }
             : undefined;
         break;
       case 'g':
@@ -170,19 +171,23 @@ export class LiveModel {
 
   #rows(readings: readonly Reading[], history: RateHistory, maxRows: number) {
     const limit = this.#options.top > 0 ? Math.min(this.#options.top, maxRows) : maxRows;
-    const ranking = new Ranking(this.#sort, Math.max(limit, 1));
-    const accepts = this.#acceptor();
-    const groups = this.#grouping === null ? undefined : new GroupSums(this.#grouping);
-    let selected = 0;
-    for (const record of readings.flatMap((reading) => reading.sources)) {
-      if (!accepts(record)) continue;
-      selected++;
-      if (groups === undefined) ranking.add(record);
-      else groups.add(record);
-    }
-    for (const group of groups?.records() ?? []) ranking.add(group);
-    const shown = ranking.result().slice(0, limit);
-    const minutes = this.#minutes(shown, readings, history, accepts);
+    const filter = this.#filterOf();
+    const grouping = this.#grouping;
+    const accepts = (columns: SourceColumns) => filter.onColumns(columns);
+    const { records, accepted } =
+      grouping === null
+        ? firstOf(readings, this.#sort, Math.max(limit, 1), accepts)
+        : firstOf(
+            readings.map(({ columns, ...reading }) => ({
+              ...reading,
+              columns: columns?.grouped(grouping, accepts(columns)),
+            })),
+            this.#sort,
+            Math.max(limit, 1),
+            () => () => true,
+          );
+    const shown = records.slice(0, limit);
+    const minutes = this.#minutes(shown, history, filter);
     const rows = shown.map((record): LiveRow => {
       const totals = readings.find((reading) => reading.interface === record.interface)?.totals;
       return {
@@ -198,41 +203,78 @@ export class LiveModel {
         idleMs: record.idle_ms,
       };
     });
-    return { rows, hidden: (groups?.size ?? selected) - rows.length };
+    return { rows, hidden: accepted - rows.length };
   }
 
   /** Returns a function that gives the rates of a shown row in the last minute; those of a group are the sums of its members. */
   #minutes(
     shown: readonly SourceRecord[],
-    readings: readonly Reading[],
     history: RateHistory,
-    accepts: (record: SourceRecord) => boolean,
+    filter: Filter,
   ): (record: SourceRecord) => readonly number[] {
     const grouping = this.#grouping;
     if (grouping === null) return (record) => history.sum([record]);
-    const members = new Map<string, SourceRecord[]>(shown.map((group) => [sourceId(group), []]));
-    for (const record of readings.flatMap((reading) => reading.sources)) {
-      if (!history.has(record) || !accepts(record)) continue;
-      members.get(sourceId(inGroup(record, grouping)))?.push(record);
+    const members = new Map<string, Source[]>(shown.map((group) => [sourceId(group), []]));
+    for (const one of history.sources()) {
+      if (!filter.onSource(one)) continue;
+      const group = { ...one, source: groupOf(one.source, grouping) };
+      members.get(sourceId(group))?.push(one);
     }
     return (group) => history.sum(members.get(sourceId(group)) ?? []);
   }
 
-  /** The filter as a function. A prefix accepts the addresses in it; other text must be in the address or the name, or be the interface. */
-  #acceptor(): (record: SourceRecord) => boolean {
+  /** A prefix accepts the addresses in it; other text must be in the address or the name, or be the interface. */
+  #filterOf(): Filter {
     const text = this.#filter.toLowerCase();
-    if (text === '') return () => true;
+    if (text === '') return { onColumns: () => () => true, onSource: () => true };
     try {
       const prefix = parsePrefix(text);
-      return ({ source }) => contains(prefix, source);
+      return {
+        onColumns: (columns) => (at) => columns.isIn(at, prefix),
+        onSource: ({ source }) => contains(prefix, source),
+      };
     } catch (error) {
       if (!(error instanceof XdpwhoError)) throw error;
     }
-    return ({ source, interface: device }) =>
-      source.includes(text) ||
+    const onSource = ({ source, interface: device }: Source) =>
       device.toLowerCase() === text ||
+      source.includes(text) ||
       (this.#showsNames && this.#options.nameOf(source)?.toLowerCase().includes(text) === true);
+    const onColumns = (columns: SourceColumns) => (at: number) =>
+      onSource({ interface: columns.interface, source: columns.source(at) });
+    return { onColumns, onSource };
   }
+}
+
+type Source = Pick<SourceRecord, 'interface' | 'source'>;
+
+/** What the user has typed, as functions. */
+interface Filter {
+  readonly onColumns: (columns: SourceColumns) => (at: number) => boolean;
+  readonly onSource: (source: Source) => boolean;
+}
+
+/** The first `limit` sources of all readings together, in order, and how many are accepted. */
+function firstOf(
+  readings: readonly Reading[],
+  order: Order,
+  limit: number,
+  accepts: (columns: SourceColumns) => (at: number) => boolean,
+): { readonly records: readonly SourceRecord[]; readonly accepted: number } {
+  let accepted = 0;
+  const records: SourceRecord[] = [];
+  for (const { columns } of readings) {
+    if (columns === undefined) continue;
+    const first = columns.first(order, limit, accepts(columns));
+    accepted += first.accepted;
+    records.push(...first.indexes.map((at) => columns.record(at)));
+  }
+  records.sort((a, b) => compareSources(order, a, b));
+  return { records: records.slice(0, limit), accepted };
+}
+
+function copied(reading: Reading): Reading {
+  return { ...reading, columns: reading.columns?.copy() };
 }
 
 /** The record's share of everything that the program saw on that interface, 0 to 1. */

@@ -1,12 +1,12 @@
 /** The packet rates of the last minute, one for each second; the sparklines are drawn from them. Pure. */
-import { sourceId } from '../model/group-sums.js';
+import { sourceId, sourceOfId } from '../model/group-sums.js';
 import { Ranking } from '../model/ranking.js';
 import type { SourceRecord } from '../model/records.js';
 
 /** How many seconds are kept. */
 export const HISTORY_SECONDS = 60;
 /** How many sources of one reading are kept, those with the highest rates. This bounds the memory in a flood of sources. */
-const MAX_SOURCES_PER_READING = 1000;
+export const MAX_SOURCES_PER_READING = 1000;
 
 interface Series {
   /** Packets per second; the rate of second `s` is at `s % HISTORY_SECONDS`. */
@@ -53,9 +53,9 @@ export class RateHistory {
     series.last = until;
   }
 
-  /** Whether any rates of the source are kept. */
-  has(record: Pick<SourceRecord, 'interface' | 'source'>): boolean {
-    return this.#series.has(sourceId(record));
+  /** The sources of which rates are kept. */
+  *sources(): Generator<Pick<SourceRecord, 'interface' | 'source'>> {
+    for (const id of this.#series.keys()) yield sourceOfId(id);
   }
 
   /** The sum of the rates of some sources: HISTORY_SECONDS figures, the oldest second first. */

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
-import { type Order, Ranking } from '../model/ranking.js';
+import type { Order } from '../model/ranking.js';
 import { colorDepth, usesBlockElements } from '../text/color.js';
-import type { Reading, WatchEvent } from '../verbs/watch.js';
+import type { WatchEvent } from '../verbs/watch.js';
 import { renderLive } from './frame.js';
 import { LiveModel } from './model.js';
 import { ReverseNames } from './reverse-dns.js';
@@ -22,9 +22,6 @@ interface LiveViewOptions {
   /** Prints an event as without a live view. Events that come while the screen is taken are printed at the end. */
   readonly showAfterwards: (event: WatchEvent) => Promise<void>;
 }
-
-/** How many sources of the last reading are printed at the end. */
-const FINAL_TOP = 20;
 
 export class LiveView {
   readonly #session: SessionContext;
@@ -75,10 +72,9 @@ export class LiveView {
         break;
       case 'readings':
         if (event.final) {
-          this.#afterwards.push({
-            ...event,
-            readings: event.readings.map(shortened(this.#options)),
-          });
+          // The last reading may be printed long after the others: it keeps the few sources that are.
+          const readings = event.readings.map(({ columns: _, ...reading }) => reading);
+          this.#afterwards.push({ ...event, readings });
           return;
         }
         // An interface may have been named twice, by two of its names. Then fewer were attached than expected.
@@ -117,15 +113,6 @@ export class LiveView {
       }),
     );
   }
-}
-
-/** Returns a function that keeps the first sources of a reading only. */
-function shortened({ sort, top }: LiveViewOptions): (reading: Reading) => Reading {
-  return (reading) => {
-    const ranking = new Ranking(sort, top || FINAL_TOP);
-    for (const record of reading.sources) ranking.add(record);
-    return { ...reading, sources: ranking.result() };
-  };
 }
 
 /** The CPU share is the mean over this many readings. */

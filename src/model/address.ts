@@ -1,11 +1,17 @@
 /** Addresses as text and as the 16-byte keys of the table, where IPv4 is v4-mapped. Pure. */
 
+/** The bits of a v4-mapped key before those of the IPv4 address. */
+export const MAPPED_PREFIX_BITS = 96;
+
+/** Whether a key is that of an IPv4 address. */
+export function isMappedKey(key: string): boolean {
+  return key.startsWith('\0\0\0\0\0\0\0\0\0\0\xff\xff');
+}
+
 /** Prints a key (16 latin-1 characters): IPv4 dotted if it is v4-mapped, otherwise IPv6 as in RFC 5952. */
 export function formatAddress(key: string): string {
   const bytes = Buffer.from(key, 'latin1');
-  const mapped =
-    bytes.subarray(0, 10).every((byte) => byte === 0) && bytes.readUInt16BE(10) === 0xffff;
-  if (mapped) return bytes.subarray(12).join('.');
+  if (isMappedKey(key)) return bytes.subarray(12).join('.');
   const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2));
   const run = longestZeroRun(groups);
   const text = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':');

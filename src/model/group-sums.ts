@@ -10,8 +10,14 @@ export function sourceId({
   return `${source} ${device}`;
 }
 
+/** The source with that identity. */
+export function sourceOfId(id: string): Pick<SourceRecord, 'interface' | 'source'> {
+  const [source = '', device = ''] = id.split(' ');
+  return { interface: device, source };
+}
+
 /** A copy of the record with its group in place of the source: "192.0.2.0/24". */
-export function inGroup(record: SourceRecord, grouping: Grouping): SourceRecord {
+function inGroup(record: SourceRecord, grouping: Grouping): SourceRecord {
   return { ...record, source: groupOf(record.source, grouping) };
 }
 

@@ -83,6 +83,11 @@ export function parseGrouping(text: string): Grouping {
   return { ipv4, ipv6 };
 }
 
+/** The part of byte `index` that belongs to the first `bits` of a key. */
+export function maskByte(bits: number, index: number): number {
+  return (0xff00 >> Math.min(Math.max(bits - index * 8, 0), 8)) & 0xff;
+}
+
 function masked(key: Uint8Array, bits: number): Uint8Array {
-  return key.map((byte, index) => byte & (0xff00 >> Math.min(Math.max(bits - index * 8, 0), 8)));
+  return key.map((byte, index) => byte & maskByte(bits, index));
 }

@@ -83,6 +83,38 @@ export class Ranking {
   }
 }
 
+/** Keeps the first `limit` of the items that are added, in the order of `compare`. */
+export class FirstFew<T> {
+  readonly #compare: (a: T, b: T) => number;
+  readonly #limit: number;
+  readonly #kept: T[] = [];
+  #worst: T | undefined;
+
+  constructor(compareItems: (a: T, b: T) => number, limit: number) {
+    this.#compare = compareItems;
+    this.#limit = limit;
+  }
+
+  add(item: T): void {
+    if (this.#worst !== undefined && this.#compare(item, this.#worst) > 0) return;
+    this.#kept.push(item);
+    if (this.#kept.length >= 2 * this.#limit + 64) this.#prune();
+  }
+
+  /** The items, sorted. */
+  result(): readonly T[] {
+    this.#prune();
+    return this.#kept;
+  }
+
+  #prune(): void {
+    this.#kept.sort(this.#compare);
+    if (this.#kept.length < this.#limit) return;
+    this.#kept.length = this.#limit;
+    this.#worst = this.#kept.at(-1);
+  }
+}
+
 function compare<T extends bigint | number | boolean | string>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -49,16 +49,16 @@ export class SourceReader {
     this.#attachment = attachment;
   }
 
-  /** Yields each source once, in batches, in the order of the table. With the iterator the memory is 8 bytes per source. */
+  /** Yields each source once, in batches, in the order of the table. The memory is some 25 bytes for each source. */
   async *sources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
     if (this.#attachment.reader === 'dump') {
       yield* this.#dumpedSources(signal);
       return;
     }
-    const seen = new SourceSet(this.#attachment.state.maxSources);
+    const seen = new SourceSet();
     for await (const lines of this.lines(signal)) {
       const records = parseSourceLines(lines, this.#attachment.interface);
-      yield records.filter(({ source }) => (seen.add(source) ?? 0) >= 0);
+      yield records.filter(({ source }) => seen.add(source) >= 0);
     }
   }
 
@@ -127,7 +127,7 @@ export class SourceReader {
 
   async *#dumped(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
     const { hz, moment } = await this.#readJiffies();
-    const seen = new Set<string>();
+    const seen = new SourceSet();
     const elapsedTicks = (Number(process.hrtime.bigint() - moment.timeNs) * hz) / 1e9;
     const now = (moment.jiffies + Math.round(elapsedTicks)) >>> 0;
     // Loads ndjson, which a reading by the iterator does without.
@@ -141,8 +141,7 @@ export class SourceReader {
       for (const entry of entries) {
         const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN);
         // If the element that bpftool is at is removed, the kernel continues with the first element.
-        if (decoded === undefined || seen.has(decoded.key)) continue;
-        seen.add(decoded.key);
+        if (decoded === undefined || seen.add(decoded.key) < 0) continue;
         batch.push({
           type: 'source',
           interface: this.#attachment.interface,

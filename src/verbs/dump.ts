@@ -117,7 +117,7 @@ export async function* dumpLines(
   signal?: AbortSignal,
 ): AsyncGenerator<string, TotalsRecord, void> {
   const reader = new SourceReader(context, attachment);
-  const seen = new SourceSet(attachment.state.maxSources);
+  const seen = new SourceSet();
   const table = { sources: 0, packets: 0n };
   const before = await reader.totals();
   for await (const lines of reader.lines(signal)) {
@@ -155,7 +155,7 @@ export function examineLines(
     if (label < 0 || !lines.startsWith(PACKETS_LABEL, sourceEnd) || digits >= end) {
       throw unexpectedLine(lines.slice(start, end));
     }
-    if ((seen.add(lines, start + prefix, sourceEnd) ?? 0) < 0) {
+    if (seen.add(lines, start + prefix, sourceEnd) < 0) {
       text += lines.slice(from, start);
       from = end;
     } else {

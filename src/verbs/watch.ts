@@ -7,8 +7,9 @@ import { receivedPackets } from '../host/devices.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
-import { SourceSet } from '../table/source-set.js';
+import { type Counts, Tally } from '../table/tally.js';
 import {
   CHECK_MS,
   type Change,
@@ -36,6 +37,8 @@ export interface WatchOptions extends TrackOptions {
   /** Records per interface and reading; 0 for all. */
   readonly top: number;
   readonly sort: Order;
+  /** Whether a reading has all sources in `columns` too. Default: false. */
+  readonly columns?: boolean | undefined;
 }
 
 /** One reading of one interface. */
@@ -44,6 +47,8 @@ export interface Reading {
   /** In the order of `sort`, at most `top`. */
   readonly sources: readonly SourceRecord[];
   readonly totals: TotalsRecord;
+  /** All sources, if they were asked for. */
+  readonly columns?: SourceColumns | undefined;
 }
 
 export type WatchEvent =
@@ -144,45 +149,7 @@ async function readAll(watched: readonly Watched[]): Promise<Reading[]> {
   return readings;
 }
 
-interface Counts {
-  readonly packets: bigint;
-  readonly bytes: bigint;
-}
-
 const NOTHING: Counts = { packets: 0n, bytes: 0n };
-
-/** The counts of each source in one reading. They are in typed arrays, because objects would take most of our memory. */
-class Tally {
-  readonly #sources: SourceSet;
-  readonly #packets: BigUint64Array;
-  readonly #bytes: BigUint64Array;
-  size = 0;
-
-  constructor(capacity: number) {
-    this.#sources = new SourceSet(capacity);
-    this.#packets = new BigUint64Array(this.#sources.slots);
-    this.#bytes = new BigUint64Array(this.#sources.slots);
-  }
-
-  clear(): void {
-    this.#sources.clear();
-    this.size = 0;
-  }
-
-  add({ source, packets, bytes }: SourceRecord): void {
-    this.size++;
-    const slot = this.#sources.add(source);
-    if (slot === undefined || slot < 0) return;
-    this.#packets[slot] = packets;
-    this.#bytes[slot] = bytes;
-  }
-
-  find(source: string): Counts | undefined {
-    const slot = this.#sources.find(source);
-    if (slot === undefined) return undefined;
-    return { packets: this.#packets[slot] ?? 0n, bytes: this.#bytes[slot] ?? 0n };
-  }
-}
 
 /** So many packets past the program are no chance. */
 const DEAF_PACKETS = 10;
@@ -193,7 +160,7 @@ class Watched extends Tracked {
   readonly #options: WatchOptions;
   /** Undefined before the first reading of an attachment that we joined: it has no rates yet. */
   #previous: Tally | undefined;
-  #spare: Tally;
+  #spare = new Tally();
   #previousTotal = NOTHING;
   #previousNs = process.hrtime.bigint();
   #receivedAtFirst: number | undefined;
@@ -206,9 +173,7 @@ class Watched extends Tracked {
     owned: boolean,
   ) {
     super(attachment, owned);
-    const { maxSources } = attachment.state;
-    this.#previous = owned ? new Tally(maxSources) : undefined;
-    this.#spare = new Tally(maxSources);
+    this.#previous = owned ? new Tally() : undefined;
     this.#reader = new SourceReader(context, attachment);
     this.#options = options;
   }
@@ -234,6 +199,8 @@ class Watched extends Tracked {
   async read(): Promise<Reading> {
     const { top, sort } = this.#options;
     const ranking = new Ranking(sort, top);
+    const columns = this.#options.columns === true ? new SourceColumns(this.name) : undefined;
+    const needsRates = sort === 'rate' || columns !== undefined;
     const current = this.#spare;
     current.clear();
     const nowNs = process.hrtime.bigint();
@@ -249,7 +216,9 @@ class Watched extends Tracked {
       for (const record of batch) {
         packets += record.packets;
         current.add(record);
-        ranking.add(sort === 'rate' ? rated(record) : record);
+        const shown = needsRates ? rated(record) : record;
+        columns?.add(shown);
+        ranking.add(shown);
       }
     }
     const table = { sources: current.size, packets };
@@ -259,10 +228,11 @@ class Watched extends Tracked {
     };
     const reading = {
       interface: this.name,
-      sources: sort === 'rate' ? ranking.result() : ranking.result().map(rated),
+      sources: needsRates ? ranking.result() : ranking.result().map(rated),
       totals: previous === undefined ? totals : withRates(totals, this.#previousTotal, seconds),
+      columns,
     };
-    this.#spare = previous ?? new Tally(this.attachment.state.maxSources);
+    this.#spare = previous ?? new Tally();
     this.#previous = current;
     this.#previousTotal = { packets: totals.packets, bytes: totals.bytes };
     this.#previousNs = nowNs;

@@ -116,7 +116,7 @@ tools('is told, and no interface is said to be missing for it', () => {
   const failing = `echo 'Cannot open netlink socket: Too many open files' >&2; exit 1`;
   assert.match(
     askedWith(failing),
-    /^tool-failed ip -j link show: Cannot open netlink socket: Too many open files/,
+    /^tool-failed ip -j link show .*: Cannot open netlink socket: Too many open files/,
   );
   assert.match(askedWith(`echo '[{"ifname":"et'`), /^bad-output ip -j link show: .* in JSON/);
 });

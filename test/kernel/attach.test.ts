@@ -254,7 +254,9 @@ function changes(text: string): string[] {
     .filter((line) =>
       /^\/.*bpftool .*(prog load|prog show|iter pin|net attach|net detach)/.test(line),
     )
-    .map((line) => line.replace(/'?(\$SCRATCH|\/\S*\/xdpwho-\d+-\w+)\/([\w.]+)'?/, 'SCRATCH/$2'));
+    .map((line) =>
+      line.replace(/'?(\$SCRATCH|\/\S*\/xdpwho-\d+-[\w-]+)\/([\w.]+)'?/, 'SCRATCH/$2'),
+    );
 }
 
 attaching('--dry-run prints the commands of the run itself, and changes nothing', async () => {

@@ -5,6 +5,13 @@ import { source } from './sample.js';
 
 const history = suite('RateHistory');
 
+/** Whether any rates of a source are kept. */
+function has(past: RateHistory, address: string): boolean {
+  return [...past.sources()].some(
+    ({ interface: device, source: kept }) => device === 'eth0' && kept === address,
+  );
+}
+
 history('keeps a minute, second by second', () => {
   const past = new RateHistory();
   for (let second = 0; second < 100; second++) {
@@ -30,7 +37,7 @@ history('silence is zero, and after a minute of it the source is forgotten', () 
   past.add([source('192.0.2.1', 0, { packets_per_second: 9 })], 15);
   assert.equal(past.sum([source('192.0.2.1', 0)]).slice(-6), [5, 0, 0, 9, 9, 9]);
   past.add([], 76);
-  assert.is(past.has(source('192.0.2.1', 0)), false);
+  assert.is(has(past, '192.0.2.1'), false);
 });
 
 history('a copy stays as it is', () => {
@@ -47,8 +54,8 @@ history('in a flood, only the busiest of each reading are kept', () => {
     source(`198.18.${index >> 8}.${index & 255}`, 0, { packets_per_second: 1 + (index % 7) }),
   );
   past.add([...flood, source('192.0.2.1', 0, { packets_per_second: 100 })], 1);
-  assert.is(past.has(source('192.0.2.1', 0)), true);
-  assert.is(flood.filter((each) => past.has({ ...each, interface: 'eth0' })).length, 999);
+  assert.is(has(past, '192.0.2.1'), true);
+  assert.is(flood.filter((each) => has(past, each.source)).length, 999);
 });
 
 history.run();

@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import { type LiveSize, renderLive } from '../../src/live/frame.js';
 import { LiveModel } from '../../src/live/model.js';
 import type { SourceRecord, TotalsRecord } from '../../src/model/records.js';
+import { SourceColumns } from '../../src/table/source-columns.js';
 import type { Reading } from '../../src/verbs/watch.js';
 
 export const PLAIN: LiveSize = { width: 80, height: 24, depth: 0, blocks: true };
@@ -40,10 +41,13 @@ export function reading(sources: readonly SourceRecord[], device = 'eth0'): Read
     packets_per_second: Number(packets) / 10,
     bytes_per_second: Number(packets) * 10,
   };
+  const columns = new SourceColumns(device);
+  for (const each of sources) columns.add(each);
   return {
     interface: device,
-    sources: sources.map((each) => ({ ...each, interface: device })),
+    sources: [],
     totals,
+    columns,
   };
 }
 

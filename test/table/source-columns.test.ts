@@ -1,0 +1,110 @@
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { GroupSums } from '../../src/model/group-sums.js';
+import { contains, parsePrefix } from '../../src/model/prefix.js';
+import { type Order, Ranking } from '../../src/model/ranking.js';
+import type { SourceRecord } from '../../src/model/records.js';
+import { SourceColumns } from '../../src/table/source-columns.js';
+import { suite } from '../suite.js';
+
+const columns = suite('SourceColumns');
+
+const ORDERS: readonly Order[] = ['packets', 'bytes', 'rate', 'source'];
+
+/** Few addresses and figures, so that many are equal. */
+const record = fc
+  .tuple(
+    fc.constantFrom('192.0.2.', '198.51.100.', '2001:db8::', '::', 'ffff::1:'),
+    fc.nat({ max: 255 }),
+    fc.nat({ max: 3 }),
+    fc.bigInt(0n, 2n ** 64n - 1n),
+    fc.option(fc.nat({ max: 2 }), { nil: undefined }),
+  )
+  .map(
+    ([head, last, packets, bytes, rate]): SourceRecord => ({
+      type: 'source',
+      interface: 'eth0',
+      source: head + (head.includes(':') ? (last + 1).toString(16) : last),
+      packets: BigInt(packets),
+      bytes,
+      idle_ms: last,
+      ...(rate === undefined ? {} : { packets_per_second: rate, bytes_per_second: rate * 100 }),
+    }),
+  );
+const table = fc.uniqueArray(record, { selector: ({ source }) => source, maxLength: 200 });
+
+function columnsOf(records: readonly SourceRecord[]): SourceColumns {
+  const made = new SourceColumns('eth0');
+  for (const each of records) made.add(each);
+  return made;
+}
+
+function firstOf(made: SourceColumns, order: Order, limit: number): SourceRecord[] {
+  return made.first(order, limit, () => true).indexes.map((at) => made.record(at));
+}
+
+columns('give back what was added, in the order of a ranking', () => {
+  fc.assert(
+    fc.property(
+      table,
+      fc.constantFrom(...ORDERS),
+      fc.integer({ min: 1, max: 50 }),
+      (records, order, limit) => {
+        const ranking = new Ranking(order, limit);
+        for (const each of records) ranking.add(each);
+        assert.equal(firstOf(columnsOf(records), order, limit), ranking.result().slice(0, limit));
+      },
+    ),
+  );
+});
+
+columns('take a prefix as the filter of a dump does', () => {
+  const prefixes = ['192.0.2.0/25', '198.51.100.7', '2001:db8::/32', '::/0', '0.0.0.0/0', '::/121'];
+  fc.assert(
+    fc.property(table, fc.constantFrom(...prefixes), (records, text) => {
+      const prefix = parsePrefix(text);
+      const made = columnsOf(records);
+      const { accepted } = made.first('source', 1, (at) => made.isIn(at, prefix));
+      assert.is(accepted, records.filter(({ source }) => contains(prefix, source)).length);
+    }),
+  );
+});
+
+columns('sum by prefix as a dump does', () => {
+  const groupings = [
+    { ipv4: 24, ipv6: 64 },
+    { ipv4: 0, ipv6: 0 },
+    { ipv4: 31, ipv6: 127 },
+    { ipv4: 32, ipv6: 128 },
+  ];
+  const byName = (list: Iterable<SourceRecord>) =>
+    [...list].sort((a, b) => (a.source < b.source ? -1 : 1));
+  fc.assert(
+    fc.property(table, fc.constantFrom(...groupings), (records, grouping) => {
+      const sums = new GroupSums(grouping);
+      const small = records.map((each) => ({ ...each, bytes: each.bytes >> 9n }));
+      for (const each of small) sums.add(each);
+      const groups = columnsOf(small).grouped(grouping, () => true);
+      assert.equal(byName(firstOf(groups, 'source', 1000)), byName(sums.records()));
+    }),
+  );
+});
+
+columns('of a copy stay as they are', () => {
+  const made = columnsOf([
+    { type: 'source', interface: 'eth0', source: '192.0.2.1', packets: 1n, bytes: 2n, idle_ms: 3 },
+  ]);
+  const copy = made.copy();
+  made.add({
+    type: 'source',
+    interface: 'eth0',
+    source: '::1',
+    packets: 9n,
+    bytes: 9n,
+    idle_ms: 9,
+  });
+  assert.equal([copy.size, made.size], [1, 2]);
+  assert.equal(firstOf(copy, 'packets', 9)[0]?.source, '192.0.2.1');
+});
+
+columns.run();
