@@ -32,25 +32,72 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
 /** The key of an address: 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). `address` must be valid. */
 export function addressKey(address: string): Uint8Array {
   const key = new Uint8Array(16);
-  if (!address.includes(':')) {
-    key.set([0xff, 0xff], 10);
-    key.set(address.split('.').map(Number), 12);
-    return key;
-  }
-  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
-  if (dotted !== null) {
-    const [, head = '', a = '0', b = '0', c = '0', d = '0'] = dotted;
-    const pair = (high: string, low: string) => (Number(high) * 256 + Number(low)).toString(16);
-    return addressKey(`${head}${pair(a, b)}:${pair(c, d)}`);
-  }
-  const [head = '', tail = ''] = address.split('::');
-  const groups = (text: string) => (text === '' ? [] : text.split(':'));
-  const write = (parts: readonly string[], at: number) =>
-    parts.forEach((part, index) => {
-      const value = Number.parseInt(part, 16);
-      key.set([value >> 8, value & 0xff], at + index * 2);
-    });
-  write(groups(head), 0);
-  write(groups(tail), 16 - groups(tail).length * 2);
+  writeAddressKey(address, key, 0);
   return key;
+}
+
+const ZERO = 0x30;
+const NINE = 0x39;
+const DOT = 0x2e;
+const COLON = 0x3a;
+
+/** Writes the key of an address to `keys` from `at` on. It makes no objects, because a table has a million addresses. */
+export function writeAddressKey(address: string, keys: Uint8Array, at: number): void {
+  if (!address.includes(':')) {
+    keys.fill(0, at, at + 10);
+    keys.fill(0xff, at + 10, at + 12);
+    writeNumbers(address, keys, at + 12);
+  } else if (!address.includes('.')) {
+    writeGroups(address, keys, at);
+  } else {
+    // Its last 32 bits are written as IPv4 (RFC 4291, 2.2).
+    const head = address.slice(0, address.lastIndexOf(':') + 1);
+    writeGroups(`${head}0:0`, keys, at);
+    writeNumbers(address.slice(head.length), keys, at + 12);
+  }
+}
+
+/** The four decimal numbers of an IPv4 address. */
+function writeNumbers(text: string, keys: Uint8Array, at: number): void {
+  let to = at;
+  let number = 0;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code === DOT) {
+      keys[to++] = number;
+      number = 0;
+    } else {
+      number = number * 10 + code - ZERO;
+    }
+  }
+  keys[to] = number;
+}
+
+/** The hexadecimal groups of an IPv6 address. What stands behind `::` comes to stand at the end. */
+function writeGroups(text: string, keys: Uint8Array, at: number): void {
+  const end = at + 16;
+  let to = at;
+  let gap = end;
+  let group = 0;
+  let digits = 0;
+  for (let index = 0; index <= text.length; index++) {
+    const code = index < text.length ? text.charCodeAt(index) : COLON;
+    if (code !== COLON) {
+      group = group * 16 + (code <= NINE ? code - ZERO : (code | 0x20) - 0x57);
+      digits++;
+      continue;
+    }
+    if (digits > 0) {
+      keys[to++] = group >> 8;
+      keys[to++] = group & 0xff;
+    } else if (index > 0 && index < text.length) {
+      gap = to;
+    }
+    group = 0;
+    digits = 0;
+  }
+  if (gap === end) return;
+  const moved = to - gap;
+  keys.copyWithin(end - moved, gap, to);
+  keys.fill(0, gap, end - moved);
 }

@@ -2,7 +2,12 @@
  * The sources of one reading in typed arrays, 56 bytes each: as objects a million of them would take most of a
  * gigabyte. The live view sorts, filters and sums them again at each key. Pure.
  */
-import { addressKey, formatAddress, isMappedKey, MAPPED_PREFIX_BITS } from '../model/address.js';
+import {
+  formatAddress,
+  isMappedKey,
+  MAPPED_PREFIX_BITS,
+  writeAddressKey,
+} from '../model/address.js';
 import { type Grouping, maskByte, type Prefix } from '../model/prefix.js';
 import { FirstFew, type Order } from '../model/ranking.js';
 import type { SourceRecord } from '../model/records.js';
@@ -35,7 +40,7 @@ export class SourceColumns {
 
   add(record: SourceRecord): void {
     const at = this.#room();
-    this.#keys.set(addressKey(record.source), at * KEY_BYTES);
+    writeAddressKey(record.source, this.#keys, at * KEY_BYTES);
     this.#packets[at] = record.packets;
     this.#bytes[at] = record.bytes;
     this.#idleMs[at] = record.idle_ms;
