@@ -172,6 +172,9 @@ export function startCompanion(file: string, args: readonly string[]): Companion
   // The child may end while we write to it. `ended` reports that.
   subprocess.stdin.on('error', () => {});
   if (subprocess.pid === undefined) {
+    if (!isExecutableFile(file)) {
+      throw new XdpwhoError('tool-missing', `${file}: cannot be started`);
+    }
     throw new XdpwhoError(
       'tool-missing',
       `${file}: cannot be started: no process or memory left?`,

@@ -84,7 +84,7 @@ ${more > 0 ? `<p>and ${more} more</p>` : ''}
 </section>`;
 }
 
-function describePeriod({ points, readings, mode }: InterfaceReport): string {
+function describePeriod({ points, readings, mode, wentBack }: InterfaceReport): string {
   const [first] = points;
   const last = points.at(-1);
   const attached = mode === null ? '' : `, attached in ${printable(mode)} mode`;
@@ -94,7 +94,10 @@ function describePeriod({ points, readings, mode }: InterfaceReport): string {
       : hasTimes(points)
         ? `${isoTime(first.endMs - first.durationMs)} to ${isoTime(last.endMs)}, `
         : 'The recording has no times; every interval is drawn as a second. ';
-  return `${times}${readings} ${readings === 1 ? 'reading' : 'readings'}${attached}.`;
+  const shifted = wentBack
+    ? ' The clock went back in it: later times are drawn after earlier ones.'
+    : '';
+  return `${times}${readings} ${readings === 1 ? 'reading' : 'readings'}${attached}.${shifted}`;
 }
 
 function renderFigures({ totals, sources, points }: InterfaceReport): string {

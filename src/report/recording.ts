@@ -22,11 +22,13 @@ export interface InterfaceReport {
   readonly points: readonly Point[];
   /** Sorted by bytes, the most first. */
   readonly sources: readonly SourceSum[];
-  /** The figures of the last `totals` record. */
+  /** Whether times went back in it: then those after that are later here than the clock said. */
+  readonly wentBack: boolean;
+  /** The sums of the last `totals` record of each attachment. */
   readonly totals: Readonly<Record<TotalsFigure, number>>;
 }
 
-/** An interval of time and the mean rates in it. */
+/** An interval of time and the mean rates in it. Of a time without readings, all rates are 0. */
 export interface Point {
   /** The end of the interval: milliseconds since 1970, or since the first reading if the recording has no times. */
   readonly endMs: number;
@@ -131,25 +133,36 @@ interface OpenSource {
   bytesBefore: number;
 }
 
-/** The sums of one interface while the recording is read. */
+/** The sums of one interface while the recording is read: of one attachment, or of several one after the other. */
 class InterfaceSum {
   readonly #name: string;
   #mode: string | null = null;
+  #programId: number | undefined;
   #readings = 0;
   readonly #sources = new Map<string, OpenSource>();
   #points: Point[] = [];
   #totals: Record<TotalsFigure, number> = figuresOf({});
+  /** Of the attachments before this one. */
+  #totalsBefore: Record<TotalsFigure, number> = figuresOf({});
   /** These two are of the current reading, whose `totals` record comes last. */
   #idle: { readonly source: OpenSource; readonly idleMs: number }[] = [];
   #rates: (readonly [source: string, bytesPerSecond: number])[] = [];
+  /** The time of the last reading of this run of `watch`, on the clock of the page. */
   #timeMs: number | undefined;
+  /** What is added to the times of the recording, since they went back. */
+  #shiftMs = 0;
 
   constructor(name: string) {
     this.#name = name;
   }
 
+  /** Each run of `watch` begins with this record. It may read the attachment that the run before read. */
   attached(record: unknown): void {
     this.#mode = stringIn(record, 'mode') ?? null;
+    this.#endRun();
+    const programId = figureIn(record, 'program_id');
+    if (programId !== this.#programId) this.#beginAnew();
+    this.#programId = programId;
   }
 
   source(record: unknown): void {
@@ -163,10 +176,7 @@ class InterfaceSum {
       ...{ peakPacketsPerSecond: 0, lastSeenMs: 0 },
     };
     if (existing === undefined) this.#sources.set(address, source);
-    if (packets < source.packets) {
-      source.packetsBefore += source.packets;
-      source.bytesBefore += source.bytes;
-    }
+    if (packets < source.packets) keepCounts(source);
     source.packets = packets;
     source.bytes = bytes;
     const rate = figureIn(record, 'packets_per_second') ?? 0;
@@ -180,18 +190,22 @@ class InterfaceSum {
   /** The `totals` record ends a reading. */
   totals(record: unknown): void {
     this.#readings++;
-    this.#totals = figuresOf(record);
-    const parsedMs = Date.parse(stringIn(record, 'time') ?? '');
+    const totals = figuresOf(record);
+    if (totals.packets < this.#totals.packets) this.#beginAnew();
+    this.#totals = totals;
+    const packetsPerSecond = figureIn(record, 'packets_per_second');
     const beforeMs = this.#timeMs;
-    const timeMs = Number.isNaN(parsedMs) ? (beforeMs ?? 0) + ASSUMED_INTERVAL_MS : parsedMs;
+    // The rates of the first reading are since the program was attached.
+    const sinceAttached = (1000 * totals.packets) / (packetsPerSecond || Number.POSITIVE_INFINITY);
+    const firstMs = Math.min(Math.round(sinceAttached) || ASSUMED_INTERVAL_MS, ASSUMED_INTERVAL_MS);
+    const timeMs = this.#timeOf(stringIn(record, 'time'));
     this.#timeMs = timeMs;
     for (const { source, idleMs } of this.#idle) source.lastSeenMs = Math.max(timeMs - idleMs, 0);
-    const packetsPerSecond = figureIn(record, 'packets_per_second');
     // The first reading of an interface that was attached before has no rates.
     if (packetsPerSecond !== undefined) {
       this.#add({
         endMs: timeMs,
-        durationMs: Math.max(timeMs - (beforeMs ?? timeMs - ASSUMED_INTERVAL_MS), 1),
+        durationMs: Math.max(beforeMs === undefined ? firstMs : timeMs - beforeMs, 1),
         packetsPerSecond,
         bytesPerSecond: figureIn(record, 'bytes_per_second') ?? 0,
         sources: new Map(largest(this.#rates)),
@@ -201,14 +215,45 @@ class InterfaceSum {
     this.#rates = [];
   }
 
-  /** Adds a point. The last reading comes soon after the one before, so it is merged into that. With too many points, each two become one. */
-  #add(point: Point): void {
-    const last = this.#points.at(-1);
-    if (last !== undefined && point.durationMs < last.durationMs / 2) {
-      this.#points[this.#points.length - 1] = merged(last, point);
+  /** The time of a reading. It is after that of the one before, whatever became of the clock. */
+  #timeOf(time: string | undefined): number {
+    const lastMs = this.#timeMs ?? this.#points.at(-1)?.endMs;
+    const parsedMs = Date.parse(time ?? '');
+    if (Number.isNaN(parsedMs)) return (lastMs ?? 0) + ASSUMED_INTERVAL_MS;
+    const timeMs = parsedMs + this.#shiftMs;
+    if (lastMs === undefined || timeMs > lastMs) return timeMs;
+    const nextMs = lastMs + (this.#points.at(-1)?.durationMs ?? ASSUMED_INTERVAL_MS);
+    this.#shiftMs += nextMs - timeMs;
+    return nextMs;
+  }
+
+  /** The last reading of a run comes soon after the one before, so it is merged into that. */
+  #endRun(): void {
+    this.#timeMs = undefined;
+    const [before, last] = this.#points.slice(-2);
+    if (before === undefined || last === undefined || last.durationMs >= before.durationMs / 2)
       return;
+    this.#points.splice(-2, 2, merged(before, last));
+  }
+
+  /** The counters begin at 0 again: another attachment. */
+  #beginAnew(): void {
+    for (const source of this.#sources.values()) keepCounts(source);
+    this.#totalsBefore = sumOf(this.#totalsBefore, this.#totals);
+    this.#totals = figuresOf({});
+  }
+
+  /** Adds a point, and before it one for the time without readings. With too many points, each two become one. */
+  #add(point: Point): void {
+    const lastMs = this.#points.at(-1)?.endMs;
+    const gapMs = lastMs === undefined ? 0 : point.endMs - point.durationMs - lastMs;
+    if (lastMs !== undefined && gapMs > 0) {
+      const nothing = { packetsPerSecond: 0, bytesPerSecond: 0, sources: new Map() };
+      this.#points.push({ endMs: lastMs + gapMs, durationMs: gapMs, ...nothing });
     }
-    this.#points.push(point);
+    this.#points.push(
+      gapMs < 0 ? { ...point, durationMs: Math.max(point.durationMs + gapMs, 1) } : point,
+    );
     if (this.#points.length <= MAX_POINTS) return;
     const halved: Point[] = [];
     for (let index = 0; index < this.#points.length; index += 2) {
@@ -219,6 +264,7 @@ class InterfaceSum {
   }
 
   report(): InterfaceReport {
+    this.#endRun();
     const sources = [...this.#sources].map(([source, sum]) => ({
       source,
       packets: sum.packets + sum.packetsBefore,
@@ -232,9 +278,28 @@ class InterfaceSum {
       readings: this.#readings,
       points: this.#points,
       sources: sources.sort((a, b) => b.bytes - a.bytes),
-      totals: this.#totals,
+      wentBack: this.#shiftMs > 0,
+      totals: sumOf(this.#totalsBefore, this.#totals),
     };
   }
+}
+
+/** Puts the counts of a source aside: it begins at 0 again. */
+function keepCounts(source: OpenSource): void {
+  source.packetsBefore += source.packets;
+  source.bytesBefore += source.bytes;
+  source.packets = 0;
+  source.bytes = 0;
+}
+
+/** All figures but `sources` add up. */
+function sumOf(
+  one: Readonly<Record<TotalsFigure, number>>,
+  two: Readonly<Record<TotalsFigure, number>>,
+): Record<TotalsFigure, number> {
+  const sum = { ...two };
+  for (const name of TOTALS_FIGURES) if (name !== 'sources') sum[name] += one[name];
+  return sum;
 }
 
 /** Two successive intervals as one. */

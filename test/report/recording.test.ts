@@ -75,6 +75,88 @@ reading('a recording without times has an interval of a second', async () => {
   );
 });
 
+reading(
+  'a reading that comes late is one longer stretch, and the later ones stay apart',
+  async () => {
+    const seconds = [1, 2, 4.1, 5, 6, 7];
+    const { interfaces } = await read(seconds.map((second) => totals(second, 100)));
+    assert.equal(
+      interfaces[0]?.points.map(({ endMs, durationMs }) => [endMs - START_MS, durationMs]),
+      [
+        [1000, 1000],
+        [2000, 1000],
+        [4100, 2100],
+        [5000, 900],
+        [6000, 1000],
+        [7000, 1000],
+      ],
+    );
+  },
+);
+
+reading('two runs in one file are summed, with nothing between them', async () => {
+  const run = (programId: number, second: number) => [
+    { ...attached(), program_id: programId },
+    source('192.0.2.1', 30, 3000),
+    totals(second, 100),
+    source('192.0.2.1', 30, 3000),
+    totals(second + 1, 100),
+  ];
+  for (const [second, expected] of [
+    // Another attachment counts from 0 on.
+    [18, [60, 6000]],
+    // The same one goes on counting.
+    [17, [30, 3000]],
+  ] as const) {
+    const { interfaces } = await read([...run(17, 1), ...run(second, 3600)]);
+    const [only] = interfaces;
+    assert.equal([only?.totals.packets, only?.totals.bytes], expected);
+    assert.equal(
+      only?.sources.map(({ packets, bytes }) => [packets, bytes]),
+      [expected],
+    );
+    assert.equal(
+      only?.points.map(({ endMs, durationMs, bytesPerSecond }) => [
+        ...[endMs - START_MS, durationMs, bytesPerSecond],
+      ]),
+      [
+        [1000, 1000, 100],
+        [2000, 1000, 100],
+        [3_599_000, 3_597_000, 0],
+        [3_600_000, 1000, 100],
+        [3_601_000, 1000, 100],
+      ],
+    );
+  }
+});
+
+reading(
+  'without the record that a run begins with, counts that fall are another attachment',
+  async () => {
+    const { interfaces } = await read([
+      source('192.0.2.1', 30, 3000),
+      totals(1, 100),
+      source('192.0.2.1', 10, 1000),
+      totals(2, 100, { packets: 10, bytes: 1000 }),
+    ]);
+    assert.equal([interfaces[0]?.totals.packets, interfaces[0]?.sources[0]?.packets], [40, 40]);
+  },
+);
+
+reading('a clock that is set back leaves the times in order, and is told', async () => {
+  const { interfaces } = await read(
+    [1, 2, -3600, -3599, -3598].map((second) => totals(second, 100)),
+  );
+  const [only] = interfaces;
+  assert.is(only?.wentBack, true);
+  assert.equal(
+    only?.points.map(({ endMs, durationMs }) => [endMs - START_MS, durationMs]),
+    [1000, 2000, 3000, 4000, 5000].map((endMs) => [endMs, 1000]),
+  );
+  const { interfaces: usual } = await read(SMALL);
+  assert.is(usual[0]?.wentBack, false);
+});
+
 reading('a long recording keeps its bytes in fewer, longer stretches', async () => {
   const records = Array.from({ length: 5000 }, (_, index) => totals(index + 1, index % 100));
   const points = (await read(records)).interfaces[0]?.points ?? [];
