@@ -149,6 +149,69 @@ test('answers which sources hit the fleet most, all hosts together', async () =>
   });
 });
 
+test('keeps link-local addresses of different hosts apart, and asks in the namespace of an attachment', async () => {
+  // fe80::1 sends to each host, and a host has an attachment in a namespace that is not its own.
+  const linkLocal = Buffer.alloc(60);
+  linkLocal.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 6, 59, 64]);
+  linkLocal.set([0xfe, 0x80, ...new Array(13).fill(0), 1], 22);
+  const [first] = hosts;
+  assert.ok(first !== undefined);
+  const second = await Lab.create({ device: DEVICE, bridged: true });
+  hosts = [...hosts, second];
+  await first.run(['attach', DEVICE, '--mode', 'generic']);
+  const elsewhere = ['--netns', second.netns, '--bpffs', first.bpffs, '--mode', 'generic'];
+  await first.run(['attach', DEVICE, ...elsewhere], { bare: true });
+  await first.send(linkLocal, 3);
+  await second.send(linkLocal, 4);
+  const options = JSON.stringify({
+    xdpwho_executable: `${home}/xdpwho`,
+    xdpwho_options: { bpffs: '{{ bpffs }}' },
+  });
+  const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
+  assert.is(ran.exitCode, 0, ran.all);
+  const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
+  const netns = (lab: Lab) => lab.netns;
+  assert.equal(answer, {
+    msg: [
+      {
+        ...{ source: 'fe80::1', hosts: 1, packets: 4 },
+        on: `host0 ${netns(second)} ${DEVICE}`,
+      },
+      { source: 'fe80::1', hosts: 1, packets: 3, on: `host0 ${netns(first)} ${DEVICE}` },
+    ],
+  });
+});
+
+test('takes the interface of the default route, of IPv6 where there is none of IPv4, or says what is missing', async () => {
+  writePlay(`${home}/default.yml`, {
+    xdpwho_executable: `${home}/xdpwho`,
+    xdpwho_options: '{bpffs: "{{ bpffs }}", max_sources: 500}',
+  });
+  const [first, second] = hosts;
+  assert.ok(first !== undefined && second !== undefined);
+  await first.ip(first.netns, ['address', 'add', '192.0.2.10/24', 'dev', DEVICE]);
+  await first.ip(first.netns, ['route', 'add', 'default', 'via', '192.0.2.1']);
+  await second.ip(second.netns, ['address', 'add', '2001:db8::10/64', 'dev', DEVICE, 'nodad']);
+  await second.ip(second.netns, [
+    '-6',
+    'route',
+    'add',
+    'default',
+    'via',
+    '2001:db8::1',
+    'dev',
+    DEVICE,
+  ]);
+  const ran = await play(home, 'default.yml');
+  assert.equal(
+    recap(ran.stdout),
+    ['host0 changed 1 failed 0', 'host1 changed 1 failed 0', 'host2 changed 0 failed 1'],
+    ran.all,
+  );
+  assert.match(ran.stdout, /this host has no default route, neither of IPv4 nor of IPv6/);
+  assert.equal(await attached(), [1, 1, 0]);
+});
+
 test('is clean to ansible-lint at the production profile, and documented', async () => {
   const env = { ANSIBLE_COLLECTIONS_PATH: COLLECTIONS, NO_COLOR: '1' };
   const lint = await execa('ansible-lint', ['--offline', '--profile', 'production', '-q'], {

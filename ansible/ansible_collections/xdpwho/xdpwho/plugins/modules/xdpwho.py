@@ -27,7 +27,7 @@ options:
   mode:
     description: The driver's hook, the kernel's generic one, or whichever there is.
     type: str
-    choices: [auto, native, generic, offload]
+    choices: [auto, native, generic]
     default: auto
   reader:
     description: A file that the kernel prints into, or bpftool's dump.
@@ -146,7 +146,7 @@ def main():
         argument_spec=dict(
             interfaces=dict(type="list", elements="str", required=True),
             state=dict(type="str", choices=["present", "absent"], default="present"),
-            mode=dict(type="str", choices=["auto", "native", "generic", "offload"], default="auto"),
+            mode=dict(type="str", choices=["auto", "native", "generic"], default="auto"),
             reader=dict(type="str", choices=["auto", "iterator", "dump"], default="auto"),
             max_sources=dict(type="int"),
             file_mode=dict(type="str", default="0400"),

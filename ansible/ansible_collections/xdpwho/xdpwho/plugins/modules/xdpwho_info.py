@@ -55,7 +55,8 @@ interfaces:
   type: list
   elements: dict
 sources:
-  description: Records of the sources, as C(xdpwho dump -o ndjson) has them, of all interfaces.
+  description:
+    - Records of the sources, as C(xdpwho dump -o ndjson) has them, of all interfaces, with the C(netns) of each.
   returned: always
   type: list
   elements: dict
@@ -94,11 +95,17 @@ def main():
         return document
 
     interfaces = run(["status", "-o", "json"] + place + ["--"] + params["interfaces"])["interfaces"]
-    ours = [each["interface"] for each in interfaces if each["ownership"] == "ours"]
+    # What is attached in another namespace can be read there only.
+    ours = {}
+    for each in interfaces:
+        if each["ownership"] == "ours":
+            ours.setdefault(each["netns"], []).append(each["interface"])
     sources = []
-    if ours:
-        words = ["dump", "-o", "json", "--top", str(params["top"])] + place + ["--"] + ours
-        sources = [source for each in run(words)["interfaces"] for source in each["sources"]]
+    for netns, names in ours.items():
+        elsewhere = [] if netns is None or params["netns"] is not None else ["--netns", netns]
+        words = ["dump", "-o", "json", "--top", str(params["top"])] + place + elsewhere + ["--"] + names
+        for each in run(words)["interfaces"]:
+            sources += [dict(source, netns=netns) for source in each["sources"]]
     module.exit_json(changed=False, interfaces=interfaces, sources=sources)
 
 
