@@ -5,11 +5,14 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { bundle } from './packaging/bundle.mjs';
 import { buildStamp } from './setup.mjs';
 
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
+const { build } = await import('esbuild').catch(() => {
+  console.error('build: esbuild is not there: npm ci --include=dev');
+  process.exit(1);
+});
 // Of what is read now: a file that changes from here on asks for another build.
 const stamp = buildStamp();
 await step('dist/, emptied', () => rmSync('dist', { recursive: true, force: true }));

@@ -14,7 +14,11 @@ function start() {
     require('../dist/main.cjs');
   } catch (error) {
     if (error.code !== 'MODULE_NOT_FOUND') throw error;
-    console.error('xdpwho: not built yet: run `npm run build`');
+    // What builds it is among the packages for development, which a bare installation lacks.
+    const place = require('node:path').dirname(__dirname);
+    console.error(
+      `xdpwho: not built: cd ${place} && npm ci --include=dev && npm run build (needs clang)`,
+    );
     process.exitCode = 5;
   }
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { CommandDescription, Example } from '../src/cli/command.js';
 import { GENERAL_OPTIONS, type OptionTable, visibleOptions } from '../src/cli/options.js';
 import { loadCommands } from '../src/commands/verbs.js';
+import { EXIT_STATUS } from '../src/model/errors.js';
 import { wrapWords } from '../src/text/text.js';
 
 export const MAN_PAGE = fileURLToPath(new URL('../man/xdpwho.1', import.meta.url));
@@ -18,23 +19,6 @@ const DESCRIPTION =
   "counts every packet's source address in an XDP program, before the kernel's network stack. " +
   'It never drops a packet, never touches a program of somebody else, and leaves nothing behind ' +
   'when it ends, also when it is killed.';
-
-const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
-  ['0', 'Done, or already so; also when nobody reads the output any more.'],
-  ['1', 'Failed.'],
-  ['2', 'The command line is wrong.'],
-  [
-    '3',
-    'Not attached (status, dump, log --last, bench --live), or detached by somebody else meanwhile.',
-  ],
-  ['4', "The interface holds somebody else's program."],
-  ['5', 'A tool or a feature of the kernel is missing.'],
-  ['77', 'Not permitted.'],
-  [
-    '129, 130, 143',
-    'Ended by SIGHUP, SIGINT, SIGTERM, after a clean detach. A second signal, half a second or more after the first, ends it at once; what it attached is detached all the same.',
-  ],
-];
 
 const FILES: readonly (readonly [path: string, what: string])[] = [
   [
@@ -115,7 +99,13 @@ export function renderManPage(commands: readonly CommandDescription[]): string {
     '.Sh FILES',
     ...tagged(FILES, 'Pa'),
     '.Sh EXIT STATUS',
-    ...tagged(EXIT_STATUS, 'No'),
+    ...tagged(
+      EXIT_STATUS.map(([codes, meaning]) => [
+        codes,
+        `${capitalized(meaning.replaceAll('`', ''))}.`,
+      ]),
+      'No',
+    ),
     '.Sh SEE ALSO',
     '.Xr ip 8 ,',
     '.Xr nft 8 ,',

@@ -6,7 +6,7 @@ import { GENERAL_OPTIONS, visibleOptions } from '../src/cli/options.js';
 import { parseCommandLine } from '../src/cli/parser.js';
 import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
 import { findTool } from '../src/host/exec.js';
-import { EXIT_CODES } from '../src/model/errors.js';
+import { EXIT_CODES, EXIT_STATUS } from '../src/model/errors.js';
 import { suite } from './suite.js';
 
 const page = readFileSync(MAN_PAGE, 'utf8');
@@ -69,6 +69,17 @@ lint('shows it with every command', () => {
   const plain = stdout.replaceAll(OVERSTRIKE, '');
   for (const { verb } of descriptions)
     assert.ok(new RegExp(`^ {3}${verb}$`, 'm').test(plain), verb);
+});
+
+lint('has the exit codes of the README and of a script', async () => {
+  const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+  const readme = read('README.md');
+  for (const [codes, meaning] of EXIT_STATUS) {
+    assert.ok(readme.includes(`| ${codes} | ${meaning} |`), codes);
+  }
+  const exitCodes = [...new Set(Object.values(EXIT_CODES))].map(String).sort();
+  const told = EXIT_STATUS.map(([codes]) => codes).filter((codes) => /^[1-9]\d*$/.test(codes));
+  assert.equal(told.sort(), exitCodes);
 });
 
 lint.run();

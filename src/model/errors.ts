@@ -27,6 +27,24 @@ export const EXIT_CODES = {
   timeout: 1,
 } as const satisfies Record<string, number>;
 
+/** What each exit code means, for the README, the manual and the head of a script; test/man.test.ts compares them. */
+export const EXIT_STATUS: readonly (readonly [codes: string, meaning: string])[] = [
+  ['0', 'done, or already so; also when nobody reads the output any more'],
+  ['1', 'failed'],
+  ['2', 'the command line is wrong'],
+  [
+    '3',
+    'not attached (`status`, `dump`, `log --last`, `bench --live`); or detached by somebody else meanwhile, or attached anew, or what held it ended and its place taken',
+  ],
+  ['4', "the interface holds somebody else's program"],
+  ['5', 'a tool or a feature of the kernel is missing'],
+  ['77', 'not permitted'],
+  [
+    '129, 130, 143',
+    'ended by SIGHUP, SIGINT, SIGTERM, after a clean detach; of `attach` and `detach` only where the work was taken back. A second signal, half a second or more after the first, ends it at once; what it attached is detached all the same',
+  ],
+];
+
 /** A stable kebab-case word for one kind of failure. */
 export type ErrorCode = keyof typeof EXIT_CODES;
 

@@ -26,7 +26,7 @@ import { TOOL_DIRECTORIES } from '../host/exec.js';
 import { NETNS_DIRECTORY, NSFS_MAGIC } from '../host/netns.js';
 import { packageText } from '../host/package-files.js';
 import { INITIAL_PID_NAMESPACE } from '../host/processes.js';
-import { EXIT_CODES } from '../model/errors.js';
+import { EXIT_CODES, EXIT_STATUS } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
@@ -34,7 +34,7 @@ import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 import { constantRange } from '../objects/patch.js';
 import { quoteJson } from '../text/json.js';
 import { quoteWord, renderCommand } from '../text/shell-words.js';
-import { printable } from '../text/text.js';
+import { printable, wrapWords } from '../text/text.js';
 import type { StayOptions } from '../verbs/attach.js';
 
 export const SCRIPT_VERBS = ['attach', 'detach', 'status'] as const;
@@ -95,6 +95,13 @@ export function renderScript(options: ScriptOptions, origin: ScriptOrigin): stri
   return `${sections.map((section) => section.trim()).join('\n\n')}\n`;
 }
 
+/** The table of the manual, but for what a command line alone can be. */
+function exitCodes(): string[] {
+  return EXIT_STATUS.filter(([codes]) => codes !== '2').flatMap(([codes, meaning]) =>
+    wrapWords(`#   ${codes}  ${meaning.replaceAll('`', '')}`, 100, '#      '),
+  );
+}
+
 function header(options: ScriptOptions, { version }: ScriptOrigin): string {
   const { verb } = options;
   const needs =
@@ -106,8 +113,8 @@ function header(options: ScriptOptions, { version }: ScriptOrigin): string {
 # Does on this host what \`xdpwho ${verb}\` would do, without xdpwho: as root, sh FILE, or from afar,
 # ssh root@HOST sh < FILE. Needs ${needs};
 # nsenter (util-linux) for another network namespace. Prints one JSON document; talk and errors go to
-# standard error. Exit codes: 0 done, or already so; 1 failed; 3 not attached; 4 the interface holds
-# somebody else's program; 5 a tool or a feature is missing; 77 not permitted.
+# standard error. Exit codes:
+${exitCodes().join('\n')}
 # SPDX-License-Identifier: MIT AND (GPL-2.0-only OR MIT)`;
 }
 

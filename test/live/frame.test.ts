@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { LiveModel } from '../../src/live/model.js';
+import { textWidth } from '../../src/text/text.js';
 import { suite } from '../suite.js';
 import { FOUR, lines, model, press, reading, source } from './sample.js';
 
@@ -30,6 +31,17 @@ view('says what it costs where there is room', () => {
   const unmeasured = model();
   unmeasured.setCosts(0.01, new Map());
   assert.match(lines(unmeasured, { width: 100 })[0] ?? '', / {2}table 0\.4% {2}own CPU <0\.1%$/);
+});
+
+view('no row is wider than the terminal, whatever letters the interfaces are named with', () => {
+  for (const name of ['网络接口名', 'ｗｉｄｅ', 'e\u0301\u0301\u0301th0']) {
+    const two = [reading(FOUR, name), reading(FOUR, 'eth0')];
+    for (const width of [80, 60, 41]) {
+      for (const line of lines(model(two), { width })) {
+        assert.ok(textWidth(line) <= width, `${textWidth(line)}: ${line}`);
+      }
+    }
+  }
 });
 
 view('goes without block elements', () => {

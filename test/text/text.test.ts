@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { cutLine, paint, printable, wrapWords } from '../../src/text/text.js';
+import { cutLine, paint, printable, textWidth, wrapWords } from '../../src/text/text.js';
 import { suite } from '../suite.js';
 
 const ESCAPE = '\x1b';
@@ -24,6 +24,12 @@ text('printable leaves nothing that a terminal acts on', () => {
       assert.not.match(printable(any), /[\p{Cc}\p{Cf}]/u);
     }),
   );
+});
+
+text('a width is that on a terminal: two columns for an ideograph, none for what combines', () => {
+  assert.equal(['eth0', '网络接口名', 'e\u0301', ''].map(textWidth), [4, 10, 1, 0]);
+  assert.equal(cutLine('网络接口名', 5), '网络');
+  assert.equal(cutLine('e\u0301th0', 2), 'e\u0301t');
 });
 
 text('cutLine leaves what fits', () => {
