@@ -3,8 +3,9 @@ import { BpftoolError } from '../host/bpftool-error.js';
 import { findTool } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
-import { XdpwhoError } from '../model/errors.js';
+import { naming, XdpwhoError } from '../model/errors.js';
 import type { AttachedRecord, AttachMode, HeldBy, Mode, Reader } from '../model/records.js';
+import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { type DetachOutcome, Guard } from './guard.js';
 import type { Held } from './hold.js';
@@ -229,7 +230,8 @@ export class Attachment {
       this.#guard = undefined;
       if (!(error instanceof XdpwhoError)) throw error;
       const { code, message, hint } = error;
-      throw new XdpwhoError(code, `${message}; the guard goes on trying`, { hint, cause: error });
+      const left = `${message}; the guard goes on trying`;
+      throw naming(printable(this.interface), new XdpwhoError(code, left, { hint, cause: error }));
     }
     await guard.release();
     return removed;

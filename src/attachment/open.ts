@@ -5,7 +5,8 @@
 import { rmSync } from 'node:fs';
 import { DEFAULT_BPFFS, prepareBpffs } from '../host/bpffs.js';
 import { describeDevice } from '../host/devices.js';
-import { messageOf, XdpwhoError } from '../model/errors.js';
+import { messageOf, naming, XdpwhoError } from '../model/errors.js';
+import { printable } from '../text/text.js';
 import { Attachment } from './attachment.js';
 import { claimOrCollect } from './claim.js';
 import { type AttachSettings, requireCapabilities, type SessionContext } from './context.js';
@@ -81,7 +82,7 @@ export async function prepare(
     const { ifindex } = device;
     return { context, target, settings, guard, state, loaded, ifindex, choice, testFrame };
   } catch (error) {
-    throw await takeBack({ guard, target, state }, error);
+    throw await takeBack({ guard, target, state }, naming(printable(target.device), error));
   } finally {
     if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
   }
@@ -123,7 +124,7 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
     });
   } catch (error) {
     await link?.close();
-    throw await takeBack(prepared, error);
+    throw await takeBack(prepared, naming(printable(target.device), error));
   }
 }
 

@@ -50,7 +50,9 @@ export async function findBpftool(
 
 /** The error to report after a command failed with `error`: another one if bpftool itself is too old or does not work. */
 export async function explainFailure(bpftool: Bpftool, error: unknown): Promise<unknown> {
-  if (!(error instanceof BpftoolError) || error.code !== 'tool-failed') return error;
+  const failure =
+    error instanceof XdpwhoError && error.cause instanceof BpftoolError ? error.cause : error;
+  if (!(failure instanceof BpftoolError) || failure.code !== 'tool-failed') return error;
   try {
     await examine(bpftool.path, undefined);
     return error;

@@ -107,3 +107,12 @@ export function systemErrorCode(error: unknown): string | undefined {
 function oneLine(text: string): string {
   return text.replace(/\s*\n\s*/g, '; ').trim();
 }
+
+/** The error, with the interface that it is about before its message, if that does not name it. */
+export function naming(name: string, error: unknown): unknown {
+  if (!(error instanceof XdpwhoError) || error.message.split(/[\s:,()/@]+/).includes(name)) {
+    return error;
+  }
+  const { code, message, hint, retry, detail } = error;
+  return new XdpwhoError(code, `${name}: ${message}`, { hint, retry, detail, cause: error });
+}

@@ -14,7 +14,7 @@ import { AtOurEnd } from '../host/at-our-end.js';
 import { isGone } from '../host/bpffs.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 
-import { systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { naming, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 import { LOG_SEGMENT, PASS_HEAD, SEGMENT_RECORDS } from '../objects/layout.js';
 import { decodeLogElement } from '../table/decode.js';
@@ -227,7 +227,7 @@ export class PacketReader {
   #unreadable(path: string, error: unknown): unknown {
     const { interface: device, netns } = this.#attachment;
     const name = printable(device);
-    if (systemErrorCode(error) !== 'ENOENT' && !isGone(path)) return error;
+    if (systemErrorCode(error) !== 'ENOENT' && !isGone(path)) return naming(name, error);
     return new XdpwhoError('not-attached', `${name}: ${path} has gone`, {
       hint: ownCommand('status', { interface: device, netns: netns.name }),
       cause: error,

@@ -15,7 +15,7 @@ import { makeScratch } from '../attachment/scratch.js';
 import { isGone } from '../host/bpffs.js';
 import { configuredHz } from '../host/kernel.js';
 import { formatAddress } from '../model/address.js';
-import { systemErrorCode, XdpwhoError } from '../model/errors.js';
+import { naming, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
 import { type JiffiesMoment, measureHz, readJiffies } from '../objects/jiffies.js';
@@ -190,7 +190,7 @@ export class SourceReader {
         cause: error,
       });
     }
-    return error;
+    return naming(name, error);
   }
 }
 

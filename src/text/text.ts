@@ -1,5 +1,5 @@
 /** Text for a terminal: printable, cut, wrapped, coloured. Pure. */
-import stringWidth from 'string-width';
+import { eastAsianWidth } from 'get-east-asian-width';
 
 /** Makes text of unknown origin safe for a terminal: control characters become \xNN. */
 export function printable(text: string): string {
@@ -11,23 +11,28 @@ export function printable(text: string): string {
 
 /** The columns that a text takes on a terminal: two for a character of double width, none for one that combines. */
 export function textWidth(text: string): number {
-  // Almost all text is ASCII, and is not worth the search.
-  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
+  // Almost all text is ASCII.
+  if (/^[ -~]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const character of text) width += characterWidth(character);
+  return width;
 }
-
-const characters = new Intl.Segmenter();
 
 /** Cuts a line to `width` columns. Colour it afterwards: escape codes would be cut too. */
 export function cutLine(line: string, width: number): string {
   if (textWidth(line) <= width) return line;
   let cut = '';
   let room = width;
-  for (const { segment } of characters.segment(line)) {
-    room -= textWidth(segment);
+  for (const character of line) {
+    room -= characterWidth(character);
     if (room < 0) break;
-    cut += segment;
+    cut += character;
   }
   return cut;
+}
+
+function characterWidth(character: string): number {
+  return /\p{M}/u.test(character) ? 0 : eastAsianWidth(character.codePointAt(0) ?? 0);
 }
 
 /** Breaks words into lines of at most `width` columns. All lines but the first begin with `indent`. */
