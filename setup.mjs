@@ -193,7 +193,7 @@ function bpftool() {
   });
 }
 
-/** In the directories that src/host/exec.ts gives to what it runs, not in the caller's PATH. */
+/** In the directories that src/host/tools.ts searches for what is run, not in the caller's PATH. */
 function findAll(name) {
   const directories = [
     ...['usr/local/sbin', 'usr/local/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'],

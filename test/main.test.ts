@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import * as assert from 'uvu/assert';
-import { findTool } from '../src/host/exec.js';
+import { findTool } from '../src/host/tools.js';
 import { suite } from './suite.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));

@@ -5,7 +5,7 @@ import { MAN_PAGE, renderManPage } from '../scripts/man-page.js';
 import { GENERAL_OPTIONS, visibleOptions } from '../src/cli/options.js';
 import { parseCommandLine } from '../src/cli/parser.js';
 import { DEFAULT_VERB, loadCommands, VERBS } from '../src/commands/verbs.js';
-import { findTool } from '../src/host/exec.js';
+import { findTool } from '../src/host/tools.js';
 import { EXIT_CODES, EXIT_STATUS } from '../src/model/errors.js';
 import { suite } from './suite.js';
 

@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transform } from 'esbuild';
 import * as assert from 'uvu/assert';
-import { TOOL_DIRECTORIES } from '../src/host/exec.js';
+import { TOOL_DIRECTORIES } from '../src/host/tools.js';
 import { suite } from './suite.js';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
@@ -484,7 +484,7 @@ asUser.run();
 
 const paths = suite('the directories that setup.mjs looks in');
 
-paths('are those that src/host/exec.ts takes tools from', () => {
+paths('are those that src/host/tools.ts searches', () => {
   const text = readFileSync(join(repository, 'setup.mjs'), 'utf8');
   const [list = ''] = /const directories = \[[\s\S]*?\n {2}\];/.exec(text) ?? [];
   const looked = [...list.matchAll(/'([^']+)'/g)].map((match) => `/${match[1]}`);

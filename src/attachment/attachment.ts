@@ -1,8 +1,8 @@
 /** One attachment: how it stands, and its two endings, `close` and `keep`. */
 import { BpftoolError } from '../host/bpftool-error.js';
-import { findTool } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
+import { findTool } from '../host/tools.js';
 import { naming, XdpwhoError } from '../model/errors.js';
 import type { AttachedRecord, AttachMode, HeldBy, Mode, Reader } from '../model/records.js';
 import { printable } from '../text/text.js';

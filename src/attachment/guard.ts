@@ -10,11 +10,12 @@
 import { rmdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announceCommand, isObserved } from '../host/command-log.js';
-import { type Companion, findTool, requireTool, startCompanion } from '../host/exec.js';
+import { type Companion, startCompanion } from '../host/exec.js';
 import { cgroupPlaces } from '../host/kernel.js';
 import { currentPath, NETNS_DIRECTORY, type Netns } from '../host/netns.js';
 import { packageText } from '../host/package-files.js';
 import { processStartTicks } from '../host/processes.js';
+import { findTool, requireTool } from '../host/tools.js';
 import { XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
 import type { Pins } from './pin-paths.js';

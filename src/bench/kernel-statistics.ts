@@ -15,8 +15,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { AtOurEnd } from '../host/at-our-end.js';
-import { requireTool } from '../host/exec.js';
 import { rightsHint } from '../host/rights.js';
+import { requireTool } from '../host/tools.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 
 interface StatisticsFiles {

@@ -4,7 +4,7 @@ import { endingExitCode } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS } from '../cli/options.js';
 import { defineCommand } from '../cli/parser.js';
 import { Bpftool } from '../host/bpftool.js';
-import { findTool } from '../host/exec.js';
+import { findTool } from '../host/tools.js';
 import { METRICS_TOP } from '../metrics/metrics.js';
 import { readMetrics, serve } from '../metrics/serve.js';
 

@@ -8,10 +8,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
 import { AtOurEnd } from '../host/at-our-end.js';
 import { inNetns } from '../host/bpftool-arguments.js';
-import { requireTool, run } from '../host/exec.js';
+import { run } from '../host/exec.js';
 import { showLinks } from '../host/interfaces.js';
 import { resolveNetns } from '../host/netns.js';
 import { rightsHint } from '../host/rights.js';
+import { requireTool } from '../host/tools.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles } from '../objects/files.js';
 

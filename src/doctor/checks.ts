@@ -7,7 +7,6 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { isBpffs, isHiddenByIpNetns } from '../host/bpffs.js';
 import type { Bpftool } from '../host/bpftool.js';
-import { findTool, TOOL_DIRECTORIES } from '../host/exec.js';
 import { examineBpftool, type FindBpftoolOptions, isOlder } from '../host/find-bpftool.js';
 import { installCommand } from '../host/install-command.js';
 import {
@@ -19,6 +18,7 @@ import {
   missingCapabilities,
 } from '../host/kernel.js';
 import { isOfUserNamespace, rightsHint } from '../host/rights.js';
+import { findTool, TOOL_DIRECTORIES } from '../host/tools.js';
 import { messageOf } from '../model/errors.js';
 import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';

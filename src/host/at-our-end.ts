@@ -8,7 +8,8 @@
  */
 import type { Writable } from 'node:stream';
 import { XdpwhoError } from '../model/errors.js';
-import { type Companion, requireTool, startCompanion } from './exec.js';
+import { type Companion, startCompanion } from './exec.js';
+import { requireTool } from './tools.js';
 
 interface AtOurEndOptions {
   /** The name of the shell in `ps`, and in the messages that it prints. */

@@ -4,6 +4,7 @@ import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { quoteWord } from '../text/shell-words.js';
 import type { CommandLine } from './bpftool-arguments.js';
 import { rightsHint } from './rights.js';
+import { findTool, requireTool } from './tools.js';
 
 /** include/uapi/linux/magic.h: BPF_FS_MAGIC. */
 export const BPF_FS_MAGIC = 0xcafe4a11;
@@ -46,7 +47,6 @@ export function unreachableDirectory(file: string): string | undefined {
 /** The command that mounts a bpffs. */
 export async function mountCommand(bpffs: string): Promise<{ file: string; args: string[] }> {
   // exec.ts loads execa, which takes 10 ms. The start of every command loads this file, and mounts nothing.
-  const { requireTool } = await import('./exec.js');
   return { file: requireTool('mount', 'install util-linux'), args: mountArguments(bpffs) };
 }
 
@@ -113,7 +113,6 @@ async function mountBpffs(bpffs: string): Promise<void> {
  * mounts would lie one over the other, and what is pinned in the lower one would be hidden.
  */
 async function once(mount: CommandLine, bpffs: string): Promise<CommandLine> {
-  const { findTool, requireTool } = await import('./exec.js');
   const flock = findTool('flock');
   if (flock === undefined) return mount;
   const unlessMounted = `[ "$(stat -f -c %t "$1")" = ${BPF_FS_MAGIC.toString(16)} ] || { shift; exec "$@"; }`;

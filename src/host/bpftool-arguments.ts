@@ -1,7 +1,7 @@
 /** The arguments of every bpftool command. `--dry-run` and `script` print them without running them. */
 import type { AttachMode } from '../model/records.js';
-import { requireTool } from './exec.js';
 import { chargesLockedMemory } from './kernel.js';
+import { requireTool } from './tools.js';
 
 const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric' } as const;
 

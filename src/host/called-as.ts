@@ -5,8 +5,8 @@
 import { realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { quoteWord } from '../text/shell-words.js';
-import { isExecutableFile, TOOL_DIRECTORIES } from './exec.js';
 import { packageFile } from './package-files.js';
+import { isExecutableFile, TOOL_DIRECTORIES } from './tools.js';
 
 /** Makes `xdpwho VERB` and `sudo xdpwho VERB` in a hint a command that a shell finds. Other text stays. */
 export function asCalled(hint: string, own: OwnCommand = ownCommandHere()): string {

@@ -3,9 +3,10 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { numberIn, parseToolJson, propertyOf } from '../model/json-values.js';
 import { inNetns } from './bpftool-arguments.js';
-import { findTool, run } from './exec.js';
+import { run } from './exec.js';
 import { parseProcNetDev } from './interfaces.js';
 import type { Netns } from './netns.js';
+import { findTool } from './tools.js';
 
 /** A device. Undefined members are unknown. */
 export interface Device {

@@ -6,8 +6,8 @@ import { quoteWord } from '../text/shell-words.js';
 import { Bpftool } from './bpftool.js';
 import { BpftoolError } from './bpftool-error.js';
 import { namesIn } from './directories.js';
-import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './exec.js';
 import { installCommand } from './install-command.js';
+import { exposedPart, findTool, isExecutableFile, TOOL_DIRECTORIES } from './tools.js';
 
 /** Older ones lack `iter pin`, `-n` or both. */
 const OLDEST_BPFTOOL = [5, 10] as const;

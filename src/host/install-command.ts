@@ -1,6 +1,7 @@
 /** The command that installs a missing tool on this host. */
-import { findTool } from './exec.js';
+
 import { textOf } from './text-file.js';
+import { findTool } from './tools.js';
 
 type Tool = 'bpftool' | 'clang' | 'iproute2' | 'util-linux';
 

@@ -11,10 +11,11 @@ import type { Mode } from '../model/records.js';
 import { printable } from '../text/text.js';
 import { inNetns } from './bpftool-arguments.js';
 import type { XdpAttachment } from './bpftool-output.js';
-import { findTool, run } from './exec.js';
+import { run } from './exec.js';
 import { installCommand } from './install-command.js';
 import type { Netns } from './netns.js';
 import { rightsHint } from './rights.js';
+import { findTool } from './tools.js';
 
 /** The names of the interfaces in a namespace. It reads a file for our own, and runs `ip` for another. */
 export async function listInterfaces(netns: Netns): Promise<string[]> {

@@ -9,7 +9,7 @@ import { readdirSync, rmSync } from 'node:fs';
 import { XdpwhoError } from '../model/errors.js';
 import { AtOurEnd } from './at-our-end.js';
 import { Bpftool } from './bpftool.js';
-import { requireTool } from './exec.js';
+import { requireTool } from './tools.js';
 
 /** Its path in that mount namespace. */
 const DIRECTORY = '/sys/fs/bpf';

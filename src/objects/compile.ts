@@ -2,8 +2,9 @@
 
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { findTool, type RunResult, run } from '../host/exec.js';
+import { type RunResult, run } from '../host/exec.js';
 import { packageFile } from '../host/package-files.js';
+import { findTool } from '../host/tools.js';
 import { XdpwhoError } from '../model/errors.js';
 
 /** `el`: little endian, `eb`: big endian, as in the names of clang's targets. */
@@ -50,7 +51,7 @@ interface CompileArguments {
 }
 
 interface CompileOptions {
-  /** The path of clang. Default: that in the fixed directories of src/host/exec.ts. */
+  /** The path of clang. Default: that in the fixed directories of src/host/tools.ts. */
   readonly clang?: string | undefined;
   /** Default: bpf/ of this package. */
   readonly sourceDirectory?: string | undefined;

@@ -4,8 +4,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { resolve } from 'node:path';
 import { namesIn } from '../host/directories.js';
-import { exposedPart } from '../host/exec.js';
 import { packageFile } from '../host/package-files.js';
+import { exposedPart } from '../host/tools.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { type ObjectPatch, patchObject } from './patch.js';
 

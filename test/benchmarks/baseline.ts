@@ -13,8 +13,9 @@ import type { SessionContext } from '../../src/attachment/context.js';
 import { Bench } from '../../src/bench/bench.js';
 import { type CaseRatio, parseSaved } from '../../src/bench/compare.js';
 import type { Estimate } from '../../src/bench/median.js';
-import { requireTool, run } from '../../src/host/exec.js';
+import { run } from '../../src/host/exec.js';
 import { findBpftool } from '../../src/host/find-bpftool.js';
+import { requireTool } from '../../src/host/tools.js';
 import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));

@@ -7,34 +7,21 @@
  * under `chrt -r 1`, so that it does not wait for other processes.
  */
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
-import { findTool } from '../../src/host/exec.js';
-import { udpFrame } from '../../src/model/frames.js';
-import { ObjectFiles } from '../../src/objects/files.js';
-import { loadWithMaps } from '../kernel/bpftool.js';
-import { CLI, Lab, OBJECTS_DIRECTORY } from '../kernel/lab.js';
+import { findTool } from '../../src/host/tools.js';
+import { CLI, Lab } from '../kernel/lab.js';
 import { ipv4At } from '../kernel/table.js';
+import { attachFilled, median, middle, type ProcessCost, runWhole } from './whole-process.js';
 
 const ROUNDS = 7;
 const NFT_ENTRIES = 65_536;
 const LARGEST = Number(process.argv[2] ?? 1_000_000);
 /** `map dump` takes minutes on more. */
 const BPFTOOL_LARGEST = 100_000;
-/** An LRU table lets go of the first ones before it is full. */
-const ROOM = 1.4;
-
-interface Cost {
-  readonly ms: number;
-  readonly megabytes: number;
-  readonly lines: number;
-}
 
 const lab = await Lab.create();
 const place = ['--netns', lab.netns, '--bpffs', lab.bpffs];
-let fills = 0;
 try {
   await measureGrowth();
   await measureAgainstNft();
@@ -48,7 +35,7 @@ try {
 async function measureGrowth(): Promise<void> {
   console.log('\ndump -o ndjson: median of rounds, resident at most');
   for (const sources of [1000, 10_000, 100_000, 1_000_000].filter((each) => each <= LARGEST)) {
-    await fill(sources);
+    await attachFilled(lab, sources);
     const dump = await several(sources < LARGEST ? ROUNDS : 3, dumpCommand());
     const raw = sources > BPFTOOL_LARGEST ? undefined : await several(3, mapDumpCommand());
     const other = raw === undefined ? '' : `; bpftool map dump -j ${text(raw)}`;
@@ -64,7 +51,7 @@ async function measureAgainstNft(): Promise<void> {
     console.log('\nno nft: not compared');
     return;
   }
-  await fill(NFT_ENTRIES);
+  await attachFilled(lab, NFT_ENTRIES);
   const elements = Array.from({ length: NFT_ENTRIES }, (_, index) => {
     return `${ipv4At(index)} counter packets ${index} bytes 64`;
   });
@@ -76,13 +63,13 @@ async function measureAgainstNft(): Promise<void> {
   await execa(inside[0] ?? '', [...inside.slice(1), '-f', rules]);
   const list = [...inside, '-j', 'list', 'set', 'inet', 'bench', 'sources'];
   const dumpInside = [process.execPath, CLI, 'dump', 'eth0', '-o', 'ndjson', '--bpffs', lab.bpffs];
-  const ours: Cost[] = [];
-  const theirs: Cost[] = [];
-  const raw: Cost[] = [];
+  const ours: ProcessCost[] = [];
+  const theirs: ProcessCost[] = [];
+  const raw: ProcessCost[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    ours.push(await run([...inside.slice(0, 3), ...dumpInside]));
-    theirs.push(await run(list));
-    if (round < 3) raw.push(await run(mapDumpCommand()));
+    ours.push(await runWhole([...inside.slice(0, 3), ...dumpInside]));
+    theirs.push(await runWhole(list));
+    if (round < 3) raw.push(await runWhole(mapDumpCommand()));
   }
   const [dump, nftList] = [middle(ours), middle(theirs)];
   console.log(`\n${NFT_ENTRIES} entries, in turns`);
@@ -96,12 +83,12 @@ async function measureAgainstNft(): Promise<void> {
 async function measureWatch(): Promise<void> {
   await xdpwho('detach', '--all', '-q');
   const sources = Math.min(200_000, LARGEST);
-  await fill(sources);
+  await attachFilled(lab, sources);
   const readings = 8;
   const args = ['watch', 'eth0', '--top', '20', '--interval', '1s', '--count', String(readings)];
   const command = [process.execPath, CLI, ...args, '-o', 'ndjson', '-q', ...place];
   const times: number[] = [];
-  const cost = await run(command, (chunk) => {
+  const cost = await runWhole(command, (chunk) => {
     if (chunk.includes('"type":"totals"')) times.push(performance.now());
   });
   const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
@@ -124,7 +111,7 @@ async function measureAttaching(): Promise<void> {
     const verb = (name: string) => [...under, process.execPath, CLI, name, 'eth0', '-q', ...more];
     const times: Record<string, number[]> = { attach: [], detach: [] };
     for (let round = 0; round < ROUNDS; round++) {
-      for (const name of ['attach', 'detach']) times[name]?.push((await run(verb(name))).ms);
+      for (const name of ['attach', 'detach']) times[name]?.push((await runWhole(verb(name))).ms);
     }
     for (const name of ['attach', 'detach']) {
       const started = strace === undefined ? '' : `, ${await countProcesses(strace, verb(name))}`;
@@ -147,26 +134,6 @@ async function countProcesses(strace: string, command: readonly string[]): Promi
   return `starts ${[...counts].map(([name, count]) => `${count} ${name}`).join(', ')}`;
 }
 
-/** Attaches anew with a table that so many sources fit in, and makes the program count them. */
-async function fill(sources: number): Promise<void> {
-  const size = ['--max-sources', String(Math.ceil(sources * ROOM) + 1000)];
-  await xdpwho('attach', 'eth0', '--replace', ...size);
-  const name = `${lab.bpffs}/fill${++fills}`;
-  mkdirSync(`${name}-maps`);
-  const frame = `${lab.scratch}/spread`;
-  writeFileSync(frame, udpFrame({ source: '198.18.0.1' }));
-  const directory = `${lab.bpffs}/xdpwho/${lab.pins()[0]}`;
-  const files = new ObjectFiles(OBJECTS_DIRECTORY);
-  const object = files.writePatched(
-    'spread.frags',
-    { constants: { source_count: 0 } },
-    lab.scratch,
-  );
-  await loadWithMaps(lab.bpftool, object, name, `${name}-maps`);
-  await lab.bpftool.setProgramArray(`${name}-maps/measured`, `${directory}/program`);
-  await lab.bpftool.runProgram(name, frame, sources);
-}
-
 function dumpCommand(): string[] {
   return [process.execPath, CLI, 'dump', 'eth0', '-o', 'ndjson', ...place];
 }
@@ -181,58 +148,13 @@ async function xdpwho(...args: string[]): Promise<void> {
   if (exitCode !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
 }
 
-async function several(rounds: number, command: readonly string[]): Promise<Cost> {
-  const costs: Cost[] = [];
-  for (let round = 0; round < rounds; round++) costs.push(await run(command));
+async function several(rounds: number, command: readonly string[]): Promise<ProcessCost> {
+  const costs: ProcessCost[] = [];
+  for (let round = 0; round < rounds; round++) costs.push(await runWhole(command));
   return middle(costs);
 }
 
-/** Runs a command to its end, its output counted and thrown away. */
-async function run(
-  [file = '', ...args]: readonly string[],
-  onText: (text: string) => void = () => {},
-): Promise<Cost> {
-  const startMs = performance.now();
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let lines = 0;
-  let megabytes = 0;
-  const sampling = setInterval(() => {
-    megabytes = Math.max(megabytes, peakMegabytes(child.pid));
-  }, 20);
-  child.stdout.on('data', (chunk: Buffer) => {
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
-    onText(chunk.toString('latin1'));
-  });
-  const [exitCode] = await once(child, 'close');
-  clearInterval(sampling);
-  if (exitCode !== 0) throw new Error(`${file} ${args.join(' ')}: exit ${exitCode}`);
-  return { ms: performance.now() - startMs, megabytes, lines };
-}
-
-/** proc(5): VmHWM, the most that was resident. */
-function peakMegabytes(pid: number | undefined): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    return Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
-  } catch {
-    return 0;
-  }
-}
-
-function middle(costs: readonly Cost[]): Cost {
-  return {
-    ms: median(costs.map((each) => each.ms)),
-    megabytes: Math.max(...costs.map((each) => each.megabytes)),
-    lines: costs[0]?.lines ?? 0,
-  };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-function text({ ms, megabytes }: Cost): string {
+function text({ ms, megabytes }: ProcessCost): string {
   return `${ms.toFixed(0).padStart(6)} ms, ${megabytes.toFixed(0).padStart(4)} MB`;
 }
 

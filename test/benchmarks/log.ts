@@ -11,9 +11,9 @@ import { mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { DEFAULT_BUFFER_BYTES } from '../../src/attachment/defaults.js';
-import { findTool, requireTool } from '../../src/host/exec.js';
 import { cpuNumberLimit } from '../../src/host/kernel.js';
 import { resolveNetns } from '../../src/host/netns.js';
+import { findTool, requireTool } from '../../src/host/tools.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { ringElements, ringSegments } from '../../src/objects/ring-size.js';

@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { execa } from 'execa';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
-import { requireTool } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { CLI, Started, WHY_NOT } from '../kernel/lab.js';
 

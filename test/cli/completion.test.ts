@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { renderCompletion, SHELLS, type Shell } from '../../src/cli/completion.js';
 import { GENERAL_OPTIONS, visibleOptions } from '../../src/cli/options.js';
 import { loadCommands } from '../../src/commands/verbs.js';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { suite } from '../suite.js';
 
 const descriptions = (await loadCommands()).map(({ description }) => description);

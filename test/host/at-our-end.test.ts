@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
-import { requireTool } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import { XdpwhoError } from '../../src/model/errors.js';
 import { suite } from '../suite.js';
 

@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
 import {
   listInterfaces,
   nameFault,
@@ -10,6 +9,7 @@ import {
   resolveInterface,
 } from '../../src/host/interfaces.js';
 import { ownNetns } from '../../src/host/netns.js';
+import { findTool } from '../../src/host/tools.js';
 import { hasErrorCode } from '../../src/model/errors.js';
 import { suite } from '../suite.js';
 

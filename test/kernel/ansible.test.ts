@@ -1,7 +1,7 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, WHY_NOT } from './lab.js';
 import { COLLECTIONS, play, recap, writeEntrance, writePlay } from './playbook.js';

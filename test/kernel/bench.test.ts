@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
-import { requireTool } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
+import { requireTool } from '../../src/host/tools.js';
 import { arpFrame, udpFrame } from '../../src/model/frames.js';
 import { numberIn, propertyOf, stringIn } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { WHY_NOT } from './lab.js';
 
 const SUITE = 'bookworm';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
 import { parseMetrics } from '../metrics/text-format.js';
 import { suite } from '../suite.js';

@@ -1,7 +1,7 @@
 /** Whether this kernel gives iterators over maps, found out by trying. A security module may refuse them to root. */
 import { tryIterator } from '../../src/doctor/iterator.js';
 import { Bpftool } from '../../src/host/bpftool.js';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { messageOf } from '../../src/model/errors.js';
 import type { Reader } from '../../src/model/records.js';
 import { ObjectFiles } from '../../src/objects/files.js';

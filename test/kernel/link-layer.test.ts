@@ -4,7 +4,7 @@ import { endianness } from 'node:os';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { LINK_LAYERS, type LinkLayer } from '../../src/attachment/link-layer.js';
-import { requireTool } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import { formatAddress } from '../../src/model/address.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { decodeSourceEntry, decodeTotals } from '../../src/table/decode.js';

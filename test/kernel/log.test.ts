@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { requireTool, run } from '../../src/host/exec.js';
+import { run } from '../../src/host/exec.js';
 import { resolveNetns } from '../../src/host/netns.js';
+import { requireTool } from '../../src/host/tools.js';
 import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
 import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
 import { ObjectFiles } from '../../src/objects/files.js';

@@ -5,7 +5,7 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
-import { requireTool } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import type { Lab } from './lab.js';
 
 const ENTER = `

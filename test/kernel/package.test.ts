@@ -12,7 +12,7 @@ import {
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { quoteWord } from '../../src/text/shell-words.js';
 import { suite } from '../suite.js';
 import { DebianRoot, WHY_NO_ROOT } from './debian-root.js';

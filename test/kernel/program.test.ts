@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { requireTool, run } from '../../src/host/exec.js';
+import { run } from '../../src/host/exec.js';
 import { countPossibleCpus } from '../../src/host/kernel.js';
 import { resolveNetns } from '../../src/host/netns.js';
+import { requireTool } from '../../src/host/tools.js';
 import { formatAddress } from '../../src/model/address.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';

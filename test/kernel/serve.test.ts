@@ -3,7 +3,7 @@ import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { requireTool } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { withIterator } from './iterators.js';

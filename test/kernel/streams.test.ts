@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, recordsIn, WHY_NOT } from './lab.js';
 

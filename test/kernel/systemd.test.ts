@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { suite } from '../suite.js';
 import { USUAL_READER } from './iterators.js';

@@ -1,6 +1,6 @@
 /** A real terminal for tests: a tmux server of its own, keys in, the screen out. */
 import { execa } from 'execa';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 
 /** Why there is no terminal to test in, or undefined. For test/suite.ts. */
 export const WHY_NO_TMUX = findTool('tmux') === undefined ? 'there is no tmux' : undefined;

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { requireTool, run } from '../../src/host/exec.js';
+import { run } from '../../src/host/exec.js';
+import { requireTool } from '../../src/host/tools.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import {
   LOG_HEAD,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
-import { findTool } from '../../src/host/exec.js';
+import { findTool } from '../../src/host/tools.js';
 import { renderReport } from '../../src/report/page.js';
 import { suite } from '../suite.js';
 import { attached, read, SMALL, source, totals } from './sample.js';

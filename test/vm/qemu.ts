@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { findTool, TOOL_DIRECTORIES } from '../../src/host/exec.js';
+import { findTool, TOOL_DIRECTORIES } from '../../src/host/tools.js';
 import { quoteWord } from '../../src/text/shell-words.js';
 import type { Accelerator, Architecture } from './architecture.js';
 import { type CpioEntry, cpioArchive } from './cpio.js';
