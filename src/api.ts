@@ -14,7 +14,7 @@ import { type Request, resolveTarget } from './attachment/target.js';
 import { findBpftool } from './host/find-bpftool.js';
 import { parseGrouping, parsePrefix } from './model/prefix.js';
 import type { Order } from './model/ranking.js';
-import type { StatusRecord } from './model/records.js';
+import type { SourceRecord, StatusRecord } from './model/records.js';
 import { ownObjectsDirectory } from './objects/files.js';
 import {
   attachToStay as attachAllToStay,
@@ -22,10 +22,15 @@ import {
   type StayOutcome,
 } from './verbs/attach.js';
 import { detach as detachFrom } from './verbs/detach.js';
-import { type Dump, dump as dumpTable, findToRead } from './verbs/dump.js';
+import { dump as dumpTable, findToRead, type Dump as ListedDump } from './verbs/dump.js';
 import { type LogEvent, type LogRunOptions, log as logPackets } from './verbs/log.js';
 import { type StatusOptions, status as statusOf } from './verbs/status.js';
-import { type WatchEvent, type WatchOptions, watch as watchInterfaces } from './verbs/watch.js';
+import {
+  type WatchEvent as ListedEvent,
+  type Reading as ListedReading,
+  type WatchOptions as ListedWatchOptions,
+  watch as watchInterfaces,
+} from './verbs/watch.js';
 
 export interface SessionOptions {
   /** Path of bpftool; default: the one in the system's directories. */
@@ -89,6 +94,19 @@ export async function attachToStay(
   return attachAllToStay(await sessionOf(options), requests, options.keepGoing ?? false);
 }
 
+/** One reading of one interface. */
+export interface Reading extends Omit<ListedReading, 'sources' | 'columns'> {
+  /** In the order of `sort`, at most `top`. */
+  readonly sources: readonly SourceRecord[];
+}
+
+/** What `watch` yields. */
+export type WatchEvent =
+  | Exclude<ListedEvent, { readonly kind: 'readings' }>
+  | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean };
+
+export type WatchOptions = Omit<ListedWatchOptions, 'columns'>;
+
 /** Options of `watch` that have a default here. */
 type WatchDefaults = 'intervalMs' | 'top' | 'sort';
 
@@ -105,7 +123,15 @@ export async function* watch(
     WithSession,
 ): AsyncGenerator<WatchEvent, void, void> {
   const session = await sessionOf(options);
-  yield* watchInterfaces(session, { intervalMs: 1000, top: 0, sort: 'packets', ...options });
+  const whole = { intervalMs: 1000, top: 0, sort: 'packets', ...options } as const;
+  for await (const event of watchInterfaces(session, whole)) {
+    if (event.kind !== 'readings') yield event;
+    else {
+      const { readings, final } = event;
+      const listed = readings.map((reading) => ({ ...reading, sources: [...reading.sources] }));
+      yield { kind: 'readings', readings: listed, final };
+    }
+  }
 }
 
 /**
@@ -131,6 +157,12 @@ export interface DumpSelection {
   readonly group?: string | undefined;
 }
 
+/** The counters at one moment. */
+export interface Dump extends Omit<ListedDump, 'sources'> {
+  /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
+  readonly sources: readonly SourceRecord[];
+}
+
 /**
  * The counters of an attached interface now. Rejects with `not-attached` where nothing of ours is
  * attached, and with `usage` for a prefix that is none.
@@ -144,7 +176,9 @@ export async function dump(options: Request & DumpSelection & WithSession): Prom
     group: group === undefined ? undefined : parseGrouping(group),
   };
   const session = await sessionOf(options);
-  return dumpTable(session, await findToRead(session, await resolveTarget(options)), selection);
+  const attachment = await findToRead(session, await resolveTarget(options));
+  const result = await dumpTable(session, attachment, selection);
+  return { ...result, sources: [...result.sources] };
 }
 
 /** What is attached, in which mode, whose it is: see StatusRecord. */

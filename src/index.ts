@@ -3,13 +3,17 @@
 export {
   attach,
   attachToStay,
+  type Dump,
   type DumpSelection,
   detach,
   dump,
   log,
   openSession,
+  type Reading,
   type SessionOptions,
   status,
+  type WatchEvent,
+  type WatchOptions,
   type WithSession,
   watch,
 } from './api.js';
@@ -39,8 +43,6 @@ export type {
 } from './model/records.js';
 export type { PacketBatch } from './packet-log/ring.js';
 export type { StayOptions, StayOutcome } from './verbs/attach.js';
-export type { Dump } from './verbs/dump.js';
 export type { LogEvent, LogRunOptions } from './verbs/log.js';
 export type { StatusOptions } from './verbs/status.js';
 export type { Detached, Note } from './verbs/tracked.js';
-export type { Reading, WatchEvent, WatchOptions } from './verbs/watch.js';

@@ -8,7 +8,7 @@ import type { CommandLine } from '../host/bpftool-arguments.js';
 
 import type { Retry, XdpwhoError } from '../model/errors.js';
 import type { AnyRecord, ErrorRecord } from '../model/records.js';
-import { renderDocument, stringifyRecord } from '../text/json.js';
+import { documentPieces, stringifyRecord } from '../text/json.js';
 import { renderCommand } from '../text/shell-words.js';
 import { hintOf } from './again.js';
 import type { CommandContext, Output } from './context.js';
@@ -28,9 +28,6 @@ export function endingOutput({ stdout, signal, color }: CommandContext) {
 const PATIENCE_MS = 1000;
 /** So much is handed over at a time: the rest is not printed once the run is to end. */
 const PIECE_CHARACTERS = 64 * 1024;
-
-/** How many lines are written at once. */
-const BATCH_LINES = 1000;
 
 /**
  * Resolves when the stream takes more, or when its reader has gone. Rejects with the reason of the context's
@@ -99,23 +96,39 @@ export function emptied(stdout: Output, signal: AbortSignal): Promise<boolean> {
 /** One line of JSON for each record. */
 export async function writeRecords(
   context: OutputContext,
-  records: readonly AnyRecord[],
+  records: Iterable<AnyRecord>,
 ): Promise<void> {
-  for (let start = 0; start < records.length; start += BATCH_LINES) {
-    const lines = records
-      .slice(start, start + BATCH_LINES)
-      .map((each) => `${stringifyRecord(each)}\n`);
-    await write(context, lines.join(''));
+  await writePieces(context, linesOf(records));
+}
+
+function* linesOf(records: Iterable<AnyRecord>): Generator<string, void, void> {
+  for (const record of records) yield `${stringifyRecord(record)}\n`;
+}
+
+/** Writes many short texts, as few at a time as the stream takes well. */
+async function writePieces(context: OutputContext, pieces: Iterable<string>): Promise<void> {
+  let text = '';
+  for (const piece of pieces) {
+    text += piece;
+    if (text.length < PIECE_CHARACTERS) continue;
+    await write(context, text);
+    text = '';
   }
+  if (text !== '') await write(context, text);
 }
 
 /** One JSON document. */
 export async function writeDocument(context: OutputContext, value: unknown): Promise<void> {
-  await write(context, `${renderDocument(value)}\n`);
+  await writePieces(context, documentPieces(value));
+  await write(context, '\n');
 }
 
-export async function writeLines(context: OutputContext, lines: readonly string[]): Promise<void> {
-  await write(context, lines.map((line) => `${line}\n`).join(''));
+export async function writeLines(context: OutputContext, lines: Iterable<string>): Promise<void> {
+  await writePieces(context, withEnds(lines));
+}
+
+function* withEnds(lines: Iterable<string>): Generator<string, void, void> {
+  for (const line of lines) yield `${line}\n`;
 }
 
 /** One command for each line, as a shell reads it: what `--dry-run` prints. */

@@ -1,8 +1,8 @@
 /** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
-import type { SourceRecord, TotalsRecord } from '../model/records.js';
-import { alignCell, COLUMN_GAP, fitColumns, widestOf } from '../text/columns.js';
+import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
-import { cutLine, paint, printable, wrapWords } from '../text/text.js';
+import { cutLine, paint, printable, textWidth, wrapWords } from '../text/text.js';
 
 interface SourcesTableOptions {
   /** How wide a line may be. */
@@ -20,6 +20,7 @@ interface Column {
   readonly minWidth: number;
   /** If the line is too wide, the column of the highest rank is left out first. */
   readonly rank: number;
+  /** In ASCII. */
   readonly cell: (source: SourceRecord) => string;
 }
 
@@ -65,43 +66,57 @@ const IDLE_COLUMN: Column = {
  * Titles, a line for each source, `+N more sources` where some are hidden, and a sentence that accounts
  * for every packet. No line is wider than `width`.
  */
-export function renderSourcesTable(
-  sources: readonly SourceRecord[],
+export function* sourcesTableLines(
+  sources: SourceList,
   totals: TotalsRecord,
   { width, color, hidden, rates }: SourcesTableOptions,
-): string[] {
+): Generator<string, void, void> {
   const more = `+${hidden} more ${hidden === 1 ? 'source' : 'sources'}`;
-  return [
-    ...(sources.length === 0 ? [] : renderRows(sources, rates, width, color)),
-    ...(hidden === 0 ? [] : [paint(cutLine(more, width), 'dim', color)]),
-    ...wrapWords(describeTotals(totals), width, '  ').map((line) => cutLine(line, width)),
-  ];
+  if (sources.length > 0) yield* rowLines(sources, rates, width, color);
+  if (hidden > 0) yield paint(cutLine(more, width), 'dim', color);
+  for (const line of wrapWords(describeTotals(totals), width, '  ')) yield cutLine(line, width);
 }
 
-function renderRows(
-  sources: readonly SourceRecord[],
+export function renderSourcesTable(...table: Parameters<typeof sourcesTableLines>): string[] {
+  return [...sourcesTableLines(...table)];
+}
+
+/** The sources are read twice: for the widths of the columns, and for the lines. */
+function* rowLines(
+  sources: SourceList,
   rates: boolean,
   width: number,
   color: boolean,
-): string[] {
+): Generator<string, void, void> {
   const wanted = [
     SOURCE_COLUMN,
     PACKETS_COLUMN,
     BYTES_COLUMN,
     ...(rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
     IDLE_COLUMN,
-  ].map((column) => {
-    const cells = [column.title, ...sources.map(column.cell)];
-    return { ...column, cells, width: Math.max(column.minWidth, widestOf(cells)) };
-  });
+  ].map((column) => ({
+    ...column,
+    width: Math.max(column.minWidth, textWidth(column.title)),
+  }));
+  for (const source of sources) {
+    for (const column of wanted) {
+      const { length } = column.cell(source);
+      if (length > column.width) column.width = length;
+    }
+  }
   const columns = fitColumns(wanted, width);
-  return [...sources.keys(), sources.length].map((row) => {
-    const cells = columns.map((column) =>
-      alignCell(column.cells[row] ?? '', column.width, column === columns[0] ? 'left' : 'right'),
+  const lineOf = (cell: (column: Column) => string) => {
+    const cells = columns.map((column, index) =>
+      alignCell(cell(column), column.width, index === 0 ? 'left' : 'right'),
     );
-    const line = cutLine(cells.join(COLUMN_GAP), width);
-    return row === 0 ? paint(line, 'bold', color) : line;
-  });
+    return cutLine(cells.join(COLUMN_GAP), width);
+  };
+  yield paint(
+    lineOf(({ title }) => title),
+    'bold',
+    color,
+  );
+  for (const source of sources) yield lineOf(({ cell }) => cell(source));
 }
 
 /** One sentence that accounts for every packet: `eth0: 2 sources; 15 packets (10 IPv4, 5 other), 1790 bytes`. */

@@ -6,9 +6,9 @@ import { Look } from '../attachment/look.js';
 import { resolveTargets } from '../attachment/target.js';
 import type { CommandContext } from '../cli/context.js';
 import { chooseOptions, INTERFACES, interfacesOf, OPTIONS, outputOption } from '../cli/options.js';
-import { write, writeCommands, writeDocument, writeRecords } from '../cli/output.js';
+import { write, writeCommands, writeDocument, writeLines, writeRecords } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
-import { renderSourcesTable } from '../cli/sources-table.js';
+import { sourcesTableLines } from '../cli/sources-table.js';
 import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
 import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
@@ -78,8 +78,10 @@ export const dumpCommand = defineCommand({
         source,
         group,
       });
-      if (output === 'ndjson') await writeRecords(context, [...result.sources, result.totals]);
-      else dumps.push({ attachment, dump: result });
+      if (output === 'ndjson') {
+        await writeRecords(context, result.sources);
+        await writeRecords(context, [result.totals]);
+      } else dumps.push({ attachment, dump: result });
     }
     await print(output, dumps, context);
     return 0;
@@ -129,16 +131,20 @@ async function print(
     }));
     await writeDocument(context, { changed: false, interfaces });
   } else if (format === 'table') {
-    const blocks = dumps.map(({ attachment, dump: { sources, totals, rest } }) => [
-      ...(dumps.length > 1 ? [`${printable(attachment.interface)}:`] : []),
-      ...renderSourcesTable(sources, totals, {
+    for (const [index, { attachment, dump }] of dumps.entries()) {
+      const { sources, totals, rest } = dump;
+      await writeLines(context, [
+        ...(index > 0 ? [''] : []),
+        ...(dumps.length > 1 ? [`${printable(attachment.interface)}:`] : []),
+      ]);
+      const lines = sourcesTableLines(sources, totals, {
         width: context.stdout.columns || DEFAULT_WIDTH,
         color: context.color,
         hidden: rest.sources,
         rates: false,
-      }),
-    ]);
-    await write(context, `${blocks.map((block) => block.join('\n')).join('\n\n')}\n`);
+      });
+      await writeLines(context, lines);
+    }
   }
 }
 

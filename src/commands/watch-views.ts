@@ -1,7 +1,7 @@
 /** What `watch` and `demo` print: readings as data, and the rest as messages. */
 import type { CommandContext } from '../cli/context.js';
-import { type OutputContext, write, writeDocument, writeRecords } from '../cli/output.js';
-import { renderSourcesTable } from '../cli/sources-table.js';
+import { type OutputContext, writeDocument, writeLines, writeRecords } from '../cli/output.js';
+import { sourcesTableLines } from '../cli/sources-table.js';
 import type { AttachedRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 import type { Reading, WatchEvent } from '../verbs/watch.js';
@@ -67,7 +67,8 @@ class NdjsonView implements WatchView {
         break;
       case 'readings':
         for (const { sources, totals } of event.readings) {
-          await writeRecords(this.#context, [...sources, totals]);
+          await writeRecords(this.#context, sources);
+          await writeRecords(this.#context, [totals]);
         }
         break;
       case 'detached':
@@ -122,16 +123,17 @@ class TableView implements WatchView {
     const { readings, final } = event;
     const { stdout, color } = this.#context;
     for (const { interface: name, sources, totals } of readings) {
-      const lines = [
+      const lines = sourcesTableLines(sources, totals, {
+        width: stdout.columns || DEFAULT_WIDTH,
+        color,
+        hidden: totals.sources - sources.length,
+        rates: !final,
+      });
+      await writeLines(this.#context, [
+        ...(this.#isFirst ? [] : ['']),
         ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
-        ...renderSourcesTable(sources, totals, {
-          width: stdout.columns || DEFAULT_WIDTH,
-          color,
-          hidden: totals.sources - sources.length,
-          rates: !final,
-        }),
-      ];
-      await write(this.#context, `${this.#isFirst ? '' : '\n'}${lines.join('\n')}\n`);
+      ]);
+      await writeLines(this.#context, lines);
       this.#isFirst = false;
     }
   }

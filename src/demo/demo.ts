@@ -122,7 +122,9 @@ export async function* demo(
 /** Compares what was sent with what was counted: each flow, each class, and sources that we did not send. */
 function account(readings: readonly Reading[], rounds: bigint): DemoCount[] {
   const reading = readings[0];
-  const found = new Map(reading?.sources.map(({ source, packets }) => [source, packets]) ?? []);
+  const found = new Map(
+    [...(reading?.sources ?? [])].map(({ source, packets }) => [source, packets]),
+  );
   const flows = FLOWS.map((flow) => ({
     what: flow.source,
     note: flow.note,

@@ -1,13 +1,12 @@
 /** The state of the live view: readings and keys come in, frames go out. It draws nothing and reads nothing. */
 import { XdpwhoError } from '../model/errors.js';
-import { sourceId } from '../model/group-sums.js';
 import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
 import { compareSources, type Order } from '../model/ranking.js';
 import type { Mode, SourceRecord } from '../model/records.js';
 import type { SourceColumns } from '../table/source-columns.js';
 import type { Reading } from '../verbs/watch.js';
 import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
-import { MAX_SOURCES_PER_READING, RateHistory } from './rate-history.js';
+import { MAX_SOURCES_PER_READING, RateHistory, sourceId } from './rate-history.js';
 
 /** The character or the name of a key: `q`, `/`, `return`, `escape`, `backspace`. */
 type LiveKey = string;

@@ -1,7 +1,20 @@
 /** The packet rates of the last minute, one for each second; the sparklines are drawn from them. Pure. */
-import { sourceId, sourceOfId } from '../model/group-sums.js';
 import { Ranking } from '../model/ranking.js';
 import type { SourceRecord } from '../model/records.js';
+
+/** Identifies a source, or a group, of an interface: neither has a space in it. */
+export function sourceId({
+  interface: device,
+  source,
+}: Pick<SourceRecord, 'interface' | 'source'>): string {
+  return `${source} ${device}`;
+}
+
+/** The source with that identity. */
+function sourceOfId(id: string): Pick<SourceRecord, 'interface' | 'source'> {
+  const [source = '', device = ''] = id.split(' ');
+  return { interface: device, source };
+}
 
 /** How many seconds are kept. */
 export const HISTORY_SECONDS = 60;

@@ -5,7 +5,7 @@
  * collector refuses them.
  */
 
-import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import type { SourceList, TotalsRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 
 export interface Metrics {
@@ -15,7 +15,7 @@ export interface Metrics {
   readonly mode: string;
   readonly version: string;
   readonly maxSources: number;
-  readonly sources: readonly SourceRecord[];
+  readonly sources: SourceList;
   readonly totals: TotalsRecord;
   /** The sums of the selected sources that `top` left out. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
@@ -40,14 +40,15 @@ const FAMILIES: readonly Family[] = [
     type: 'counter',
     unit: 'packets',
     help: 'Packets by source address.',
-    samples: ({ sources }) => sources.map(({ source, packets }): Sample => [{ source }, packets]),
+    samples: ({ sources }) =>
+      [...sources].map(({ source, packets }): Sample => [{ source }, packets]),
   },
   {
     name: 'xdpwho_source_bytes',
     type: 'counter',
     unit: 'bytes',
     help: 'Bytes by source address, from the Ethernet header on.',
-    samples: ({ sources }) => sources.map(({ source, bytes }): Sample => [{ source }, bytes]),
+    samples: ({ sources }) => [...sources].map(({ source, bytes }): Sample => [{ source }, bytes]),
   },
   {
     name: 'xdpwho_packets',

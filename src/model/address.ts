@@ -3,30 +3,46 @@
 /** The bits of a v4-mapped key before those of the IPv4 address. */
 export const MAPPED_PREFIX_BITS = 96;
 
-/** Whether a key is that of an IPv4 address. */
-export function isMappedKey(key: string): boolean {
-  return key.startsWith('\0\0\0\0\0\0\0\0\0\0\xff\xff');
-}
-
 /** Prints a key (16 latin-1 characters): IPv4 dotted if it is v4-mapped, otherwise IPv6 as in RFC 5952. */
 export function formatAddress(key: string): string {
-  const bytes = Buffer.from(key, 'latin1');
-  if (isMappedKey(key)) return bytes.subarray(12).join('.');
-  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2));
-  const run = longestZeroRun(groups);
-  const text = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':');
-  if (run.length < 2) return text(groups);
-  return `${text(groups.slice(0, run.start))}::${text(groups.slice(run.start + run.length))}`;
+  return formatAddressAt(Buffer.from(key, 'latin1'), 0);
 }
 
-function longestZeroRun(groups: readonly number[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 };
+/** The same for the key that begins at `at`. */
+export function formatAddressAt(keys: Uint8Array, at: number): string {
+  if (isMappedAt(keys, at)) {
+    return `${keys[at + 12]}.${keys[at + 13]}.${keys[at + 14]}.${keys[at + 15]}`;
+  }
+  const group = (index: number) =>
+    ((keys[at + 2 * index] ?? 0) << 8) | (keys[at + 2 * index + 1] ?? 0);
+  // The longest run of groups that are 0, the first of equal ones; one group alone is written.
+  let start = -1;
+  let longest = 1;
   let length = 0;
-  groups.forEach((group, index) => {
-    length = group === 0 ? length + 1 : 0;
-    if (length > best.length) best = { start: index - length + 1, length };
-  });
-  return best;
+  for (let index = 0; index < 8; index++) {
+    length = group(index) === 0 ? length + 1 : 0;
+    if (length <= longest) continue;
+    longest = length;
+    start = index - length + 1;
+  }
+  let text = '';
+  for (let index = 0; index < 8; index++) {
+    if (index === start) {
+      text += '::';
+      index += longest - 1;
+    } else {
+      const separator = text === '' || text.endsWith(':') ? '' : ':';
+      text += separator + group(index).toString(16);
+    }
+  }
+  return text;
+}
+
+/** Whether the key that begins at `at` is that of an IPv4 address. */
+export function isMappedAt(keys: Uint8Array, at: number): boolean {
+  if (keys[at + 10] !== 0xff || keys[at + 11] !== 0xff) return false;
+  for (let index = 0; index < 10; index++) if (keys[at + index] !== 0) return false;
+  return true;
 }
 
 /** The key of an address: 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). `address` must be valid. */

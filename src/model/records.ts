@@ -46,6 +46,11 @@ export interface SourceRecord {
   readonly bytes_per_second?: number;
 }
 
+/** Sources in an order. They may be made one by one while they are read. */
+export interface SourceList extends Iterable<SourceRecord> {
+  readonly length: number;
+}
+
 export interface TotalsRecord {
   readonly type: 'totals';
   readonly interface: string;

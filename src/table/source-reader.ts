@@ -49,13 +49,15 @@ export class SourceReader {
     this.#attachment = attachment;
   }
 
-  /** Yields each source once, in batches, in the order of the table. The memory is some 25 bytes for each source. */
-  async *sources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
+  /** Yields each source once, in batches, in the order of the table, and adds it to `seen`. The memory is some 25 bytes for each source. */
+  async *sources(
+    signal?: AbortSignal,
+    seen = new SourceSet(),
+  ): AsyncGenerator<readonly SourceRecord[]> {
     if (this.#attachment.reader === 'dump') {
-      yield* this.#dumpedSources(signal);
+      yield* this.#dumpedSources(signal, seen);
       return;
     }
-    const seen = new SourceSet();
     for await (const lines of this.lines(signal)) {
       const records = parseSourceLines(lines, this.#attachment.interface);
       yield records.filter(({ source }) => seen.add(source) >= 0);
@@ -117,17 +119,22 @@ export class SourceReader {
     return parseTotalsLine(text);
   }
 
-  async *#dumpedSources(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
+  async *#dumpedSources(
+    signal: AbortSignal | undefined,
+    seen: SourceSet,
+  ): AsyncGenerator<readonly SourceRecord[]> {
     try {
-      yield* this.#dumped(signal);
+      yield* this.#dumped(signal, seen);
     } catch (error) {
       throw this.#unreadable(this.#attachment.pins.sourcesMap, error);
     }
   }
 
-  async *#dumped(signal?: AbortSignal): AsyncGenerator<readonly SourceRecord[]> {
+  async *#dumped(
+    signal: AbortSignal | undefined,
+    seen: SourceSet,
+  ): AsyncGenerator<readonly SourceRecord[]> {
     const { hz, moment } = await this.#readJiffies();
-    const seen = new SourceSet();
     const elapsedTicks = (Number(process.hrtime.bigint() - moment.timeNs) * hz) / 1e9;
     const now = (moment.jiffies + Math.round(elapsedTicks)) >>> 0;
     // Loads ndjson, which a reading by the iterator does without.
@@ -141,11 +148,13 @@ export class SourceReader {
       for (const entry of entries) {
         const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN);
         // If the element that bpftool is at is removed, the kernel continues with the first element.
-        if (decoded === undefined || seen.add(decoded.key) < 0) continue;
+        if (decoded === undefined) continue;
+        const source = formatAddress(decoded.key);
+        if (seen.add(source) < 0) continue;
         batch.push({
           type: 'source',
           interface: this.#attachment.interface,
-          source: formatAddress(decoded.key),
+          source,
           packets: decoded.packets,
           bytes: decoded.bytes,
           idle_ms: idleMs(decoded.lastSeen, now, hz),

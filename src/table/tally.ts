@@ -1,5 +1,4 @@
 /** The counts of each source in one reading, to compare the next one with. Pure. */
-import type { SourceRecord } from '../model/records.js';
 import { grown } from './grown.js';
 import { SourceSet } from './source-set.js';
 
@@ -10,22 +9,24 @@ export interface Counts {
 
 /** In typed arrays, because objects would take most of our memory. It grows with what it holds. */
 export class Tally {
-  readonly #sources = new SourceSet();
+  /** Numbers the sources as they come: whoever appends a source has added it here. */
+  readonly seen = new SourceSet();
+  #size = 0;
   #packets = new BigUint64Array(0);
   #bytes = new BigUint64Array(0);
 
   get size(): number {
-    return this.#sources.size;
+    return this.#size;
   }
 
   clear(): void {
-    this.#sources.clear();
+    this.seen.clear();
+    this.#size = 0;
   }
 
-  /** Adds a source, which it must not have yet. */
-  add({ source, packets, bytes }: SourceRecord): void {
-    const number = this.#sources.add(source);
-    if (number < 0) return;
+  /** Appends the counts of the source that `seen` has got after those that are here. */
+  append({ packets, bytes }: Counts): void {
+    const number = this.#size++;
     this.#packets = grown(this.#packets, number + 1);
     this.#bytes = grown(this.#bytes, number + 1);
     this.#packets[number] = packets;
@@ -33,7 +34,7 @@ export class Tally {
   }
 
   find(source: string): Counts | undefined {
-    const number = this.#sources.find(source);
+    const number = this.seen.find(source);
     if (number === undefined) return undefined;
     return { packets: this.#packets[number] ?? 0n, bytes: this.#bytes[number] ?? 0n };
   }

@@ -11,13 +11,6 @@ export function alignCell(text: string, width: number, alignment: Alignment): st
   return alignment === 'left' ? text + blanks : blanks + text;
 }
 
-/** The width of the widest text. In a loop: the arguments of one call must fit on the stack. */
-export function widestOf(texts: readonly string[]): number {
-  let widest = 0;
-  for (const text of texts) widest = Math.max(widest, textWidth(text));
-  return widest;
-}
-
 /** The width of each column: that of its longest cell. */
 export function columnWidths(rows: readonly (readonly string[])[]): number[] {
   const widths: number[] = [];

@@ -6,13 +6,64 @@ export function stringifyRecord(record: AnyRecord): string {
   return stringify(record, '', '');
 }
 
-/** A document of several lines, indented by two blanks. It takes what JSON.stringify takes, and bigint. */
+/** A document of several lines, indented by two blanks. It takes what JSON.stringify takes, bigint, and iterables as arrays. */
 export function renderDocument(value: unknown): string {
-  return stringify(value, '\n', '  ');
+  return [...documentPieces(value)].join('');
+}
+
+/** The same in pieces, in order. An iterable may be too long for one text. */
+export function* documentPieces(value: unknown, lineEnd = '\n'): Generator<string, void, void> {
+  const inner = `${lineEnd}  `;
+  if (typeof value === 'object' && value !== null && Symbol.iterator in value) {
+    yield* enclosed('[', itemPieces(value as Iterable<unknown>, inner), ']', inner, lineEnd);
+  } else if (typeof value === 'object' && value !== null && holdsList(value)) {
+    yield* enclosed('{', memberPieces(value, inner), '}', inner, lineEnd);
+  } else yield stringify(value, lineEnd, '  ');
+}
+
+/** The pieces of each element, one list for each. */
+function* itemPieces(items: Iterable<unknown>, inner: string) {
+  for (const item of items) yield documentPieces(item, inner);
+}
+
+function* memberPieces(value: object, inner: string) {
+  for (const [key, member] of Object.entries(value)) {
+    if (member !== undefined) yield afterKey(key, member, inner);
+  }
+}
+
+function* afterKey(key: string, member: unknown, inner: string): Generator<string, void, void> {
+  yield `${quoteJson(key)}: `;
+  yield* documentPieces(member, inner);
+}
+
+function* enclosed(
+  open: string,
+  parts: Iterable<Iterable<string>>,
+  close: string,
+  inner: string,
+  outer: string,
+): Generator<string, void, void> {
+  let isFirst = true;
+  for (const part of parts) {
+    yield isFirst ? open + inner : `,${inner}`;
+    yield* part;
+    isFirst = false;
+  }
+  yield isFirst ? open + close : outer + close;
+}
+
+/** Whether a member is a list: an object without one is small, and faster as one text. */
+function holdsList(value: object): boolean {
+  return Object.values(value).some(
+    (member) => typeof member === 'object' && member !== null && Symbol.iterator in member,
+  );
 }
 
 /** A JSON string that is safe for a terminal: JSON itself allows DEL and the C1 control characters unescaped. */
 export function quoteJson(text: string): string {
+  // Almost every text is of these characters, which stand for themselves.
+  if (/^[ !#-[\]-~]*$/.test(text)) return `"${text}"`;
   return JSON.stringify(text).replace(
     /\p{Cc}/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
@@ -26,23 +77,17 @@ function stringify(value: unknown, lineEnd: string, indent: string): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   const inner = lineEnd + indent;
   const colon = indent === '' ? ':' : ': ';
+  let text = '';
   if (Array.isArray(value)) {
-    const items = value.map((item) => stringify(item, inner, indent));
-    return enclose('[', items, ']', inner, lineEnd);
+    for (const item of value) {
+      text += `${text === '' ? inner : `,${inner}`}${stringify(item, inner, indent)}`;
+    }
+    return text === '' ? '[]' : `[${text}${lineEnd}]`;
   }
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .map(([key, member]) => JSON.stringify(key) + colon + stringify(member, inner, indent));
-  return enclose('{', members, '}', inner, lineEnd);
-}
-
-function enclose(
-  open: string,
-  parts: readonly string[],
-  close: string,
-  inner: string,
-  outer: string,
-): string {
-  if (parts.length === 0) return open + close;
-  return open + inner + parts.join(`,${inner}`) + outer + close;
+  for (const [key, member] of Object.entries(value)) {
+    if (member === undefined) continue;
+    const separator = text === '' ? inner : `,${inner}`;
+    text += separator + quoteJson(key) + colon + stringify(member, inner, indent);
+  }
+  return text === '' ? '{}' : `{${text}${lineEnd}}`;
 }

@@ -5,10 +5,10 @@ import { findEntry } from '../attachment/find.js';
 import { Look } from '../attachment/look.js';
 import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
-import { GroupSums } from '../model/group-sums.js';
 import { contains, type Grouping, type Prefix } from '../model/prefix.js';
 import { type Order, Ranking } from '../model/ranking.js';
-import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { SourceSet } from '../table/source-set.js';
 import { ownCommand } from '../text/shell-words.js';
@@ -28,7 +28,7 @@ interface DumpOptions {
 
 export interface Dump {
   /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
-  readonly sources: readonly SourceRecord[];
+  readonly sources: SourceList;
   readonly totals: TotalsRecord;
   /** The sum of the selected sources that `top` left out. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
@@ -69,22 +69,26 @@ export async function findToRead(
   });
 }
 
-/** Reads the table once. The memory grows with the number of records in the result, and not with the table. */
+/** Reads the table once. The memory grows with the number of sources in the result, 56 bytes each, and not with the table. */
 export async function dump(
   context: SessionContext,
   attachment: Attachment,
   options: DumpOptions,
 ): Promise<Dump> {
   const reader = new SourceReader(context, attachment);
-  const ranking = new Ranking(options.sort, options.top);
-  const groups = options.group === undefined ? undefined : new GroupSums(options.group);
+  const { top, sort, group } = options;
+  const ranking = top === 0 ? undefined : new Ranking(sort, top);
+  const columns =
+    ranking === undefined || group !== undefined
+      ? new SourceColumns(attachment.interface, group)
+      : undefined;
   const table = { sources: 0, packets: 0n };
   const selected = { sources: 0, packets: 0n, bytes: 0n };
   const select = (record: SourceRecord) => {
     selected.sources++;
     selected.packets += record.packets;
     selected.bytes += record.bytes;
-    ranking.add(record);
+    ranking?.add(record);
   };
   const before = await reader.totals();
   for await (const batch of reader.sources(options.signal)) {
@@ -92,12 +96,17 @@ export async function dump(
       table.sources++;
       table.packets += record.packets;
       if (options.source !== undefined && !contains(options.source, record.source)) continue;
-      if (groups === undefined) select(record);
-      else groups.add(record);
+      if (group !== undefined) columns?.addToGroup(record);
+      else if (columns !== undefined) columns.add(record);
+      else select(record);
     }
   }
-  for (const record of groups?.records() ?? []) select(record);
   const totals = completeTotals(attachment.interface, before, await reader.totals(), table);
+  if (ranking === undefined) {
+    const sources = columns?.list(sort) ?? [];
+    return { sources, totals, rest: selected };
+  }
+  for (const record of columns?.list('none') ?? []) select(record);
   const sources = ranking.result();
   for (const record of sources) {
     selected.sources--;

@@ -6,7 +6,7 @@ import { pause } from '../host/abort.js';
 import { receivedPackets } from '../host/devices.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Order, Ranking } from '../model/ranking.js';
-import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
 import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { type Counts, Tally } from '../table/tally.js';
@@ -45,7 +45,7 @@ export interface WatchOptions extends TrackOptions {
 export interface Reading {
   readonly interface: string;
   /** In the order of `sort`, at most `top`. */
-  readonly sources: readonly SourceRecord[];
+  readonly sources: SourceList;
   readonly totals: TotalsRecord;
   /** All sources, if they were asked for. */
   readonly columns?: SourceColumns | undefined;
@@ -161,6 +161,7 @@ class Watched extends Tracked {
   /** Undefined before the first reading of an attachment that we joined: it has no rates yet. */
   #previous: Tally | undefined;
   #spare = new Tally();
+  #columns: readonly SourceColumns[] = [];
   #previousTotal = NOTHING;
   #previousNs = process.hrtime.bigint();
   #receivedAtFirst: number | undefined;
@@ -197,10 +198,7 @@ class Watched extends Tracked {
   }
 
   async read(): Promise<Reading> {
-    const { top, sort } = this.#options;
-    const ranking = new Ranking(sort, top);
-    const columns = this.#options.columns === true ? new SourceColumns(this.name) : undefined;
-    const needsRates = sort === 'rate' || columns !== undefined;
+    const { top, sort, columns: asked = false } = this.#options;
     const current = this.#spare;
     current.clear();
     const nowNs = process.hrtime.bigint();
@@ -209,16 +207,23 @@ class Watched extends Tracked {
     const rated = (record: SourceRecord) =>
       previous === undefined
         ? record
-        : withRates(record, previous.find(record.source) ?? NOTHING, seconds);
+        : { ...record, ...ratesOf(record, previous.find(record.source) ?? NOTHING, seconds) };
+    const columns = asked || top === 0 ? this.#emptyColumns(asked) : undefined;
+    const ranking = columns === undefined ? new Ranking(sort, top) : undefined;
     let packets = 0n;
     const before = await this.#reader.totals();
-    for await (const batch of this.#reader.sources()) {
+    for await (const batch of this.#reader.sources(undefined, current.seen)) {
       for (const record of batch) {
         packets += record.packets;
-        current.add(record);
-        const shown = needsRates ? rated(record) : record;
-        columns?.add(shown);
-        ranking.add(shown);
+        current.append(record);
+        if (columns === undefined) {
+          ranking?.add(sort === 'rate' ? rated(record) : record);
+        } else if (previous === undefined) {
+          columns.add(record);
+        } else {
+          const rates = ratesOf(record, previous.find(record.source) ?? NOTHING, seconds);
+          columns.add(record, rates.packets_per_second, rates.bytes_per_second);
+        }
       }
     }
     const table = { sources: current.size, packets };
@@ -226,11 +231,15 @@ class Watched extends Tracked {
       ...completeTotals(this.name, before, await this.#reader.totals(), table),
       time: new Date().toISOString(),
     };
+    const ranked = ranking?.result() ?? [];
     const reading = {
       interface: this.name,
-      sources: needsRates ? ranking.result() : ranking.result().map(rated),
-      totals: previous === undefined ? totals : withRates(totals, this.#previousTotal, seconds),
-      columns,
+      sources: columns?.list(sort, top) ?? (sort === 'rate' ? ranked : ranked.map(rated)),
+      totals:
+        previous === undefined
+          ? totals
+          : { ...totals, ...ratesOf(totals, this.#previousTotal, seconds) },
+      ...(asked ? { columns } : {}),
     };
     this.#spare = previous ?? new Tally();
     this.#previous = current;
@@ -238,15 +247,24 @@ class Watched extends Tracked {
     this.#previousNs = nowNs;
     return reading;
   }
+
+  /** Columns that were asked for are valid until the reading after the next one. Others are the caller's. */
+  #emptyColumns(reused: boolean): SourceColumns {
+    if (!reused) return new SourceColumns(this.name);
+    const [columns = new SourceColumns(this.name), other = new SourceColumns(this.name)] =
+      this.#columns;
+    this.#columns = [other, columns];
+    columns.clear();
+    return columns;
+  }
 }
 
-/** Adds the rates since the previous reading. A source that was evicted meanwhile began at zero again. */
-function withRates<T extends Counts>(record: T, previous: Counts, seconds: number) {
+/** The rates since the previous reading. A source that was evicted meanwhile began at zero again. */
+function ratesOf(record: Counts, previous: Counts, seconds: number) {
   const since = record.packets >= previous.packets ? previous : NOTHING;
   const rate = (now: bigint, before: bigint) =>
     seconds > 0 ? Math.round((Number(now - before) / seconds) * 10) / 10 : 0;
   return {
-    ...record,
     packets_per_second: rate(record.packets, since.packets),
     bytes_per_second: rate(record.bytes, since.bytes),
   };

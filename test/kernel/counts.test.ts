@@ -109,7 +109,7 @@ for (const sources of [1, 1000, 60_000, 300_000]) {
           assert.is(result.totals.packets, BigInt(PACKETS));
           assert.is(result.totals[familyOf(sources)], BigInt(PACKETS));
           assert.is(result.totals.bytes, BigInt(PACKETS * LENGTH));
-          const sum = result.sources.reduce((total, each) => total + each.packets, 0n);
+          const sum = [...result.sources].reduce((total, each) => total + each.packets, 0n);
           assert.is(sum + result.totals.untracked, BigInt(PACKETS));
           if (sources <= 60_000) {
             assert.is(result.totals.untracked, 0n);
@@ -150,8 +150,8 @@ function readBy(attachment: Attachment, reader: Reader): Attachment {
   return new Attachment(lab, { pins, netns, state: { ...state, programId, mode, reader } });
 }
 
-function countsOf({ sources }: { sources: readonly SourceRecord[] }): Map<string, string> {
-  return new Map(sources.map((each) => [each.source, `${each.packets} ${each.bytes}`]));
+function countsOf({ sources }: { sources: Iterable<SourceRecord> }): Map<string, string> {
+  return new Map([...sources].map((each) => [each.source, `${each.packets} ${each.bytes}`]));
 }
 
 for (const reader of READERS) {
@@ -184,13 +184,13 @@ for (const reader of READERS) {
         if (event.kind !== 'readings') continue;
         for (const { sources, totals } of event.readings) {
           readings++;
-          assert.is(new Set(sources.map((each) => each.source)).size, sources.length);
+          assert.is(new Set([...sources].map((each) => each.source)).size, sources.length);
           for (const each of [...sources, totals]) {
             assert.ok((each.packets_per_second ?? 0) >= 0 && (each.bytes_per_second ?? 0) >= 0);
           }
           assert.ok(totals.packets >= last && totals.untracked >= 0n);
           assert.is(totals.packets, totals.ipv4 + totals.ipv6 + totals.other + totals.malformed);
-          const sum = sources.reduce((total, each) => total + each.packets, 0n);
+          const sum = [...sources].reduce((total, each) => total + each.packets, 0n);
           assert.ok(sum <= totals.ipv4, `${sum} of ${totals.ipv4}`);
           if (event.final) assert.is(sum + totals.untracked, totals.ipv4);
           last = totals.packets;

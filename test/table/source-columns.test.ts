@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { GroupSums } from '../../src/model/group-sums.js';
-import { contains, parsePrefix } from '../../src/model/prefix.js';
+import { contains, type Grouping, groupOf, parsePrefix } from '../../src/model/prefix.js';
 import { type Order, Ranking } from '../../src/model/ranking.js';
 import type { SourceRecord } from '../../src/model/records.js';
 import { SourceColumns } from '../../src/table/source-columns.js';
@@ -70,22 +69,68 @@ columns('take a prefix as the filter of a dump does', () => {
   );
 });
 
-columns('sum by prefix as a dump does', () => {
+/** The sums of each prefix, by themselves. */
+function sums(records: readonly SourceRecord[], grouping: Grouping): Map<string, SourceRecord> {
+  const groups = new Map<string, SourceRecord>();
+  const both = (one: number | undefined, two: number | undefined) =>
+    one === undefined || two === undefined ? (one ?? two) : one + two;
+  for (const each of records) {
+    const source = groupOf(each.source, grouping);
+    const group = groups.get(source);
+    if (group === undefined) {
+      groups.set(source, { ...each, source });
+      continue;
+    }
+    const packetRate = both(group.packets_per_second, each.packets_per_second);
+    const byteRate = both(group.bytes_per_second, each.bytes_per_second);
+    groups.set(source, {
+      ...group,
+      packets: group.packets + each.packets,
+      bytes: group.bytes + each.bytes,
+      idle_ms: Math.min(group.idle_ms, each.idle_ms),
+      ...(packetRate === undefined ? {} : { packets_per_second: packetRate }),
+      ...(byteRate === undefined ? {} : { bytes_per_second: byteRate }),
+    });
+  }
+  return groups;
+}
+
+columns('sum by prefix, as they come or afterwards, with the shortest idle time', () => {
   const groupings = [
     { ipv4: 24, ipv6: 64 },
     { ipv4: 0, ipv6: 0 },
     { ipv4: 31, ipv6: 127 },
     { ipv4: 32, ipv6: 128 },
   ];
-  const byName = (list: Iterable<SourceRecord>) =>
-    [...list].sort((a, b) => (a.source < b.source ? -1 : 1));
+  const named = (list: Iterable<SourceRecord>) =>
+    new Map([...list].map((each) => [each.source, each] as const));
   fc.assert(
     fc.property(table, fc.constantFrom(...groupings), (records, grouping) => {
-      const sums = new GroupSums(grouping);
       const small = records.map((each) => ({ ...each, bytes: each.bytes >> 9n }));
-      for (const each of small) sums.add(each);
-      const groups = columnsOf(small).grouped(grouping, () => true);
-      assert.equal(byName(firstOf(groups, 'source', 1000)), byName(sums.records()));
+      const expected = sums(small, grouping);
+      assert.equal(
+        named(
+          columnsOf(small)
+            .grouped(grouping, () => true)
+            .list('none'),
+        ),
+        expected,
+      );
+      const direct = new SourceColumns('eth0', grouping);
+      for (const each of small) direct.addToGroup(each);
+      assert.equal(named(direct.list('none')), expected);
+    }),
+  );
+});
+
+columns('list all of them in the order of a ranking', () => {
+  fc.assert(
+    fc.property(table, fc.constantFrom(...ORDERS), (records, order) => {
+      const ranking = new Ranking(order, 0);
+      for (const each of records) ranking.add(each);
+      const list = columnsOf(records).list(order);
+      assert.equal([...list], ranking.result());
+      assert.is(list.length, records.length);
     }),
   );
 });

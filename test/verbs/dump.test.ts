@@ -84,7 +84,7 @@ dumping('orders, cuts, and says what it cut', async () => {
     ...{ top: 2, sort: 'packets' },
   });
   assert.equal(
-    sources.map((each) => each.source),
+    [...sources].map((each) => each.source),
     ['192.0.2.10', '192.0.2.9'],
   );
   assert.equal(rest, { sources: 2, packets: 17n, bytes: 17n * 64n });
@@ -95,7 +95,7 @@ dumping('a filter and sums by prefix leave the totals as they are', async () => 
   const options = { ...ALL, source: parsePrefix('192.0.2.0/24'), group: parseGrouping('30') };
   const { sources, totals } = await dump(context, attachmentWith(LINES, 330), options);
   assert.equal(
-    sources.map((each) => [each.source, each.packets]),
+    [...sources].map((each) => [each.source, each.packets]),
     [['192.0.2.8/30', 310n]],
   );
   assert.equal([totals.sources, totals.untracked, totals.packets], [4, 3n, 330n]);
@@ -106,7 +106,7 @@ dumping('what the kernel comes past twice counts once, in both ways of reading',
   const attachment = attachmentWith(twice, 400);
   const { sources, totals } = await dump(context, attachment, ALL);
   assert.equal(
-    sources.map((each) => each.packets),
+    [...sources].map((each) => each.packets),
     [300n, 10n, 10n, 7n, 2n],
   );
   assert.equal([totals.sources, totals.untracked], [5, 71n]);
@@ -118,7 +118,7 @@ dumping('what the kernel comes past twice counts once, in both ways of reading',
 dumping('counts beyond 2^53 keep every digit', async () => {
   const large = 18446744073709551615n;
   const attachment = attachmentWith([line('192.0.2.1', large)], large);
-  assert.is((await dump(context, attachment, ALL)).sources[0]?.packets, large);
+  assert.is([...(await dump(context, attachment, ALL)).sources][0]?.packets, large);
   const { text, totals } = await printed(attachment);
   assert.match(text, `"packets":${large},`);
   assert.is(totals.untracked, 0n);
