@@ -128,6 +128,8 @@ interface OpenSource {
   bytes: number;
   peakPacketsPerSecond: number;
   lastSeenMs: number;
+  /** In the current reading. */
+  idleMs: number;
   /** Its counts before it was evicted from the table; it then started at 0 again. */
   packetsBefore: number;
   bytesBefore: number;
@@ -145,7 +147,7 @@ class InterfaceSum {
   /** Of the attachments before this one. */
   #totalsBefore: Record<TotalsFigure, number> = figuresOf({});
   /** These two are of the current reading, whose `totals` record comes last. */
-  #idle: { readonly source: OpenSource; readonly idleMs: number }[] = [];
+  #present: OpenSource[] = [];
   #rates: (readonly [source: string, bytesPerSecond: number])[] = [];
   /** The time of the last reading of this run of `watch`, on the clock of the page. */
   #timeMs: number | undefined;
@@ -173,7 +175,7 @@ class InterfaceSum {
     const existing = this.#sources.get(address);
     const source = existing ?? {
       ...{ packets: 0, bytes: 0, packetsBefore: 0, bytesBefore: 0 },
-      ...{ peakPacketsPerSecond: 0, lastSeenMs: 0 },
+      ...{ peakPacketsPerSecond: 0, lastSeenMs: 0, idleMs: 0 },
     };
     if (existing === undefined) this.#sources.set(address, source);
     if (packets < source.packets) keepCounts(source);
@@ -181,7 +183,8 @@ class InterfaceSum {
     source.bytes = bytes;
     const rate = figureIn(record, 'packets_per_second') ?? 0;
     source.peakPacketsPerSecond = Math.max(source.peakPacketsPerSecond, rate);
-    this.#idle.push({ source, idleMs: figureIn(record, 'idle_ms') ?? 0 });
+    source.idleMs = figureIn(record, 'idle_ms') ?? 0;
+    this.#present.push(source);
     const byteRate = figureIn(record, 'bytes_per_second') ?? 0;
     if (byteRate > 0) this.#rates.push([address, byteRate]);
     if (this.#rates.length > 50 * MAX_SOURCES) this.#rates = largest(this.#rates);
@@ -200,7 +203,9 @@ class InterfaceSum {
     const firstMs = Math.min(Math.round(sinceAttached) || ASSUMED_INTERVAL_MS, ASSUMED_INTERVAL_MS);
     const timeMs = this.#timeOf(stringIn(record, 'time'));
     this.#timeMs = timeMs;
-    for (const { source, idleMs } of this.#idle) source.lastSeenMs = Math.max(timeMs - idleMs, 0);
+    for (const source of this.#present) {
+      source.lastSeenMs = Math.max(timeMs - source.idleMs, 0);
+    }
     // The first reading of an interface that was attached before has no rates.
     if (packetsPerSecond !== undefined) {
       this.#add({
@@ -211,7 +216,7 @@ class InterfaceSum {
         sources: new Map(largest(this.#rates)),
       });
     }
-    this.#idle = [];
+    this.#present = [];
     this.#rates = [];
   }
 

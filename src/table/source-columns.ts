@@ -101,18 +101,19 @@ export class SourceColumns {
   }
 
   record(at: number): SourceRecord {
-    const packetRate = this.#packetRates[at] ?? Number.NaN;
-    const byteRate = this.#byteRates[at] ?? Number.NaN;
-    return {
+    const record = {
       type: 'source',
       interface: this.interface,
       source: this.source(at),
       packets: this.#packets[at] ?? 0n,
       bytes: this.#bytes[at] ?? 0n,
       idle_ms: this.#idleMs[at] ?? 0,
-      ...(Number.isNaN(packetRate) ? {} : { packets_per_second: packetRate }),
-      ...(Number.isNaN(byteRate) ? {} : { bytes_per_second: byteRate }),
-    };
+    } as const;
+    const packetRate = this.#packetRates[at] ?? Number.NaN;
+    const byteRate = this.#byteRates[at] ?? Number.NaN;
+    // A source has both rates or none.
+    if (Number.isNaN(packetRate)) return record;
+    return { ...record, packets_per_second: packetRate, bytes_per_second: byteRate };
   }
 
   /** All in order, or with a `limit` the first of them, each made when it is read: for as long as nothing is added or cleared. */
@@ -271,11 +272,11 @@ export class SourceColumns {
 
 /** The first `bits` of the key that begins at `at`, as 16 latin-1 characters. */
 function keyText(keys: Uint8Array, at: number, bits: number): string {
-  let text = '';
-  for (let index = 0; index < KEY_BYTES; index++) {
-    text += String.fromCharCode((keys[at + index] ?? 0) & maskByte(bits, index));
+  const key = keys.slice(at, at + KEY_BYTES);
+  for (let index = bits >> 3; index < KEY_BYTES; index++) {
+    key[index] = (key[index] ?? 0) & maskByte(bits, index);
   }
-  return text;
+  return String.fromCharCode(...key);
 }
 
 /** One byte of each element, flipped for a falling order. */

@@ -14,8 +14,8 @@ export function renderDocument(value: unknown): string {
 /** The same in pieces, in order. An iterable may be too long for one text. */
 export function* documentPieces(value: unknown, lineEnd = '\n'): Generator<string, void, void> {
   const inner = `${lineEnd}  `;
-  if (typeof value === 'object' && value !== null && Symbol.iterator in value) {
-    yield* enclosed('[', itemPieces(value as Iterable<unknown>, inner), ']', inner, lineEnd);
+  if (typeof value === 'object' && value !== null && isList(value)) {
+    yield* enclosed('[', itemPieces(value, inner), ']', inner, lineEnd);
   } else if (typeof value === 'object' && value !== null && holdsList(value)) {
     yield* enclosed('{', memberPieces(value, inner), '}', inner, lineEnd);
   } else yield stringify(value, lineEnd, '  ');
@@ -23,7 +23,10 @@ export function* documentPieces(value: unknown, lineEnd = '\n'): Generator<strin
 
 /** The pieces of each element, one list for each. */
 function* itemPieces(items: Iterable<unknown>, inner: string) {
-  for (const item of items) yield documentPieces(item, inner);
+  for (const item of items) {
+    const isSmall = typeof item !== 'object' || item === null || !(isList(item) || holdsList(item));
+    yield isSmall ? [stringify(item, inner, '  ')] : documentPieces(item, inner);
+  }
 }
 
 function* memberPieces(value: object, inner: string) {
@@ -56,8 +59,12 @@ function* enclosed(
 /** Whether a member is a list: an object without one is small, and faster as one text. */
 function holdsList(value: object): boolean {
   return Object.values(value).some(
-    (member) => typeof member === 'object' && member !== null && Symbol.iterator in member,
+    (member) => typeof member === 'object' && member !== null && isList(member),
   );
+}
+
+function isList(value: object): value is Iterable<unknown> {
+  return Symbol.iterator in value;
 }
 
 /** A JSON string that is safe for a terminal: JSON itself allows DEL and the C1 control characters unescaped. */
@@ -68,6 +75,11 @@ export function quoteJson(text: string): string {
     /\p{Cc}/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** As JSON writes it: what is no number there is null. */
+function numberText(value: number): string {
+  return Number.isFinite(value) ? String(value) : 'null';
 }
 
 /** `lineEnd` is a line break and the indentation of the value. If it is empty, everything is on one line. */
@@ -84,10 +96,14 @@ function stringify(value: unknown, lineEnd: string, indent: string): string {
     }
     return text === '' ? '[]' : `[${text}${lineEnd}]`;
   }
-  for (const [key, member] of Object.entries(value)) {
+  // Not by Object.entries, which makes an array for each member.
+  for (const key of Object.keys(value)) {
+    const member: unknown = Reflect.get(value, key);
     if (member === undefined) continue;
     const separator = text === '' ? inner : `,${inner}`;
-    text += separator + quoteJson(key) + colon + stringify(member, inner, indent);
+    const shown =
+      typeof member === 'number' ? numberText(member) : stringify(member, inner, indent);
+    text += separator + quoteJson(key) + colon + shown;
   }
   return text === '' ? '{}' : `{${text}${lineEnd}}`;
 }
