@@ -18,11 +18,13 @@ const FILES = [
   'kills',
   'unseen',
   'guards',
+  'link-layer',
   'strangers',
   'changes',
   'counts',
   'safety',
   'leaks',
+  'stopped-readers',
 ]
   .map((name) => `test/kernel/${name}.test.ts`)
   .concat('test/fuzz.test.ts');

@@ -69,7 +69,7 @@ function withoutLink(lab: Lab): string[] {
 /** One line, and perhaps a hint: no trace of a stack, no words of Node or of a shell. */
 /** What is said of a run that goes well: also that this kernel gives no iterator, and why auto takes generic mode. */
 const TALK =
-  /^xdpwho: \S+: (attached in|detached|native mode is not|generic mode, because|no iterator can be pinned)/;
+  /^xdpwho: \S+: (attached in|detached|native mode is not|generic mode, because|no iterator can be pinned \()/;
 
 function saysOneError(stderr: string, message: RegExp): void {
   const lines = stderr

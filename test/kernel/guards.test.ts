@@ -58,6 +58,11 @@ guards('killed again and again: the run tells that nothing would detach', async 
   run.child.kill('SIGINT');
   assert.is((await run.ended()).exitCode, 130, run.stderr);
   await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'SIGKILL of eleven guards one after the other',
+    times: 1,
+    result: 'the run tells that nothing would detach; Ctrl-C detached',
+  });
 });
 
 guards('stopped: Ctrl-C ends all the same', async () => {
@@ -68,6 +73,11 @@ guards('stopped: Ctrl-C ends all the same', async () => {
   run.child.kill('SIGINT');
   assert.is((await run.ended()).exitCode, 130, run.stderr);
   await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'SIGSTOP of the guard, then Ctrl-C',
+    times: 1,
+    result: 'ended within its limit, detached, nothing left',
+  });
 });
 
 for (const step of ['prog load', 'iter pin', 'net attach']) {
@@ -82,6 +92,11 @@ for (const step of ['prog load', 'iter pin', 'net attach']) {
     await guardPid();
     run.child.kill('SIGKILL');
     await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: `SIGKILL of the guard at \`${step}\`, then SIGKILL of the run`,
+      times: 1,
+      result: 'another guard took its place; nothing left',
+    });
   });
 }
 

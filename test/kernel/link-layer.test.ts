@@ -8,6 +8,7 @@ import { requireTool } from '../../src/host/tools.js';
 import { formatAddress } from '../../src/model/address.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { decodeSourceEntry, decodeTotals } from '../../src/table/decode.js';
+import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { loadWithMaps } from './bpftool.js';
 import { Lab, lastReading, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
@@ -41,7 +42,9 @@ function frameOf(length: number, ...parts: readonly (readonly number[])[]): Uint
   return Uint8Array.from({ length }, (_, index) => bytes[index] ?? 0xa5);
 }
 
-const layers = suite('the link layer', WHY_NOT);
+const PROMISE =
+  'On a device of any kind, the sources are those that sent, or the device is refused';
+const layers = suite(PROMISE, WHY_NOT);
 
 layers.before(async () => {
   lab = await Lab.create();
@@ -213,6 +216,11 @@ for (const { what, layer, packet, counted } of LAYERED) {
     const classes = { ipv4: 0n, ipv6: 0n, other: 0n, malformed: 0n, [kind]: 1n };
     assert.equal(found.totals, { bytes: BigInt(bytes), ...classes });
     assert.equal(found.sources, source === '' ? [] : [[source, 1n, BigInt(bytes)]]);
+    tried(PROMISE, {
+      what: `${LAYER_NAMES[layer]}: ${what}`,
+      times: 1,
+      result: `${kind}, ${bytes} bytes, of ${source || 'no source'}`,
+    });
   });
 }
 
@@ -223,6 +231,11 @@ layers('a frame of an Ethernet device that an ifb gives back is not counted agai
   const found = await countedOf(LINK_LAYERS.ethernet, [INNER4, INNER6, short, misleading]);
   assert.equal(found.totals, { bytes: 0n, ipv4: 0n, ipv6: 0n, other: 0n, malformed: 0n });
   assert.equal(found.sources, []);
+  tried(PROMISE, {
+    what: 'frames that an ifb gives back to an Ethernet device without their header, in generic mode',
+    times: 4,
+    result: 'not counted a second time',
+  });
 });
 
 /** Writes packets, a hex line each, into a tun device that exists, as a VPN does. */
@@ -266,6 +279,11 @@ for (const mode of ['auto', 'generic'] as const) {
       ...{ '192.0.2.10': 240, '198.51.100.11': 240, '8.0.69.0': 240 },
       '2001:db8::7': 300,
     });
+    tried(PROMISE, {
+      what: `a tun device in ${mode} mode: 5 packets each of four sources, one of which looks like an Ethernet type`,
+      times: 20,
+      result: 'exactly these sources, packets and bytes',
+    });
   });
 }
 
@@ -278,6 +296,11 @@ layers('a device without Ethernet has no native mode, and doctor says so', async
   const details = [...doctor.stdout.matchAll(/"detail": ?"([^"]*)"/g)].map(([, detail]) => detail);
   assert.ok(details.includes('none: no Ethernet header; counted from the IP header on'));
   assert.ok(details.includes('tun, which has generic mode only, slower'));
+  tried(PROMISE, {
+    what: '`--mode native` on a device without an Ethernet header',
+    times: 1,
+    result: 'refused, exit code 5',
+  });
 });
 
 layers.run();

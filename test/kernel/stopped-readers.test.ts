@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { tried } from '../reliability.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, recordsIn, type Started, WHY_NOT } from './lab.js';
 import { fillTable } from './table.js';
@@ -12,7 +13,8 @@ const SOURCES = 20_000;
 /** What a run may grow by while nobody reads. */
 const GROWTH_KIB = 40_000;
 
-const test = suite('a reader that stops', WHY_NOT);
+const PROMISE = 'A reader of the output that stops holds nothing up, and nothing grows meanwhile';
+const test = suite(PROMISE, WHY_NOT);
 let lab: Lab;
 
 test.before.each(async () => {
@@ -61,6 +63,11 @@ for (const format of ['table', 'ndjson']) {
     assert.equal(await lab.attached(), []);
     run.child.stdout?.resume();
     await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: `\`watch -o ${format}\` of 20,000 sources, nobody reads for six seconds, then SIGINT`,
+      times: 1,
+      result: 'less than 40 MB more; ended with 130, detached',
+    });
   });
 }
 
@@ -80,6 +87,11 @@ test('watch goes on when its reader does, with whole lines', async () => {
   await run.ended();
   assert.is(run.child.exitCode, 143);
   assert.is(recordsIn(run.stdout).at(-1)?.type, 'detached');
+  tried(PROMISE, {
+    what: 'the reader of `watch -o ndjson` pauses and goes on',
+    times: 1,
+    result: 'whole records, the last one `detached`',
+  });
 });
 
 for (const [verb, ...options] of [
@@ -101,6 +113,11 @@ for (const [verb, ...options] of [
     assert.ok(run.stdout.length < 500_000, `${run.stdout.length} characters`);
     assert.is(run.stderr, '');
     assert.is((await lab.attached()).length, 1);
+    tried(PROMISE, {
+      what: `\`${words}\` of 20,000 sources, nobody reads, then SIGINT`,
+      times: 1,
+      result: 'ended with 130, and printed no more',
+    });
   });
 }
 
@@ -117,6 +134,11 @@ test('a reader that goes ends every one with 0, without a word', async () => {
     assert.is(code, 0, `${args.join(' ')}: ${run.stderr}`);
     assert.is(run.stderr.replace(/^xdpwho: eth0: .*\n/gm, ''), '');
   }
+  tried(PROMISE, {
+    what: 'the reader of `dump` and `watch` goes away',
+    times: 3,
+    result: 'ended with 0, without a word',
+  });
 });
 
 test('attach, with nobody to read what it says: its exit code is that of its work', async () => {
@@ -138,6 +160,11 @@ test('attach, with nobody to read what it says: its exit code is that of its wor
   assert.is(readFileSync(`${lab.scratch}/code`, 'utf8'), '0\n', run.stderr);
   assert.is((await lab.attached()).length, 1);
   await run.ended();
+  tried(PROMISE, {
+    what: 'SIGTERM of an `attach` that has done its work and whose output nobody reads',
+    times: 1,
+    result: 'ended with 0; attached',
+  });
 });
 
 test.run();

@@ -97,6 +97,11 @@ unseen('killed in such a namespace, the run leaves nothing', async () => {
     assert.equal(await attachedInside(), []);
     assert.equal(lab.pins(), []);
   }
+  tried(PROMISE, {
+    what: 'SIGKILL of a `watch` in such a namespace, by link and by guard',
+    times: 2,
+    result: 'detached, nothing left',
+  });
 });
 
 unseen('what was moved out of sight keeps its pins, and that is told', async () => {
@@ -137,6 +142,11 @@ unseen('moved out of sight under a run: a link ends it, without one it is told',
   assert.match(guarded.stderr, /is still attached, in a network namespace that cannot be seen/);
   assert.is((await attachedInside()).length, 1);
   assert.is(lab.pins().length, 1);
+  tried(PROMISE, {
+    what: 'an interface moved into a namespace that nothing leads to while `watch` runs, then Ctrl-C',
+    times: 2,
+    result: 'a link: detached; without one: exit code 1, told, the pins stay',
+  });
 });
 
 unseen('a list of interfaces that ends early is not believed', async () => {
@@ -191,6 +201,11 @@ unseen('a port and the bridge above it are ended whatever their order', async ()
     assert.equal(await lab.attached(), []);
   }
   assert.equal(lab.pins(), []);
+  tried(PROMISE, {
+    what: 'a port and the bridge above it, in the order that the kernel refuses to end: `watch`, `attach` and `detach`, by link and by `net attach`',
+    times: 4,
+    result: 'all detached, nothing left',
+  });
 });
 
 unseen('one that cannot be detached does not keep the others attached', async () => {
@@ -221,6 +236,11 @@ unseen('one that cannot be detached does not keep the others attached', async ()
     ['two0'],
   );
   assert.is((await lab.run(['detach', 'two0'])).exitCode, 0);
+  tried(PROMISE, {
+    what: '`detach --all` of three, of which one cannot be detached',
+    times: 1,
+    result: 'the other two detached, the third named, exit code 1',
+  });
 });
 
 unseen(
@@ -242,6 +262,11 @@ unseen(
       ...words,
     ]);
     assert.equal(await lab.attached(), []);
+    tried(PROMISE, {
+      what: 'the pins of an attachment removed by hand',
+      times: 1,
+      result: '`status` says that it looks like ours, and the command that it prints takes it off',
+    });
   },
 );
 
@@ -263,6 +288,11 @@ unseen('several first runs at once mount one bpffs', async () => {
     await execa('umount', [bpffs]);
     assert.ok(existsSync(bpffs));
   }
+  tried(PROMISE, {
+    what: 'four first `attach` at once where no bpffs is mounted',
+    times: 5,
+    result: 'one mount each time, all four attached, none of their pins hidden',
+  });
 });
 
 unseen(
@@ -282,6 +312,11 @@ unseen(
     assert.is(exposed.exitCode, 2, exposed.stderr);
     assert.match(exposed.stderr, /--objects .*: others can write to /);
     await lab.untilNothingLeft();
+    tried(PROMISE, {
+      what: 'a directory of pins that everybody can write to; `--objects` of such a directory',
+      times: 2,
+      result: 'refused, nothing loaded',
+    });
   },
 );
 
@@ -317,6 +352,11 @@ unseen('a record of another user is not believed about processes that are not hi
   assert.is(attach.exitCode, 0, attach.stderr);
   assert.is((await lab.run(['detach', 'eth0'])).exitCode, 0);
   assert.equal(lab.pins(), []);
+  tried(PROMISE, {
+    what: 'a record written by another user, which names process 1 as its holder',
+    times: 1,
+    result: 'not believed: attached, detached, nothing left',
+  });
 });
 
 unseen('a run in a time namespace of its own is alive for those outside', async () => {
@@ -335,6 +375,11 @@ unseen('a run in a time namespace of its own is alive for those outside', async 
   assert.is((await lab.attached()).length, 1);
   started.child.kill('SIGKILL');
   await lab.untilNothingLeft();
+  tried(PROMISE, {
+    what: 'a `watch` in a time namespace of its own: `status` and `clean` outside of it, then SIGKILL',
+    times: 1,
+    result: 'alive to both and left alone; nothing left at the end',
+  });
 });
 
 unseen.run();
