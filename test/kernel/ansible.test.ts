@@ -126,6 +126,17 @@ for (const way of ['package', 'agentless']) {
   });
 }
 
+/** What the playbook top_sources prints. */
+async function topSources(): Promise<unknown> {
+  const options = JSON.stringify({
+    xdpwho_executable: `${home}/xdpwho`,
+    xdpwho_options: { bpffs: '{{ bpffs }}' },
+  });
+  const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
+  assert.is(ran.exitCode, 0, ran.all);
+  return JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
+}
+
 test('answers which sources hit the fleet most, all hosts together', async () => {
   assert.equal(recap((await play(home, 'agentless.yml')).stdout), all(1));
   for (const [index, lab] of hosts.entries()) {
@@ -134,13 +145,7 @@ test('answers which sources hit the fleet most, all hosts together', async () =>
     other.set([198, 51, 100, 7], 26);
     await lab.send(other, 1);
   }
-  const options = JSON.stringify({
-    xdpwho_executable: `${home}/xdpwho`,
-    xdpwho_options: { bpffs: '{{ bpffs }}' },
-  });
-  const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
-  assert.is(ran.exitCode, 0, ran.all);
-  const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
+  const answer = await topSources();
   assert.equal(answer, {
     msg: [
       { source: '192.0.2.1', hosts: 3, packets: 60 },
@@ -163,13 +168,7 @@ test('keeps link-local addresses of different hosts apart, and asks in the names
   await first.run(['attach', DEVICE, ...elsewhere], { bare: true });
   await first.send(linkLocal, 3);
   await second.send(linkLocal, 4);
-  const options = JSON.stringify({
-    xdpwho_executable: `${home}/xdpwho`,
-    xdpwho_options: { bpffs: '{{ bpffs }}' },
-  });
-  const ran = await play(home, 'xdpwho.xdpwho.top_sources', '--become', '-e', options);
-  assert.is(ran.exitCode, 0, ran.all);
-  const answer: unknown = JSON.parse(`{${/"msg": \[[\s\S]*?\n {4}\]/.exec(ran.stdout)?.[0]}}`);
+  const answer = await topSources();
   const netns = (lab: Lab) => lab.netns;
   assert.equal(answer, {
     msg: [

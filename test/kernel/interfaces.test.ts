@@ -376,7 +376,10 @@ readers('is read by the dump, and says why', async ({ lab }) => {
 
   const asked = await lab.run([...args, '--reader', 'iterator', '--count', '1']);
   assert.is(asked.exitCode, 5, asked.stderr);
-  assert.match(asked.stderr, /^xdpwho: eth0: no iterator can be pinned: .*\n {2}hint: .*--reader dump/);
+  assert.match(
+    asked.stderr,
+    /^xdpwho: eth0: no iterator can be pinned: .*\n {2}hint: .*--reader dump/,
+  );
   await lab.untilNothingLeft();
 });
 
