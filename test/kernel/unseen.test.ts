@@ -270,6 +270,36 @@ unseen(
   },
 );
 
+/** Renames an interface to `b\\374ro`: in latin-1, and no UTF-8. */
+async function renameToBytes(device: string): Promise<void> {
+  for (const words of [`${device} down`, `${device} name "$(printf 'b\\374ro')"`]) {
+    await execa('sh', ['-c', `ip -n ${lab.netns} link set dev ${words}`]);
+  }
+}
+
+unseen('an interface whose name is no UTF-8 is detached all the same', async () => {
+  for (const bpftool of [lab.bpftool.path, lab.bpftoolThat('guard-only', '')]) {
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      await lab.addVeth('to-byte0', 'byte0');
+      const run = lab.start(['watch', 'byte0', '--interval', '10s', '--bpftool', bpftool]);
+      await run.says(/attached in/);
+      await renameToBytes('byte0');
+      run.child.kill(signal);
+      await run.ended();
+      await lab.until(async () => (await lab.guards()).length === 0, 'no guard');
+      const left = await lab.ip(lab.netns, ['-d', '-o', 'link', 'show']);
+      assert.not.match(left, 'prog/xdp', run.stderr);
+      assert.equal(lab.pins(), [], run.stderr);
+      await lab.ip(lab.sender, ['link', 'del', 'dev', 'to-byte0']);
+    }
+  }
+  tried(PROMISE, {
+    what: 'an interface renamed under `watch` to a name that is no UTF-8, then Ctrl-C or SIGKILL, by link and by guard',
+    times: 4,
+    result: 'detached, nothing left',
+  });
+});
+
 unseen('several first runs at once mount one bpffs', async () => {
   const bpffs = `${lab.scratch}/bpffs`;
   const names = ['a0', 'a1', 'a2', 'a3'];
