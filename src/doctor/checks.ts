@@ -128,7 +128,7 @@ async function checkBpftool(
 /** The programs that an attachment runs besides bpftool, and the packages of util-linux and iproute2. */
 function checkTools(bpffs: string): Check {
   return check('tools', 'other tools', () => {
-    const needed = ['sh', 'ip', 'nsenter', 'unshare', ...(isBpffs(bpffs) ? [] : ['mount'])];
+    const needed = ['sh', 'ip', 'nsenter', ...(isBpffs(bpffs) ? [] : ['mount'])];
     const missing = needed.filter((name) => findTool(name) === undefined);
     const [first] = missing;
     if (first === undefined) return { status: 'pass', detail: needed.join(', ') };
