@@ -149,16 +149,22 @@ async function busyError({ context, target }: Attaching, cause: unknown): Promis
   return strangerError(device, { ...found, programName: program?.name }, cause);
 }
 
-/** A bond runs its program on its ports, so the kernel lets only one of them have one: the one that has. */
+/**
+ * The device above or below that has a program. The kernel refuses a program below one that has one
+ * (net/core/dev.c, dev_xdp_attach), and a bond runs its own on its ports.
+ */
 async function relatedIn(
   attached: readonly XdpAttachment[],
   device: string,
   netns: Netns,
 ): Promise<XdpAttachment | undefined> {
   const links = await showLinks(netns).catch(() => []);
-  const master = links.find(({ name }) => name === device)?.master;
+  const own = links.find(({ name }) => name === device);
   const names = links
-    .filter((link) => link.name === master || link.master === device)
+    .filter(
+      ({ name, master, lower }) =>
+        name === own?.master || name === own?.lower || master === device || lower === device,
+    )
     .map(({ name }) => name);
   return attached.find((one) => names.includes(one.device));
 }

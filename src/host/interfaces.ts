@@ -30,6 +30,8 @@ interface Link {
   readonly mtu: number;
   /** The bond, bridge or team that it is a port of. */
   readonly master: string | undefined;
+  /** The device that it is made upon: of a vlan or a macvlan. */
+  readonly lower: string | undefined;
   readonly alternativeNames: readonly string[];
 }
 
@@ -172,6 +174,7 @@ function linkOf(value: unknown): Link[] {
   const ifindex = propertyOf(value, 'ifindex');
   const mtu = propertyOf(value, 'mtu');
   const master = propertyOf(value, 'master');
+  const lower = propertyOf(value, 'link');
   const alternatives = propertyOf(value, 'altnames');
   if (typeof name !== 'string' || typeof ifindex !== 'number') return [];
   return [
@@ -180,6 +183,7 @@ function linkOf(value: unknown): Link[] {
       ifindex,
       mtu: typeof mtu === 'number' ? mtu : 0,
       master: typeof master === 'string' ? master : undefined,
+      lower: typeof lower === 'string' ? lower : undefined,
       alternativeNames: Array.isArray(alternatives)
         ? alternatives.filter((text) => typeof text === 'string')
         : [],

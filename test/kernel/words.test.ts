@@ -93,6 +93,18 @@ whose('after a rename and a replacement that failed, every line has one name', a
   );
 });
 
+whose('a port that is refused for the sake of its bridge names the bridge', async () => {
+  await lab.ip(lab.netns, ['tuntap', 'add', 'dev', 'port0', 'mode', 'tap']);
+  await lab.ip(lab.netns, ['link', 'add', 'name', 'br0', 'type', 'bridge']);
+  await lab.ip(lab.netns, ['link', 'set', 'dev', 'port0', 'master', 'br0']);
+  assert.is((await lab.run(['attach', 'br0', '--mode', 'generic'])).exitCode, 0);
+  const [above] = await lab.attached();
+  const { exitCode, stderr } = await lab.run(['attach', 'port0', '--mode', 'native']);
+  assert.is(exitCode, 4, stderr);
+  assert.match(stderr, `br0 has program ${above?.programId}, and the two exclude each other`);
+  assert.match(stderr, `hint: xdpwho status br0 --netns ${lab.netns}`);
+});
+
 whose.run();
 
 const missing = inLab('what is missing');
