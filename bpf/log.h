@@ -30,7 +30,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct log_segment));
-	__uint(max_entries, 1024);
+	__uint(max_entries, 1000);
 } packets SEC(".maps");
 
 static __always_inline int is_ipv4(const struct source_key *key)

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* Prints each source in the table as one `source` record in JSON. */
+/*
+ * Prints each source in the table as one `source` record in JSON.
+ *
+ * This file is compiled twice. With XDPWHO_FRONT_PIN it reads the front table too. `bpftool iter pin`
+ * gives an iterator one map, so libbpf must find the front table by itself: it looks in /sys/fs/bpf for
+ * a pin with the name of the map, which user space writes into the object.
+ */
 #include <bpf/bpf_endian.h>
 #include "iterator.h"
 #include "xdpwho.h"
+
+#ifdef XDPWHO_FRONT_PIN
+#include "front.h"
+#endif
 
 const volatile __u32 jiffies_per_second = 100;
 
@@ -133,6 +143,38 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 	bpf_seq_write(seq, line.label + 4, 12 + (text.length & 63));
 }
 
+/*
+ * Adds to the sums the figures of a line of the front table that are not in `value`, the figures that
+ * `sources` has for the same CPU. A counter may have passed 2^64 between the two.
+ */
+#ifdef XDPWHO_FRONT_PIN
+static __always_inline int add_line(struct source_value *sums, const struct source_value *value,
+				    __u32 index, struct front_key key)
+{
+	const volatile struct front_line *line = bpf_map_lookup_elem(&front, &index);
+	__u64 packets, bytes, last_seen, turn;
+
+	if (!line)
+		return 0;
+	turn = line->turn;
+	if (line->key.low != key.low || line->key.high != key.high || !turn || turn & 1)
+		return 0;
+	packets = line->figures.packets - value->packets;
+	bytes = line->figures.bytes - value->bytes;
+	last_seen = line->figures.last_seen;
+	/* The line has changed hands: then `sources` has the last figures of this source. */
+	if (line->turn != turn)
+		return 0;
+	if ((__s64)packets > 0)
+		sums->packets += packets;
+	if ((__s64)bytes > 0)
+		sums->bytes += bytes;
+	if (last_seen > sums->last_seen)
+		sums->last_seen = last_seen;
+	return 1;
+}
+#endif
+
 SEC("iter/bpf_map_elem")
 int sources(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -140,32 +182,45 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 	struct source_key *key = ctx->key;
 	struct source_value *values = ctx->value;
 	struct seq_file *seq = ctx->meta->seq;
-	__u64 packets = 0, bytes = 0, last_seen = 0, idle;
+	struct source_value sums = {};
 	__u32 cpus = possible_cpus;
+	__u64 idle;
+#ifdef XDPWHO_FRONT_PIN
+	struct front_key line_key;
+	__u64 hash;
+#endif
 
 	if (!key || !values)
 		return 0;
+#ifdef XDPWHO_FRONT_PIN
+	line_key = front_key(key);
+	hash = front_hash(line_key);
+#endif
 
 #pragma clang loop unroll(disable)
 	for (__u32 cpu = 0; cpu < MAX_CPUS; cpu++) {
 		if (cpu >= cpus)
 			break;
-		packets += values[cpu].packets;
-		bytes += values[cpu].bytes;
-		if (values[cpu].last_seen > last_seen)
-			last_seen = values[cpu].last_seen;
+		sums.packets += values[cpu].packets;
+		sums.bytes += values[cpu].bytes;
+		if (values[cpu].last_seen > sums.last_seen)
+			sums.last_seen = values[cpu].last_seen;
+#ifdef XDPWHO_FRONT_PIN
+		if (!add_line(&sums, &values[cpu], first_line(hash, cpu), line_key))
+			add_line(&sums, &values[cpu], second_line(hash, cpu), line_key);
+#endif
 	}
 
 	/* Another CPU may have seen a packet after this CPU read the clock. */
-	idle = bpf_jiffies64() - last_seen;
+	idle = bpf_jiffies64() - sums.last_seen;
 	if ((__s64)idle < 0)
 		idle = 0;
 
 	write_text(seq, "{\"type\":\"source\",\"interface\":\"");
 	write_interface(seq);
 	write_address(seq, key);
-	write_number(seq, "\",\"packets\":", packets);
-	write_number(seq, ",\"bytes\":", bytes);
+	write_number(seq, "\",\"packets\":", sums.packets);
+	write_number(seq, ",\"bytes\":", sums.bytes);
 	write_number(seq, ",\"idle_ms\":", idle * 1000 / jiffies_per_second);
 	write_text(seq, "}\n");
 	return 0;

@@ -9,6 +9,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "counting.h"
 #include "link-layer.h"
 #include "parsing.h"
 #include "xdpwho.h"
@@ -20,20 +21,6 @@ static __always_inline void log_packet(const struct source_key *source, __u32 le
 {
 }
 #endif
-
-/*
- * Sizes, not types: with a type, the map would name its BTF, and reading that takes CAP_SYS_ADMIN
- * where the rest of a dump does not.
- *
- * User space writes max_entries into the object's BTF, where equal numbers share one array type.
- * So the default must be a number that no other __uint here uses.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
-	__uint(key_size, sizeof(struct source_key));
-	__uint(value_size, sizeof(struct source_value));
-	__uint(max_entries, 65536);
-} sources SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -49,28 +36,6 @@ static __always_inline __u64 packet_length(struct xdp_md *ctx)
 #else
 	return ctx->data_end - ctx->data;
 #endif
-}
-
-/* XDP runs in softirq, and these are this CPU's own counters: no atomics. */
-static __always_inline void count(struct source_value *value, __u64 bytes, __u64 now)
-{
-	value->packets++;
-	value->bytes += bytes;
-	value->last_seen = now;
-}
-
-/* Not inlined: it keeps the way of a known source short, and both records in the object's BTF. */
-static __noinline void add_source(const struct source_key *key, const struct source_value *first)
-{
-	struct source_value *value;
-
-	if (!bpf_map_update_elem(&sources, key, first, BPF_NOEXIST))
-		return;
-
-	/* Another CPU was first, or the table has no room: then the packet stays untracked. */
-	value = bpf_map_lookup_elem(&sources, key);
-	if (value)
-		count(value, first->bytes, first->last_seen);
 }
 
 enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
@@ -131,13 +96,11 @@ SEC("xdp")
 #endif
 int xdpwho(struct xdp_md *ctx)
 {
-	struct source_value *value;
 	struct source_key key = {};
 	struct totals *total;
 	__u32 skipped = 0;
 	__u32 zero = 0;
 	__u64 bytes;
-	__u64 now;
 	/* Parse before any helper is called, so that few values must be kept across calls. */
 	enum packet_class class = parse_packet(ctx, &key, &skipped);
 
@@ -166,15 +129,7 @@ int xdpwho(struct xdp_md *ctx)
 	}
 
 	log_packet(&key, bytes);
-	now = bpf_jiffies64();
-	value = bpf_map_lookup_elem(&sources, &key);
-	if (value) {
-		count(value, bytes, now);
-	} else {
-		struct source_value first = {.packets = 1, .bytes = bytes, .last_seen = now};
-
-		add_source(&key, &first);
-	}
+	count_source(&key, bytes);
 	return XDP_PASS;
 }
 

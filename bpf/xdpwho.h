@@ -21,6 +21,21 @@ struct source_value {
 	__u64 last_seen; /* jiffies */
 };
 
+/* A source as two numbers, for comparisons in the front table. */
+struct front_key {
+	__u64 high;
+	__u64 low;
+};
+
+/* A line of the front table: one source on one CPU. */
+struct front_line {
+	struct front_key key;
+	struct source_value figures;
+	__u64 written; /* jiffies: when the figures were last stored in the table `sources` */
+	__u64 turn;    /* odd while the line changes hands; 0: it has never had a source */
+	__u64 unused;  /* makes it the size of a cache line */
+};
+
 /* One per CPU. Every packet is in exactly one of the four classes. */
 struct totals {
 	__u64 bytes;

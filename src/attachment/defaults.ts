@@ -4,6 +4,7 @@ import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
 import { pidNamespaceOf, processStartTicks, timeNamespaceOf } from '../host/processes.js';
 import { formatPrefix } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
+import { frontLines } from '../objects/front.js';
 import { SOURCE_VALUE } from '../objects/layout.js';
 import { ringBytes, ringSegments } from '../objects/ring-size.js';
 import type { AttachSettings, LogOptions } from './context.js';
@@ -62,7 +63,15 @@ export function initialState(
   { device, netns }: Pick<Target, 'device' | 'netns'>,
   settings: AttachSettings,
 ): AttachmentState {
-  const { log, maxSources, mode = 'auto', reader = 'auto', fileMode, command } = settings;
+  const cpus = countPossibleCpus();
+  const {
+    log,
+    maxSources: sources = defaultMaxSources(cpus),
+    mode = 'auto',
+    reader = 'auto',
+    fileMode,
+    command,
+  } = settings;
   return {
     version: STATE_VERSION,
     token: randomUUID(),
@@ -74,7 +83,8 @@ export function initialState(
     programId: null,
     reader: null,
     readerNote: null,
-    maxSources: maxSources ?? defaultMaxSources(countPossibleCpus()),
+    maxSources: sources,
+    frontLines: reader === 'dump' || cpus !== cpuNumberLimit() ? 0 : frontLines(cpus, sources),
     modeAsked: mode,
     readerAsked: reader,
     fileMode: fileMode ?? DEFAULT_FILE_MODE,

@@ -84,6 +84,7 @@ fi
 if [ -n "$holder" ] && [ "$(start_ticks "${holder% *}")" = "${holder#* }" ]; then
   kill -s KILL "${holder% *}"
 fi
+rm -f "/sys/fs/bpf/xdpwho_front_$(printf %s "$token" | tr -d -)"
 if [ -n "$id" ]; then
   tries=1
   # If the program cannot be detached, its pins stay, so that `clean` and the next run find it.

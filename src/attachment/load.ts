@@ -10,10 +10,13 @@ import { messageOf, XdpwhoError } from '../model/errors.js';
 import { type Prefix, parsePrefix, prefixMask } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
 import { ObjectFiles, type ProgramName } from '../objects/files.js';
+import { FRONT_PIN_NAME, frontConstants } from '../objects/front.js';
 import { measureHz } from '../objects/jiffies.js';
 import {
+  FRONT_LINE,
   INTERFACE_JSON_SIZE,
   LOG_SEGMENT,
+  MAP_MMAPABLE,
   SOURCE_KEY,
   SOURCE_VALUE,
   TOTALS,
@@ -24,6 +27,7 @@ import { quoteJson } from '../text/json.js';
 import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { estimatedSourceBytes, fittingLog } from './defaults.js';
+import { frontPinName, linkFront, unlinkFront } from './front-pin.js';
 import type { Guard } from './guard.js';
 import type { LinkLayer } from './link-layer.js';
 import type { Pins } from './pin-paths.js';
@@ -48,33 +52,57 @@ export interface Loaded {
   /** Why there is no iterator, or null. */
   readonly readerNote: string | null;
   readonly log: LogState | null;
+  readonly frontLines: number;
+  /** Why there is no front table, where one was to be. */
+  readonly whyNoFront: string | undefined;
 }
 
+/** The parts of an attachment that decide which maps it has. */
+export type Tables = Pick<AttachmentState, 'log' | 'frontLines' | 'maxSources'>;
+
 /**
- * Loads and pins everything, and tells the guard the id of the program. If no iterator can be pinned, it loads
- * once more with a smaller ring of the log, because `map dump` reads the ring slowly.
+ * Loads and pins everything. If no iterator can be pinned, it loads once more for `map dump`: without the
+ * front table, which only the iterator reads, and with a smaller ring of the log, because `map dump` reads it slowly.
  */
 export async function load(loading: Loading): Promise<Loaded> {
   const { state, pins } = loading;
-  const loaded = await loadOnce(loading, state.log);
-  const log = fittingLog(state.log, loaded.reader);
-  if (log?.segments === state.log?.segments) return { ...loaded, log };
-  for (const pin of [pins.program, ...Object.values(mapPins(pins, log))]) rmSync(pin);
-  const again = { ...loading, state: { ...state, readerAsked: 'dump' } };
-  return { ...(await loadOnce(again, log)), readerNote: loaded.readerNote, log };
+  const whyNoFront = state.frontLines > 0 ? linkFront(state.token, pins.frontMap) : undefined;
+  const frontLines = whyNoFront === undefined ? state.frontLines : 0;
+  const tables = { ...state, frontLines };
+  try {
+    const loaded = await loadOnce({ ...loading, state: tables });
+    const log = fittingLog(state.log, loaded.reader);
+    const needsFront = loaded.reader === 'iterator' || frontLines === 0;
+    if (needsFront && log?.segments === state.log?.segments) {
+      return { ...loaded, log, frontLines, whyNoFront };
+    }
+    for (const pin of [pins.program, ...Object.values(mapPins(pins, tables))]) rmSync(pin);
+    const again = { ...state, readerAsked: 'dump', log, frontLines: 0 };
+    const { readerNote } = loaded;
+    const without = { log, frontLines: 0, whyNoFront: undefined };
+    return { ...(await loadOnce({ ...loading, state: again })), readerNote, ...without };
+  } finally {
+    unlinkFront(state.token);
+  }
 }
 
-async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Loaded, 'log'>> {
+type LoadedOnce = Pick<Loaded, 'programId' | 'reader' | 'readerNote'>;
+
+async function loadOnce(loading: Loading): Promise<LoadedOnce> {
   const { context, pins, state, scratch } = loading;
+  const { log } = state;
   const objects = new ObjectFiles(context.objectsDirectory);
-  const maps = mapPins(pins, log);
-  const createMaps = mapShapes(state, log).map((shape) =>
+  const maps = mapPins(pins, state);
+  const createMaps = mapShapes(state).map((shape) =>
     bpftoolArguments.createMap(maps[shape.name] ?? '', shape),
   );
+  const hz = state.readerAsked === 'dump' ? undefined : await findHz(loading, objects);
+  const front = hz === undefined ? {} : frontConstants(state.frontLines, hz);
   const loadProgram = (name: ProgramName) => {
     const constants = {
       link_layer: loading.linkLayer,
       test_frame: loading.testFrame,
+      ...front,
       ...logConstants(log),
     };
     const object = objects.writePatched(name, { constants }, scratch);
@@ -83,7 +111,7 @@ async function loadOnce(loading: Loading, log: LogState | null): Promise<Omit<Lo
       bpftoolArguments.showProgram(pins.program),
     ];
   };
-  const iterators = state.readerAsked === 'dump' ? [] : await pinIterators(loading, objects);
+  const iterators = hz === undefined ? [] : pinIterators(loading, objects, hz, front);
   const [withFrags, plain] = programNames(log !== null);
   let commands = [...createMaps, ...loadProgram(withFrags), ...iterators];
   let result = await run(loading, commands);
@@ -175,16 +203,17 @@ export function programNames(log: boolean): readonly [ProgramName, ProgramName] 
 }
 
 /** The pin of each map, by the name of the map in the program. */
-export function mapPins(pins: Pins, log: LogState | null): Readonly<Record<string, string>> {
-  const { sourcesMap: sources, totalsMap: totals, packetsMap: packets } = pins;
-  return log === null ? { sources, totals } : { sources, totals, packets };
+export function mapPins(pins: Pins, { log, frontLines }: Tables): Readonly<Record<string, string>> {
+  const { sourcesMap: sources, totalsMap: totals, packetsMap: packets, frontMap: front } = pins;
+  return {
+    ...{ sources, totals },
+    ...(frontLines > 0 ? { front } : {}),
+    ...(log === null ? {} : { packets }),
+  };
 }
 
 /** The maps to create. The object has them too, but with default sizes. */
-export function mapShapes(
-  { maxSources }: Pick<AttachmentState, 'maxSources'>,
-  log: LogState | null,
-): MapShape[] {
+export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
   return [
     {
       name: 'sources',
@@ -194,6 +223,18 @@ export function mapShapes(
       entries: maxSources,
     },
     { name: 'totals', type: 'percpu_array', keySize: 4, valueSize: TOTALS.size, entries: 1 },
+    ...(frontLines === 0
+      ? []
+      : [
+          {
+            name: 'front',
+            type: 'array' as const,
+            keySize: 4,
+            valueSize: FRONT_LINE.size,
+            entries: frontLines * countPossibleCpus(),
+            flags: MAP_MMAPABLE,
+          },
+        ]),
     ...(log === null
       ? []
       : [
@@ -228,23 +269,33 @@ function filterConstants(source: Prefix) {
   };
 }
 
+async function findHz({ context, pins, scratch }: Loading, objects: ObjectFiles): Promise<number> {
+  return configuredHz() ?? measureHz(context.bpftool, objects, pins.clock, scratch);
+}
+
 /** The commands that pin the two iterators. */
-async function pinIterators(
-  { context, pins, scratch, state }: Loading,
+function pinIterators(
+  { pins, scratch, state }: Loading,
   objects: ObjectFiles,
-): Promise<string[][]> {
-  const shared = {
-    possible_cpus: countPossibleCpus(),
-    interface_json: jsonContent(state.interface),
+  hz: number,
+  front: ReturnType<typeof frontConstants>,
+): string[][] {
+  const possible_cpus = countPossibleCpus();
+  const shared = { possible_cpus, interface_json: jsonContent(state.interface) };
+  const ofSources = { constants: { ...shared, jiffies_per_second: hz, ...front } };
+  const withFront = {
+    ...ofSources,
+    maxEntries: { [FRONT_PIN_NAME]: state.frontLines * possible_cpus },
+    mapNames: { [FRONT_PIN_NAME]: frontPinName(state.token) },
   };
-  const jiffies_per_second =
-    configuredHz() ?? (await measureHz(context.bpftool, objects, pins.clock, scratch));
-  const constants = { sources: { ...shared, jiffies_per_second }, totals: shared };
-  const object = (name: 'sources' | 'totals') =>
-    objects.writePatched(name, { constants: constants[name] }, scratch);
+  const sources =
+    state.frontLines === 0
+      ? objects.writePatched('sources', ofSources, scratch)
+      : objects.writePatched('sources.front', withFront, scratch);
+  const totals = objects.writePatched('totals', { constants: shared }, scratch);
   return [
-    bpftoolArguments.pinIterator(object('sources'), pins.sourcesFile, pins.sourcesMap),
-    bpftoolArguments.pinIterator(object('totals'), pins.totalsFile, pins.totalsMap),
+    bpftoolArguments.pinIterator(sources, pins.sourcesFile, pins.sourcesMap),
+    bpftoolArguments.pinIterator(totals, pins.totalsFile, pins.totalsMap),
   ];
 }
 

@@ -9,6 +9,8 @@ export interface Pins {
   readonly mapsDirectory: string;
   readonly sourcesMap: string;
   readonly totalsMap: string;
+  /** The front table (bpf/front.h). Not there if packets are read by `map dump`. */
+  readonly frontMap: string;
   /** The rings of the log. Exists only if packets are logged. */
   readonly packetsMap: string;
   /** Has an iterator for each reader of the log. Exists while somebody reads. */
@@ -40,6 +42,7 @@ export function pinsIn(directory: string): Pins {
     mapsDirectory,
     sourcesMap: `${mapsDirectory}/sources`,
     totalsMap: `${mapsDirectory}/totals`,
+    frontMap: `${mapsDirectory}/front`,
     packetsMap: `${mapsDirectory}/packets`,
     readersDirectory: `${directory}/readers`,
     sourcesFile: `${directory}/sources`,

@@ -55,6 +55,8 @@ export interface AttachmentState {
   /** Why there is no iterator, or null. */
   readonly readerNote: string | null;
   readonly maxSources: number;
+  /** The lines of the front table for each CPU; 0 where there is none. */
+  readonly frontLines: number;
   /** The mode that was asked for. */
   readonly modeAsked: string;
   readonly readerAsked: string;
@@ -95,7 +97,8 @@ export function readState(pins: Pins): AttachmentState | undefined {
   } catch (error) {
     throw badState(pins, 'its state is not JSON', error);
   }
-  if (isState(value)) return value;
+  // Records of the version before the front table lack its size.
+  if (isState(value)) return { ...value, frontLines: value.frontLines ?? 0 };
   const version = propertyOf(value, 'version');
   if (typeof version === 'number' && version !== STATE_VERSION) throw otherVersion(pins, version);
   throw badState(pins, 'its state is of another shape');
@@ -190,6 +193,7 @@ function isState(value: unknown): value is AttachmentState {
     isOneOf('reader', null, 'iterator', 'dump') &&
     is('readerNote', 'string', 'null') &&
     isWhole('maxSources', 1, U32) &&
+    (is('frontLines', 'undefined') || isWhole('frontLines', 0, U32)) &&
     isOneOf('modeAsked', 'auto', 'native', 'generic') &&
     isOneOf('readerAsked', 'auto', 'iterator', 'dump') &&
     isWhole('fileMode', 0, 0o777) &&

@@ -2,13 +2,16 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionContext } from '../attachment/context.js';
+import { DEFAULT_MAX_SOURCES } from '../attachment/defaults.js';
 import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
+import { configuredHz, countPossibleCpus } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
+import { frontConstants, frontLines } from '../objects/front.js';
 import { type BenchCase, checkReadable } from './cases.js';
 
 /** Runs before a measurement, per source: 5 random draws per source hit about 99 % of the sources. */
@@ -18,6 +21,9 @@ const NEW_SOURCES_BEFORE = 70_000;
 /** The variants of bpf/spread.bpf.c and bpf/pass.bpf.c. The kernel allows a tail call only between programs that both take fragments, or both do not. */
 const KINDS = ['.frags', ''] as const;
 type Kind = (typeof KINDS)[number];
+
+/** Where the kernel does not publish its own: how often a line is written back is all that depends on it. */
+const LIKELY_HZ = 250;
 
 export type Side = 'measured' | 'empty';
 export const SIDES: readonly Side[] = ['measured', 'empty'];
@@ -145,7 +151,7 @@ export class BenchPrograms {
   /** Loads the first of our objects that the kernel accepts. */
   async #loadFirst([name, ...alternatives]: readonly ObjectName[]): Promise<void> {
     if (name === undefined) return;
-    this.#object = this.#own(name);
+    this.#object = this.#ownProgram(name);
     try {
       await this.#bpftool.loadPrograms(this.#object, this.#path('measured'));
     } catch (error) {
@@ -187,6 +193,15 @@ export class BenchPrograms {
       }
     }
     return undefined;
+  }
+
+  /** Writes a copy of our program as it is attached by default. */
+  #ownProgram(name: ObjectName): string {
+    const cpus = countPossibleCpus();
+    const lines = frontLines(cpus, DEFAULT_MAX_SOURCES);
+    const constants = frontConstants(lines, configuredHz() ?? LIKELY_HZ);
+    const maxEntries = { front: lines * cpus };
+    return this.#objects.writePatched(name, { constants, maxEntries }, this.#scratch);
   }
 
   /** Writes a copy of one of our own objects, and returns its path. */

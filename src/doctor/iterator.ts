@@ -63,7 +63,9 @@ export async function tryIterator(bpftool: Bpftool, objects: ObjectFiles): Promi
   try {
     scratch = makeScratch();
     const map = `${bpffs.directory}/totals-map`;
-    const shape = mapShapes({ maxSources: 1 }, null).find(({ name }) => name === 'totals');
+    const shape = mapShapes({ maxSources: 1, frontLines: 0, log: null }).find(
+      ({ name }) => name === 'totals',
+    );
     const object = objects.writePatched('totals', {}, scratch);
     const { failure } = await bpffs.bpftool.batch(
       [

@@ -33,9 +33,10 @@ export const bpftoolArguments = {
   loadSyscallProgram: (object: string, pin: string) => ['-j', '-n', 'prog', 'load', object, pin],
   /** The kernel refuses any other number for this type (net/bpf/test_run.c). */
   runSyscallProgram: (pin: string) => ['-j', '-n', 'prog', 'run', 'pinned', pin, 'repeat', '0'],
-  createMap: (pin: string, { name, type, keySize, valueSize, entries }: MapShape) => [
+  createMap: (pin: string, { name, type, keySize, valueSize, entries, flags = 0 }: MapShape) => [
     ...['-j', '-n', 'map', 'create', pin, 'type', type, 'key', String(keySize)],
     ...['value', String(valueSize), 'entries', String(entries), 'name', name],
+    ...(flags === 0 ? [] : ['flags', String(flags)]),
   ],
   showMap: (pin: string) => ['-j', '-n', 'map', 'show', 'pinned', pin],
   setProgramArray: (map: string, pin: string) => [
@@ -67,6 +68,8 @@ export interface MapShape {
   readonly keySize: number;
   readonly valueSize: number;
   readonly entries: number;
+  /** BPF_F_... of linux/bpf.h. Default 0. */
+  readonly flags?: number;
 }
 
 export interface LoadProgramsOptions {

@@ -6,6 +6,7 @@ import { type RunResult, run } from '../host/exec.js';
 import { packageFile } from '../host/package-files.js';
 import { findTool } from '../host/tools.js';
 import { XdpwhoError } from '../model/errors.js';
+import { FRONT_PIN_NAME } from './front.js';
 
 /** `el`: little endian, `eb`: big endian, as in the names of clang's targets. */
 type ByteOrder = 'el' | 'eb';
@@ -18,6 +19,7 @@ interface ObjectSource {
   readonly source: string;
   readonly frags: boolean;
   readonly log?: boolean;
+  readonly front?: boolean;
 }
 
 /** All objects. Each is compiled to OUT/el/NAME.o and OUT/eb/NAME.o. */
@@ -27,6 +29,7 @@ export const OBJECTS: readonly ObjectSource[] = [
   { name: 'xdpwho.log.frags', source: 'xdpwho.bpf.c', frags: true, log: true },
   { name: 'xdpwho.log', source: 'xdpwho.bpf.c', frags: false, log: true },
   { name: 'sources', source: 'sources.bpf.c', frags: false },
+  { name: 'sources.front', source: 'sources.bpf.c', frags: false, front: true },
   { name: 'totals', source: 'totals.bpf.c', frags: false },
   { name: 'packets', source: 'packets.bpf.c', frags: false },
   { name: 'clock', source: 'clock.bpf.c', frags: false },
@@ -46,6 +49,8 @@ interface CompileArguments {
   readonly frags?: boolean | undefined;
   /** Log each packet. */
   readonly log?: boolean | undefined;
+  /** Read the front table. */
+  readonly front?: boolean | undefined;
   /** Searched after clang's own directories. */
   readonly includeDirectories: readonly string[];
 }
@@ -64,7 +69,7 @@ const HINT = 'install clang and the headers of libbpf (Debian: apt install clang
 /** The arguments of clang for one object. */
 export function compileArguments(options: CompileArguments): readonly string[] {
   const { source, output, byteOrder, includeDirectories } = options;
-  const { frags = false, log = false } = options;
+  const { frags = false, log = false, front = false } = options;
   return [
     // Plain `bpf` would be the byte order of the machine that compiles.
     ...['-target', byteOrder === 'el' ? 'bpfel' : 'bpfeb'],
@@ -84,6 +89,7 @@ export function compileArguments(options: CompileArguments): readonly string[] {
     `-fdebug-prefix-map=${dirname(source)}=.`,
     ...(frags ? ['-DXDPWHO_FRAGS'] : []),
     ...(log ? ['-DXDPWHO_LOG'] : []),
+    ...(front ? [`-DXDPWHO_FRONT_PIN=${FRONT_PIN_NAME}`] : []),
     // -idirafter: these directories supply only headers that the others do not have.
     ...includeDirectories.flatMap((directory) => ['-idirafter', directory]),
     ...['-c', source, '-o', output],
@@ -109,10 +115,10 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
   for (const byteOrder of BYTE_ORDERS) {
     const directory = resolve(outputDirectory, byteOrder);
     mkdirSync(directory, { recursive: true });
-    for (const { name, source: file, frags, log } of OBJECTS) {
+    for (const { name, source: file, frags, log, front } of OBJECTS) {
       const source = join(sourceDirectory, file);
       const output = join(directory, `${name}.o`);
-      const variant = { source, output, byteOrder, frags, log };
+      const variant = { source, output, byteOrder, frags, log, front };
       const args = compileArguments({ ...variant, includeDirectories });
       check('clang', file, await run(clang, args));
       if (strip !== undefined) {

@@ -13,6 +13,7 @@ import { type ObjectPatch, patchObject } from './patch.js';
 export type ObjectName =
   | ProgramName
   | 'sources'
+  | 'sources.front'
   | 'totals'
   | 'packets'
   | 'clock'

@@ -9,6 +9,19 @@ export const SOURCE_KEY = { size: 16, address: 0 } as const;
 /** struct source_value, one per CPU. All members are u64; `last_seen` is in jiffies. */
 export const SOURCE_VALUE = { size: 24, packets: 0, bytes: 8, last_seen: 16 } as const;
 
+/** struct front_line: the key is two u64, then come source_value and three u64. */
+export const FRONT_LINE = {
+  size: 64,
+  key: 0,
+  figures: 16,
+  written: 40,
+  turn: 48,
+  unused: 56,
+} as const;
+
+/** BPF_F_MMAPABLE of linux/bpf.h, which the front table has. */
+export const MAP_MMAPABLE = 1 << 10;
+
 /** struct totals, one per CPU, under the u32 key 0. All members are u64. */
 export const TOTALS = {
   size: 40,

@@ -14,6 +14,8 @@ export interface ObjectPatch {
   readonly constants?: Readonly<Record<string, number | bigint | string | Uint8Array>>;
   /** The number of entries of a map, at least 1, by the name of the map. */
   readonly maxEntries?: Readonly<Record<string, number>>;
+  /** Other names for maps, of the same length, by their present ones. */
+  readonly mapNames?: Readonly<Record<string, string>>;
 }
 
 /** The bytes of a value in the file of an object. */
@@ -107,6 +109,7 @@ export function patchObject(image: Uint8Array, patch: ObjectPatch): Uint8Array {
       writeMaxEntries(elf, name, entries);
     }
   });
+  for (const [name, other] of Object.entries(patch.mapNames ?? {})) rename(copy, name, other);
   return copy;
 }
 
@@ -221,6 +224,16 @@ function writeMaxEntries(elf: Elf, name: string, entries: number): void {
   }
   const { offset, size } = findMaxEntries(elf, name);
   writeInteger(elf, offset, size, BigInt(entries));
+}
+
+/** Names are in the strings of the ELF symbols and in those of BTF, where libbpf compares them. */
+function rename(image: Uint8Array, name: string, other: string): void {
+  if (other.length !== name.length) throw bad(`map ${name}: ${other} is of another length`);
+  // `latin1`: each byte is one character, so that an index is an offset.
+  const text = Buffer.from(image.buffer).toString('latin1');
+  const places = [...text.matchAll(new RegExp(`\\0${name}(?=\\0)`, 'g'))];
+  if (places.length === 0) throw bad(`it has no map ${name}`);
+  for (const { index } of places) image.set(Buffer.from(other, 'latin1'), index + 1);
 }
 
 /** libbpf reads max_entries from BTF: it is N of the member `int (*max_entries)[N]` in the struct of the map. */

@@ -223,8 +223,8 @@ function commands(bpffs: string): string {
   // end.sh reads the plain output.
   const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
   const mount = [...mountArguments(bpffs).slice(0, -1), '$bpffs'];
-  const maps = mapPins(pins, null);
-  const creating = mapShapes({ maxSources: MAX_SOURCES }, null).map((shape) => {
+  const maps = mapPins(pins, WITHOUT_FRONT);
+  const creating = mapShapes(WITHOUT_FRONT).map((shape) => {
     const line = bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape));
     return [`create_${shape.name}`, line.replace(` ${MAX_SOURCES} `, ' "$max_sources" ')];
   });
@@ -257,6 +257,9 @@ function commands(bpffs: string): string {
 /** Stands for the number of sources, which depends on the host. */
 const MAX_SOURCES = -1;
 
+/** The tables of what the script attaches. */
+const WITHOUT_FRONT = { maxSources: MAX_SOURCES, frontLines: 0, log: null };
+
 /** The functions that make the record of the attachment, and read members of it. */
 function record(): string {
   /** The value of each member: a variable of the script, in quotes if it is a text. */
@@ -272,6 +275,7 @@ function record(): string {
     reader: '$reader_used',
     readerNote: '$reader_note',
     maxSources: '$max_sources',
+    frontLines: '0',
     modeAsked: '"$mode"',
     readerAsked: '"$reader"',
     fileMode: '$((file_mode))',

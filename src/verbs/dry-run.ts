@@ -48,7 +48,7 @@ async function planLoading(
   const { pins, bpffs = DEFAULT_BPFFS } = target;
   const state = initialState(target, settings);
   const bpftool = bpftoolOf(context);
-  const maps = mapPins(pins, state.log);
+  const maps = mapPins(pins, state);
   const object = (name: string) => `${SCRATCH}/${name}.o`;
   const [program] = programNames(state.log !== null);
   return [
@@ -57,7 +57,7 @@ async function planLoading(
     makeDirectory(pins.directory),
     { file: 'ln', args: ['-s', JSON.stringify(state), pins.state] },
     makeDirectory(pins.mapsDirectory),
-    ...mapShapes(state, state.log).map((shape) =>
+    ...mapShapes(state).map((shape) =>
       bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape)),
     ),
     bpftool(bpftoolArguments.loadProgram(object(program), pins.program, maps)),

@@ -15,6 +15,7 @@ export const STATE: AttachmentState = {
   programId: null,
   reader: null,
   readerNote: null,
+  frontLines: 0,
   maxSources: 65536,
   modeAsked: 'auto',
   readerAsked: 'auto',

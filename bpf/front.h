@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The front table: one cache line for each active source and CPU, in front of the table `sources`.
+ * The kernel inlines the look-up in an array, so that a packet of a source with a line is counted
+ * without a call. The look-up in an LRU hash is a call.
+ *
+ * A line is written back and never moved. It begins with a copy of the value of this CPU in `sources`,
+ * and counts on from there. Every second, and before another source takes the line, its figures are
+ * stored in `sources`. So a reader takes the larger figures of both, and counts nothing twice.
+ */
+#ifndef FRONT_H
+#define FRONT_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "xdpwho.h"
+
+/* The lines of each CPU: a power of two, up to 65,536. 0: there is no front table. */
+const volatile __u32 front_lines = 0;
+/* Odd, and random anew for each load, so that nobody can choose addresses that share a line. */
+const volatile __u64 front_seeds[2] = {1, 1};
+
+/*
+ * The default of max_entries is a number that no other __uint of an object uses: see the map
+ * `sources`. With BPF_F_MMAPABLE the values begin on a page, so that a line is one cache line.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct front_line));
+	__uint(max_entries, 3);
+#ifdef XDPWHO_FRONT_PIN
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} XDPWHO_FRONT_PIN SEC(".maps");
+#define front XDPWHO_FRONT_PIN
+#else
+} front SEC(".maps");
+#endif
+
+static __always_inline struct front_key front_key(const struct source_key *source)
+{
+	struct front_key key = {
+		.high = (__u64)source->address[0] << 32 | source->address[1],
+		.low = (__u64)source->address[2] << 32 | source->address[3],
+	};
+
+	return key;
+}
+
+static __always_inline int is_same(struct front_key one, struct front_key other)
+{
+	return one.high == other.high && one.low == other.low;
+}
+
+/*
+ * The upper bits of a sum of products with random odd numbers are as good as drawn (M.
+ * Dietzfelbinger, 1996, "Universal hashing and k-wise independent random variables via integer
+ * arithmetic without primes").
+ */
+static __always_inline __u64 front_hash(struct front_key key)
+{
+	return key.high * front_seeds[0] + key.low * front_seeds[1];
+}
+
+/* A source can take one of two lines of a CPU, by other bits of its hash. */
+static __always_inline __u32 first_line(__u64 hash, __u32 cpu)
+{
+	return cpu * front_lines + (hash >> 48 & (front_lines - 1));
+}
+
+static __always_inline __u32 second_line(__u64 hash, __u32 cpu)
+{
+	return cpu * front_lines + (hash >> 32 & (front_lines - 1));
+}
+
+#endif

@@ -1,0 +1,35 @@
+/** The size of the front table (bpf/front.h), and the values that its programs need. Pure, but for the random numbers. */
+import { randomBytes } from 'node:crypto';
+import { FRONT_LINE } from './layout.js';
+
+/** A megabyte for each CPU. More lines do not make a known source cheaper: they no longer fit into its cache. */
+const MOST_LINES = 16_384;
+/** The memory that the lines of all CPUs may take, beside that of the table. */
+export const FRONT_BYTES = 16 * 1024 * 1024;
+
+/** The name of the map in the compiled iterator. It is replaced by another one for each attachment. */
+export const FRONT_PIN_NAME = `xdpwho_front_${'0'.repeat(32)}`;
+
+/** The lines of each CPU, a power of two: two for each source that the table has room for, as far as they fit. */
+export function frontLines(cpus: number, maxSources: number): number {
+  const fitting = 2 ** Math.floor(Math.log2(FRONT_BYTES / (FRONT_LINE.size * cpus)));
+  return Math.min(MOST_LINES, fitting, 2 ** Math.ceil(Math.log2(2 * maxSources)));
+}
+
+/** The memory of the front table in bytes. */
+export function frontBytes(lines: number, cpus: number): number {
+  return lines * cpus * FRONT_LINE.size;
+}
+
+/** The constants of the programs that use the front table. A program without one (`lines` is 0) needs none. */
+export function frontConstants(lines: number, hz: number) {
+  if (lines === 0) return {};
+  return { front_lines: lines, front_seeds: randomOddNumbers(), jiffies_per_second: hz };
+}
+
+/** Two of 64 bits, in either byte order. */
+function randomOddNumbers(): Uint8Array {
+  const bytes = Uint8Array.from(randomBytes(16));
+  for (const end of [0, 7, 8, 15]) bytes[end] = (bytes[end] ?? 0) | 1;
+  return bytes;
+}
