@@ -91,8 +91,8 @@ static __always_inline void turn(struct front_line *line)
 
 /*
  * Gives a line to a source, if it has never had one, or if its source has been silent: for two
- * seconds, then its figures are stored; and for one second more. In that second every reader that has
- * an older copy of those figures comes to its end.
+ * seconds, then its figures are stored; and for one second more. In that second every reader that
+ * has an older copy of those figures comes to its end.
  */
 static __always_inline int take_line(__u32 index, struct front_key key,
 				     const struct source_value *value)

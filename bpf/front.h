@@ -4,9 +4,10 @@
  * The kernel inlines the look-up in an array, so that a packet of a source with a line is counted
  * without a call. The look-up in an LRU hash is a call.
  *
- * A line is written back and never moved. It begins with a copy of the value of this CPU in `sources`,
- * and counts on from there. Every second, and before another source takes the line, its figures are
- * stored in `sources`. So a reader takes the larger figures of both, and counts nothing twice.
+ * A line is written back and never moved. It begins with a copy of the value of this CPU in
+ * `sources`, and counts on from there. Every second, and before another source takes the line, its
+ * figures are stored in `sources`. So a reader takes the larger figures of both, and counts nothing
+ * twice.
  */
 #ifndef FRONT_H
 #define FRONT_H

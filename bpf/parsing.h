@@ -57,6 +57,8 @@ static __always_inline int parse_ethernet(void **cursor, void *end)
 	return type;
 }
 
+/* The parsers of IP return the length of the packet from their header on. 0: it is more than 64
+ * KiB. */
 static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key *key)
 {
 	struct iphdr *header = cursor;
@@ -72,7 +74,7 @@ static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key
 	key->address[1] = 0;
 	key->address[2] = bpf_htonl(0xffff);
 	key->address[3] = header->saddr;
-	return 0;
+	return bpf_ntohs(header->tot_len);
 }
 
 static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key *key)
@@ -85,7 +87,7 @@ static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key
 		return -1;
 
 	__builtin_memcpy(key->address, &header->saddr, sizeof(key->address));
-	return 0;
+	return header->payload_len ? sizeof(*header) + bpf_ntohs(header->payload_len) : 0;
 }
 
 #endif

@@ -52,9 +52,9 @@ static __always_inline __be32 *find_source(struct __sk_buff *skb)
 	struct source_key key;
 	int type = parse_ethernet(&cursor, end);
 
-	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key) == 0)
+	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key) >= 0)
 		return &((struct iphdr *)cursor)->saddr;
-	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key) == 0)
+	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key) >= 0)
 		return &((struct ipv6hdr *)cursor)->saddr.s6_addr32[3];
 	return NULL;
 }

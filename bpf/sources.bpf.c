@@ -2,9 +2,9 @@
 /*
  * Prints each source in the table as one `source` record in JSON.
  *
- * This file is compiled twice. With XDPWHO_FRONT_PIN it reads the front table too. `bpftool iter pin`
- * gives an iterator one map, so libbpf must find the front table by itself: it looks in /sys/fs/bpf for
- * a pin with the name of the map, which user space writes into the object.
+ * This file is compiled twice. With XDPWHO_FRONT_PIN it reads the front table too. `bpftool iter
+ * pin` gives an iterator one map, so libbpf must find the front table by itself: it looks in
+ * /sys/fs/bpf for a pin with the name of the map, which user space writes into the object.
  */
 #include <bpf/bpf_endian.h>
 #include "iterator.h"
@@ -144,8 +144,8 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 }
 
 /*
- * Adds to the sums the figures of a line of the front table that are not in `value`, the figures that
- * `sources` has for the same CPU. A counter may have passed 2^64 between the two.
+ * Adds to the sums the figures of a line of the front table that are not in `value`, the figures
+ * that `sources` has for the same CPU. A counter may have passed 2^64 between the two.
  */
 #ifdef XDPWHO_FRONT_PIN
 static __always_inline int add_line(struct source_value *sums, const struct source_value *value,

@@ -29,34 +29,66 @@ struct {
 	__uint(max_entries, 1);
 } totals SEC(".maps");
 
-static __always_inline __u64 packet_length(struct xdp_md *ctx)
+enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
+
+struct packet {
+	enum packet_class class;
+	struct source_key source;
+	void *ip;	   /* where the IP header is, or would be */
+	__u32 said_length; /* what the IP header says from there on; 0: nothing */
+};
+
+static __always_inline __u32 linear_length(struct xdp_md *ctx)
+{
+	return ctx->data_end - ctx->data;
+}
+
+static __always_inline __u32 whole_length(struct xdp_md *ctx)
 {
 #ifdef XDPWHO_FRAGS
 	return bpf_xdp_get_buff_len(ctx);
 #else
-	return ctx->data_end - ctx->data;
+	return linear_length(ctx);
 #endif
 }
 
-enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
-
-/* Sets `skipped` to the bytes in front of the IP header that a tunnel has added. */
-static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *key,
-						      __u32 *skipped)
+static __always_inline void parse_packet(struct xdp_md *ctx, struct packet *packet)
 {
-	__u32 length = link_layer < LINK_TUNNEL ? 0 : packet_length(ctx);
-	void *begin = (void *)(long)ctx->data;
+	__u32 length = link_layer < LINK_TUNNEL ? 0 : whole_length(ctx);
 	void *end = (void *)(long)ctx->data_end;
-	void *cursor = begin;
+	void *cursor = (void *)(long)ctx->data;
 	int type = parse_link(&cursor, end, length);
 
-	if (link_layer >= LINK_TUNNEL)
-		*skipped = cursor - begin;
-	if (type == bpf_htons(ETH_P_IP))
-		return parse_ipv4(cursor, end, key) < 0 ? MALFORMED : IPV4;
-	if (type == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(cursor, end, key) < 0 ? MALFORMED : IPV6;
-	return type < 0 ? MALFORMED : OTHER;
+	packet->ip = cursor;
+	packet->class = type < 0 ? MALFORMED : OTHER;
+	packet->said_length = 0;
+	if (type == bpf_htons(ETH_P_IP)) {
+		int said = parse_ipv4(cursor, end, &packet->source);
+
+		packet->class = said < 0 ? MALFORMED : IPV4;
+		packet->said_length = said;
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		int said = parse_ipv6(cursor, end, &packet->source);
+
+		packet->class = said < 0 ? MALFORMED : IPV6;
+		packet->said_length = said;
+	}
+}
+
+/*
+ * What counts as the bytes of a packet: from the Ethernet header on, or behind what a tunnel has
+ * added. The call is only needed if the packet does not end in its first buffer. If its IP header
+ * lies about that, the bytes in other buffers are not counted.
+ */
+static __always_inline __u32 counted_length(struct xdp_md *ctx, const struct packet *packet)
+{
+	void *begin = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 skipped = link_layer < LINK_TUNNEL ? 0 : packet->ip - begin;
+	int ends_here = packet->class < OTHER && packet->said_length &&
+			packet->said_length <= end - packet->ip;
+
+	return (ends_here ? linear_length(ctx) : whole_length(ctx)) - skipped;
 }
 
 /*
@@ -86,7 +118,7 @@ static __always_inline int is_given_back(struct xdp_md *ctx)
 	void *end = (void *)(long)ctx->data_end;
 
 	return link_layer == LINK_ETHERNET && is_ip(ip_type(begin, end)) &&
-	       is_ip_packet(begin, end, packet_length(ctx));
+	       is_ip_packet(begin, end, whole_length(ctx));
 }
 
 #ifdef XDPWHO_FRAGS
@@ -96,15 +128,14 @@ SEC("xdp")
 #endif
 int xdpwho(struct xdp_md *ctx)
 {
-	struct source_key key = {};
+	struct packet packet = {};
 	struct totals *total;
-	__u32 skipped = 0;
 	__u32 zero = 0;
-	__u64 bytes;
-	/* Parse before any helper is called, so that few values must be kept across calls. */
-	enum packet_class class = parse_packet(ctx, &key, &skipped);
+	__u32 bytes;
 
-	if (class >= OTHER && (is_test_run(ctx) || is_given_back(ctx)))
+	/* Parse before any helper is called, so that few values must be kept across calls. */
+	parse_packet(ctx, &packet);
+	if (packet.class >= OTHER && (is_test_run(ctx) || is_given_back(ctx)))
 		return XDP_PASS;
 
 	/*
@@ -114,22 +145,22 @@ int xdpwho(struct xdp_md *ctx)
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)
 		return XDP_PASS;
-	bytes = packet_length(ctx) - skipped;
+	bytes = counted_length(ctx, &packet);
 	total->bytes += bytes;
-	if (class == IPV4) {
+	if (packet.class == IPV4) {
 		total->ipv4++;
-	} else if (class == IPV6) {
+	} else if (packet.class == IPV6) {
 		total->ipv6++;
 	} else {
-		if (class == OTHER)
+		if (packet.class == OTHER)
 			total->other++;
 		else
 			total->malformed++;
 		return XDP_PASS;
 	}
 
-	log_packet(&key, bytes);
-	count_source(&key, bytes);
+	log_packet(&packet.source, bytes);
+	count_source(&packet.source, bytes);
 	return XDP_PASS;
 }
 
