@@ -33,13 +33,6 @@ static __always_inline void count(struct source_value *value, __u64 bytes, __u64
 	value->last_seen = now;
 }
 
-static __always_inline struct source_key source_of(struct front_key key)
-{
-	struct source_key source = {.address = {key.high >> 32, key.high, key.low >> 32, key.low}};
-
-	return source;
-}
-
 /* Adds a source with its first figures on this CPU. Returns its value if another CPU was first. */
 static __always_inline struct source_value *add_source(const struct source_key *source,
 						       const struct source_value *first)
@@ -56,7 +49,8 @@ static __always_inline struct source_value *add_source(const struct source_key *
  */
 static __noinline void write_back(struct front_line *line)
 {
-	struct source_key source = source_of(line->key);
+	/* Copies, because helpers of kernel 5.10 take a key and a value only from the stack. */
+	struct source_key source = line->source;
 	struct source_value figures = line->figures;
 	struct source_value *value = bpf_map_lookup_elem(&sources, &source);
 
@@ -94,7 +88,7 @@ static __always_inline void turn(struct front_line *line)
  * seconds, then its figures are stored; and for one second more. In that second every reader that
  * has an older copy of those figures comes to its end.
  */
-static __always_inline int take_line(__u32 index, struct front_key key,
+static __always_inline int take_line(__u32 index, const struct source_key *source,
 				     const struct source_value *value)
 {
 	struct front_line *line = bpf_map_lookup_elem(&front, &index);
@@ -113,7 +107,7 @@ static __always_inline int take_line(__u32 index, struct front_key key,
 			return 0;
 	}
 	turn(line);
-	line->key = key;
+	line->source = *source;
 	line->figures = *value;
 	line->written = now;
 	turn(line);
@@ -124,32 +118,32 @@ static __always_inline int take_line(__u32 index, struct front_key key,
  * Counts in `sources`. A source takes a line with its second packet there, so that packets from
  * addresses that come once take none.
  */
-static __noinline void count_in_table(struct front_key *key, __u64 bytes, __u64 hash, __u32 cpu)
+static __noinline void count_in_table(const struct source_key *source, __u64 bytes, __u64 hash,
+				      __u32 cpu)
 {
-	struct source_key source = source_of(*key);
-	struct source_value *value = bpf_map_lookup_elem(&sources, &source);
+	struct source_value *value = bpf_map_lookup_elem(&sources, source);
 	__u64 now = bpf_jiffies64();
 
 	if (!value) {
 		struct source_value first = {.packets = 1, .bytes = bytes, .last_seen = now};
 
-		value = add_source(&source, &first);
+		value = add_source(source, &first);
 		if (!value)
 			return;
 	}
 	count(value, bytes, now);
-	if (front_lines && !take_line(first_line(hash, cpu), *key, value))
-		take_line(second_line(hash, cpu), *key, value);
+	if (front_lines && !take_line(first_line(hash, cpu), source, value))
+		take_line(second_line(hash, cpu), source, value);
 }
 
 /* Counts in the line with this index, if the source has it. */
-static __always_inline int count_in_line(__u32 index, struct front_key key, __u64 bytes)
+static __always_inline int count_in_line(__u32 index, const struct source_key *source, __u64 bytes)
 {
 	struct front_line *line = bpf_map_lookup_elem(&front, &index);
 	__u64 now;
 
 	/* Before a line has a source, its key is that of the address `::`. */
-	if (!line || !is_same(line->key, key) || !line->turn)
+	if (!line || !is_same(&line->source, source) || !line->turn)
 		return 0;
 	now = bpf_jiffies64();
 	count(&line->figures, bytes, now);
@@ -160,18 +154,17 @@ static __always_inline int count_in_line(__u32 index, struct front_key key, __u6
 
 static __always_inline void count_source(const struct source_key *source, __u64 bytes)
 {
-	struct front_key key = front_key(source);
 	__u64 hash = 0;
 	__u32 cpu = 0;
 
 	if (front_lines) {
-		hash = front_hash(key);
+		hash = front_hash(source);
 		cpu = bpf_get_smp_processor_id();
-		if (count_in_line(first_line(hash, cpu), key, bytes) ||
-		    count_in_line(second_line(hash, cpu), key, bytes))
+		if (count_in_line(first_line(hash, cpu), source, bytes) ||
+		    count_in_line(second_line(hash, cpu), source, bytes))
 			return;
 	}
-	count_in_table(&key, bytes, hash, cpu);
+	count_in_table(source, bytes, hash, cpu);
 }
 
 #endif

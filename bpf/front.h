@@ -39,19 +39,19 @@ struct {
 } front SEC(".maps");
 #endif
 
-static __always_inline struct front_key front_key(const struct source_key *source)
+static __always_inline int is_same(const struct source_key *one, const struct source_key *other)
 {
-	struct front_key key = {
-		.high = (__u64)source->address[0] << 32 | source->address[1],
-		.low = (__u64)source->address[2] << 32 | source->address[3],
-	};
-
-	return key;
+	return one->halves[0] == other->halves[0] && one->halves[1] == other->halves[1];
 }
 
-static __always_inline int is_same(struct front_key one, struct front_key other)
+/* Puts the half of a half in which addresses differ most where a product spreads it furthest. */
+static __always_inline __u64 swap_words(__be64 half)
 {
-	return one.high == other.high && one.low == other.low;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return half << 32 | half >> 32;
+#else
+	return half;
+#endif
 }
 
 /*
@@ -59,9 +59,10 @@ static __always_inline int is_same(struct front_key one, struct front_key other)
  * Dietzfelbinger, 1996, "Universal hashing and k-wise independent random variables via integer
  * arithmetic without primes").
  */
-static __always_inline __u64 front_hash(struct front_key key)
+static __always_inline __u64 front_hash(const struct source_key *source)
 {
-	return key.high * front_seeds[0] + key.low * front_seeds[1];
+	return swap_words(source->halves[0]) * front_seeds[0] +
+	       swap_words(source->halves[1]) * front_seeds[1];
 }
 
 /* A source can take one of two lines of a CPU, by other bits of its hash. */

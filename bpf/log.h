@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "check.h"
+#include "parsing.h"
 #include "xdpwho.h"
 
 /* The number of possible CPU numbers, and the segments of the ring of each CPU. */
@@ -33,22 +34,13 @@ struct {
 	__uint(max_entries, 1000);
 } packets SEC(".maps");
 
-static __always_inline int is_ipv4(const struct source_key *key)
-{
-	return !key->address[0] && !key->address[1] && key->address[2] == bpf_htonl(0xffff);
-}
-
 static __always_inline int is_wanted(const struct source_key *key)
 {
 	/* A short IPv6 prefix contains the v4-mapped addresses too, but IPv4 is not wanted. */
 	if (log_family == 6 && is_ipv4(key))
 		return 0;
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		if ((key->address[i] & log_mask.address[i]) != log_source.address[i])
-			return 0;
-	}
-	return 1;
+	return (key->halves[0] & log_mask.halves[0]) == log_source.halves[0] &&
+	       (key->halves[1] & log_mask.halves[1]) == log_source.halves[1];
 }
 
 /*

@@ -57,7 +57,22 @@ static __always_inline int parse_ethernet(void **cursor, void *end)
 	return type;
 }
 
-/* The parsers of IP return the length of the packet from their header on. 0: it is more than 64
+/* Some CPUs cannot read a whole half from a packet, where it is aligned to 4 bytes. */
+static __always_inline __be64 join_words(__be32 first, __be32 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (__u64)second << 32 | first;
+#else
+	return (__u64)first << 32 | second;
+#endif
+}
+
+static __always_inline int is_ipv4(const struct source_key *key)
+{
+	return !key->halves[0] && key->address[2] == bpf_htonl(0xffff);
+}
+
+/* The parsers below return the length of the packet from their header on. 0: it is more than 64
  * KiB. */
 static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key *key)
 {
@@ -70,10 +85,8 @@ static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key
 	if (header->ihl > 5 && cursor + header->ihl * 4 > end)
 		return -1;
 
-	key->address[0] = 0;
-	key->address[1] = 0;
-	key->address[2] = bpf_htonl(0xffff);
-	key->address[3] = header->saddr;
+	key->halves[0] = 0;
+	key->halves[1] = join_words(bpf_htonl(0xffff), header->saddr);
 	return bpf_ntohs(header->tot_len);
 }
 
@@ -86,8 +99,27 @@ static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key
 	if (header->version != 6)
 		return -1;
 
-	__builtin_memcpy(key->address, &header->saddr, sizeof(key->address));
+	key->halves[0] = join_words(header->saddr.s6_addr32[0], header->saddr.s6_addr32[1]);
+	key->halves[1] = join_words(header->saddr.s6_addr32[2], header->saddr.s6_addr32[3]);
 	return header->payload_len ? sizeof(*header) + bpf_ntohs(header->payload_len) : 0;
+}
+
+/* What every ARP packet begins with (RFC 826). linux/if_arp.h does not compile for BPF. */
+struct arp_header {
+	__be16 hardware_type;
+	__be16 protocol_type;
+	__u8 hardware_length;
+	__u8 protocol_length;
+	__be16 operation;
+};
+
+static __always_inline int parse_arp(void *cursor, void *end)
+{
+	struct arp_header *header = cursor;
+
+	if ((void *)(header + 1) > end)
+		return 0;
+	return sizeof(*header) + 2 * (header->hardware_length + header->protocol_length);
 }
 
 #endif

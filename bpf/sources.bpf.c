@@ -149,7 +149,7 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
  */
 #ifdef XDPWHO_FRONT_PIN
 static __always_inline int add_line(struct source_value *sums, const struct source_value *value,
-				    __u32 index, struct front_key key)
+				    __u32 index, const struct source_key *source)
 {
 	const volatile struct front_line *line = bpf_map_lookup_elem(&front, &index);
 	__u64 packets, bytes, last_seen, turn;
@@ -157,7 +157,8 @@ static __always_inline int add_line(struct source_value *sums, const struct sour
 	if (!line)
 		return 0;
 	turn = line->turn;
-	if (line->key.low != key.low || line->key.high != key.high || !turn || turn & 1)
+	if (line->source.halves[1] != source->halves[1] ||
+	    line->source.halves[0] != source->halves[0] || !turn || turn & 1)
 		return 0;
 	packets = line->figures.packets - value->packets;
 	bytes = line->figures.bytes - value->bytes;
@@ -186,15 +187,13 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 	__u32 cpus = possible_cpus;
 	__u64 idle;
 #ifdef XDPWHO_FRONT_PIN
-	struct front_key line_key;
 	__u64 hash;
 #endif
 
 	if (!key || !values)
 		return 0;
 #ifdef XDPWHO_FRONT_PIN
-	line_key = front_key(key);
-	hash = front_hash(line_key);
+	hash = front_hash(key);
 #endif
 
 #pragma clang loop unroll(disable)
@@ -206,8 +205,8 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 		if (values[cpu].last_seen > sums.last_seen)
 			sums.last_seen = values[cpu].last_seen;
 #ifdef XDPWHO_FRONT_PIN
-		if (!add_line(&sums, &values[cpu], first_line(hash, cpu), line_key))
-			add_line(&sums, &values[cpu], second_line(hash, cpu), line_key);
+		if (!add_line(&sums, &values[cpu], first_line(hash, cpu), key))
+			add_line(&sums, &values[cpu], second_line(hash, cpu), key);
 #endif
 	}
 

@@ -31,13 +31,6 @@ struct {
 
 enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
 
-struct packet {
-	enum packet_class class;
-	struct source_key source;
-	void *ip;	   /* where the IP header is, or would be */
-	__u32 said_length; /* what the IP header says from there on; 0: nothing */
-};
-
 static __always_inline __u32 linear_length(struct xdp_md *ctx)
 {
 	return ctx->data_end - ctx->data;
@@ -52,43 +45,45 @@ static __always_inline __u32 whole_length(struct xdp_md *ctx)
 #endif
 }
 
-static __always_inline void parse_packet(struct xdp_md *ctx, struct packet *packet)
+/*
+ * Sets the source of an IP packet, and what counts as the bytes of every packet: all of it, except
+ * what a tunnel has put before its IP header.
+ *
+ * The length of a packet in several buffers takes a call. A packet whose IP or ARP header says
+ * that it ends in its first buffer does without it. If that is a lie, the bytes in the other
+ * buffers are not counted.
+ */
+static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *source,
+						      __u32 *bytes)
 {
 	__u32 length = link_layer < LINK_TUNNEL ? 0 : whole_length(ctx);
-	void *end = (void *)(long)ctx->data_end;
-	void *cursor = (void *)(long)ctx->data;
-	int type = parse_link(&cursor, end, length);
-
-	packet->ip = cursor;
-	packet->class = type < 0 ? MALFORMED : OTHER;
-	packet->said_length = 0;
-	if (type == bpf_htons(ETH_P_IP)) {
-		int said = parse_ipv4(cursor, end, &packet->source);
-
-		packet->class = said < 0 ? MALFORMED : IPV4;
-		packet->said_length = said;
-	} else if (type == bpf_htons(ETH_P_IPV6)) {
-		int said = parse_ipv6(cursor, end, &packet->source);
-
-		packet->class = said < 0 ? MALFORMED : IPV6;
-		packet->said_length = said;
-	}
-}
-
-/*
- * What counts as the bytes of a packet: from the Ethernet header on, or behind what a tunnel has
- * added. The call is only needed if the packet does not end in its first buffer. If its IP header
- * lies about that, the bytes in other buffers are not counted.
- */
-static __always_inline __u32 counted_length(struct xdp_md *ctx, const struct packet *packet)
-{
 	void *begin = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
-	__u32 skipped = link_layer < LINK_TUNNEL ? 0 : packet->ip - begin;
-	int ends_here = packet->class < OTHER && packet->said_length &&
-			packet->said_length <= end - packet->ip;
+	enum packet_class class;
+	void *cursor = begin;
+	__u32 skipped = 0;
+	int said = 0;
+	int type;
 
-	return (ends_here ? linear_length(ctx) : whole_length(ctx)) - skipped;
+	type = parse_link(&cursor, end, length);
+	if (link_layer >= LINK_TUNNEL)
+		skipped = cursor - begin;
+	if (type == bpf_htons(ETH_P_IP)) {
+		said = parse_ipv4(cursor, end, source);
+		class = said < 0 ? MALFORMED : IPV4;
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		said = parse_ipv6(cursor, end, source);
+		class = said < 0 ? MALFORMED : IPV6;
+	} else {
+		class = type < 0 ? MALFORMED : OTHER;
+		if (type == bpf_htons(ETH_P_ARP))
+			said = parse_arp(cursor, end);
+	}
+	if (said > 0 && said <= end - cursor)
+		*bytes = linear_length(ctx) - skipped;
+	else
+		*bytes = whole_length(ctx) - skipped;
+	return class;
 }
 
 /*
@@ -128,14 +123,14 @@ SEC("xdp")
 #endif
 int xdpwho(struct xdp_md *ctx)
 {
-	struct packet packet = {};
+	struct source_key source = {};
 	struct totals *total;
 	__u32 zero = 0;
 	__u32 bytes;
-
 	/* Parse before any helper is called, so that few values must be kept across calls. */
-	parse_packet(ctx, &packet);
-	if (packet.class >= OTHER && (is_test_run(ctx) || is_given_back(ctx)))
+	enum packet_class class = parse_packet(ctx, &source, &bytes);
+
+	if (class >= OTHER && (is_test_run(ctx) || is_given_back(ctx)))
 		return XDP_PASS;
 
 	/*
@@ -145,22 +140,21 @@ int xdpwho(struct xdp_md *ctx)
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)
 		return XDP_PASS;
-	bytes = counted_length(ctx, &packet);
 	total->bytes += bytes;
-	if (packet.class == IPV4) {
+	if (class == IPV4) {
 		total->ipv4++;
-	} else if (packet.class == IPV6) {
+	} else if (class == IPV6) {
 		total->ipv6++;
 	} else {
-		if (packet.class == OTHER)
+		if (class == OTHER)
 			total->other++;
 		else
 			total->malformed++;
 		return XDP_PASS;
 	}
 
-	log_packet(&packet.source, bytes);
-	count_source(&packet.source, bytes);
+	log_packet(&source, bytes);
+	count_source(&source, bytes);
 	return XDP_PASS;
 }
 
