@@ -41,7 +41,7 @@ struct {
 
 static __always_inline int is_same(const struct source_key *one, const struct source_key *other)
 {
-	return one->halves[0] == other->halves[0] && one->halves[1] == other->halves[1];
+	return HALVES(one)[0] == HALVES(other)[0] && HALVES(one)[1] == HALVES(other)[1];
 }
 
 /* Puts the half of a half in which addresses differ most where a product spreads it furthest. */
@@ -61,8 +61,8 @@ static __always_inline __u64 swap_words(__be64 half)
  */
 static __always_inline __u64 front_hash(const struct source_key *source)
 {
-	return swap_words(source->halves[0]) * front_seeds[0] +
-	       swap_words(source->halves[1]) * front_seeds[1];
+	return swap_words(HALVES(source)[0]) * front_seeds[0] +
+	       swap_words(HALVES(source)[1]) * front_seeds[1];
 }
 
 /* A source can take one of two lines of a CPU, by other bits of its hash. */

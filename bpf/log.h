@@ -39,8 +39,8 @@ static __always_inline int is_wanted(const struct source_key *key)
 	/* A short IPv6 prefix contains the v4-mapped addresses too, but IPv4 is not wanted. */
 	if (log_family == 6 && is_ipv4(key))
 		return 0;
-	return (key->halves[0] & log_mask.halves[0]) == log_source.halves[0] &&
-	       (key->halves[1] & log_mask.halves[1]) == log_source.halves[1];
+	return (HALVES(key)[0] & HALVES(&log_mask)[0]) == HALVES(&log_source)[0] &&
+	       (HALVES(key)[1] & HALVES(&log_mask)[1]) == HALVES(&log_source)[1];
 }
 
 /*

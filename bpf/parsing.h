@@ -69,7 +69,7 @@ static __always_inline __be64 join_words(__be32 first, __be32 second)
 
 static __always_inline int is_ipv4(const struct source_key *key)
 {
-	return !key->halves[0] && key->address[2] == bpf_htonl(0xffff);
+	return !HALVES(key)[0] && key->address[2] == bpf_htonl(0xffff);
 }
 
 /* The parsers below return the length of the packet from their header on. 0: it is more than 64
@@ -85,8 +85,8 @@ static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key
 	if (header->ihl > 5 && cursor + header->ihl * 4 > end)
 		return -1;
 
-	key->halves[0] = 0;
-	key->halves[1] = join_words(bpf_htonl(0xffff), header->saddr);
+	HALVES(key)[0] = 0;
+	HALVES(key)[1] = join_words(bpf_htonl(0xffff), header->saddr);
 	return bpf_ntohs(header->tot_len);
 }
 
@@ -99,8 +99,8 @@ static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key
 	if (header->version != 6)
 		return -1;
 
-	key->halves[0] = join_words(header->saddr.s6_addr32[0], header->saddr.s6_addr32[1]);
-	key->halves[1] = join_words(header->saddr.s6_addr32[2], header->saddr.s6_addr32[3]);
+	HALVES(key)[0] = join_words(header->saddr.s6_addr32[0], header->saddr.s6_addr32[1]);
+	HALVES(key)[1] = join_words(header->saddr.s6_addr32[2], header->saddr.s6_addr32[3]);
 	return header->payload_len ? sizeof(*header) + bpf_ntohs(header->payload_len) : 0;
 }
 

@@ -152,13 +152,14 @@ static __always_inline int add_line(struct source_value *sums, const struct sour
 				    __u32 index, const struct source_key *source)
 {
 	const volatile struct front_line *line = bpf_map_lookup_elem(&front, &index);
+	const volatile address_half *halves;
 	__u64 packets, bytes, last_seen, turn;
 
 	if (!line)
 		return 0;
 	turn = line->turn;
-	if (line->source.halves[1] != source->halves[1] ||
-	    line->source.halves[0] != source->halves[0] || !turn || turn & 1)
+	halves = (const volatile address_half *)line->source.address;
+	if (halves[1] != HALVES(source)[1] || halves[0] != HALVES(source)[0] || !turn || turn & 1)
 		return 0;
 	packets = line->figures.packets - value->packets;
 	bytes = line->figures.bytes - value->bytes;

@@ -11,9 +11,14 @@
 #include <bpf/bpf_helpers.h>
 #include "parsing.h"
 #include "xdpwho.h"
+#include "zipf.h"
 
-/* The frames have this many sources from `first_source` on, in random order. 0: each is new. */
+/*
+ * The frames have this many sources from `first_source` on, in random order: as often as each
+ * other, or with `is_zipf` by Zipf's law. 0: each is new.
+ */
 const volatile __u32 source_count = 0;
+const volatile __u32 is_zipf = 0;
 const volatile __u32 first_source = 0;
 
 static __u32 state;
@@ -45,7 +50,10 @@ int spread(struct xdp_md *ctx)
 
 	/* Has each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
 	state = state * 1664525 + 1013904223;
-	source = source_count ? (__u64)state * source_count >> 32 : state;
+	if (is_zipf)
+		source = draw_rank(state);
+	else
+		source = source_count ? (__u64)state * source_count >> 32 : state;
 	header->saddr = bpf_htonl(first_source + source);
 
 	bpf_tail_call(ctx, &measured, 0);

@@ -10,6 +10,8 @@ export interface BenchCase {
   readonly frame: Uint8Array;
   /** How many source addresses the packets have, in random order; 0: each packet has a new one. Default: the frame's own address. */
   readonly sources?: number | undefined;
+  /** The exponent of Zipf's law, by which the sources are drawn. Default: each as often as the others. */
+  readonly zipf?: number | undefined;
 }
 
 /** Limits of `prog run` (net/bpf/test_run.c): an Ethernet header, and what a page has room for. */
@@ -24,6 +26,14 @@ export const DEFAULT_CASES: readonly BenchCase[] = [
   { name: 'arp', frame: arpFrame() },
   { name: 'malformed', frame: malformedFrame() },
   { name: 'ipv4-60000-sources', frame: udpFrame({ source: '192.0.2.7' }), sources: 60_000 },
+  ...[60_000, 1_000_000].flatMap((sources) =>
+    [1, 1.2].map((zipf) => ({
+      name: `ipv4-zipf-${zipf.toFixed(1)}-${sources}`,
+      frame: udpFrame({ source: '192.0.2.7' }),
+      sources,
+      zipf,
+    })),
+  ),
   { name: 'ipv4-new-sources', frame: udpFrame({ source: '192.0.2.7' }), sources: 0 },
 ];
 

@@ -12,10 +12,14 @@ import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { frontConstants, frontLines } from '../objects/front.js';
+import type { ObjectPatch } from '../objects/patch.js';
 import { type BenchCase, checkReadable } from './cases.js';
+import { zipfRanks } from './zipf.js';
 
 /** Runs before a measurement, per source: 5 random draws per source hit about 99 % of the sources. */
 const TURNS_PER_SOURCE = 5;
+/** More sources than that do not fit into our own table, which is full after fewer runs. */
+const MOST_BEFORE = 300_000;
 /** Runs before new sources are measured: these many sources fill our own table. */
 const NEW_SOURCES_BEFORE = 70_000;
 /** The variants of bpf/spread.bpf.c and bpf/pass.bpf.c. The kernel allows a tail call only between programs that both take fragments, or both do not. */
@@ -121,7 +125,7 @@ export class BenchPrograms {
     const spread = this.#path(`spread-${name}/spread`);
     return [
       bpftoolArguments.setProgramArray(this.#path(`spread-${name}-maps/measured`), target),
-      runs(spread, sources * TURNS_PER_SOURCE || NEW_SOURCES_BEFORE),
+      runs(spread, Math.min(sources * TURNS_PER_SOURCE, MOST_BEFORE) || NEW_SOURCES_BEFORE),
       runs(spread, repeat),
     ];
   }
@@ -177,8 +181,8 @@ export class BenchPrograms {
   async #findKind(cases: readonly BenchCase[]): Promise<Kind | undefined> {
     for (const kind of KINDS) {
       try {
-        for (const { name, sources } of cases) {
-          const object = this.#own(`spread${kind}`, { source_count: sources ?? 0 });
+        for (const { name, sources, zipf } of cases) {
+          const object = this.#own(`spread${kind}`, spreadConstants(sources ?? 0, zipf));
           const [directory, mapsDirectory] = [`spread-${name}`, `spread-${name}-maps`];
           this.#bpffs.remove(directory);
           this.#bpffs.remove(mapsDirectory);
@@ -205,7 +209,7 @@ export class BenchPrograms {
   }
 
   /** Writes a copy of one of our own objects, and returns its path. */
-  #own(name: ObjectName, constants: Readonly<Record<string, number>> = {}): string {
+  #own(name: ObjectName, constants: NonNullable<ObjectPatch['constants']> = {}): string {
     return this.#objects.writePatched(name, { constants }, this.#scratch);
   }
 
@@ -220,4 +224,11 @@ export class BenchPrograms {
   #frame(name: string): string {
     return this.#frames.get(name) ?? name;
   }
+}
+
+/** See bpf/spread.bpf.c. */
+function spreadConstants(sources: number, exponent: number | undefined) {
+  if (exponent === undefined) return { source_count: sources };
+  const ranks = new Uint8Array(zipfRanks(sources, exponent).buffer);
+  return { source_count: sources, is_zipf: 1, zipf_ranks: ranks };
 }
