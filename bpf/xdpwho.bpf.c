@@ -45,13 +45,26 @@ static __always_inline __u32 whole_length(struct xdp_md *ctx)
 #endif
 }
 
+/* The longest frame with an MTU of 1500: drivers put it into one buffer. */
+#define ONE_BUFFER (ETH_FRAME_LEN + MAX_VLAN_TAGS * sizeof(struct vlan_tag))
+
+/*
+ * Whether all of a packet is in its first buffer. Only a call can tell for certain, so this
+ * believes the IP or ARP header at the cursor, which says how long the packet is (0: nothing), if
+ * the buffer is no longer than a packet that is not split. If the header lies, the bytes in other
+ * buffers are not counted.
+ */
+static __always_inline int is_linear(struct xdp_md *ctx, void *cursor, int said)
+{
+	void *begin = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+
+	return said > 0 && said <= end - cursor && end - begin <= (long)ONE_BUFFER;
+}
+
 /*
  * Sets the source of an IP packet, and what counts as the bytes of every packet: all of it, except
  * what a tunnel has put before its IP header.
- *
- * The length of a packet in several buffers takes a call. A packet whose IP or ARP header says
- * that it ends in its first buffer does without it. If that is a lie, the bytes in the other
- * buffers are not counted.
  */
 static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *source,
 						      __u32 *bytes)
@@ -79,10 +92,8 @@ static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct
 		if (type == bpf_htons(ETH_P_ARP))
 			said = parse_arp(cursor, end);
 	}
-	if (said > 0 && said <= end - cursor)
-		*bytes = linear_length(ctx) - skipped;
-	else
-		*bytes = whole_length(ctx) - skipped;
+	*bytes = is_linear(ctx, cursor, said) ? linear_length(ctx) : whole_length(ctx);
+	*bytes -= skipped;
 	return class;
 }
 

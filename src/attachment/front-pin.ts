@@ -19,10 +19,14 @@ export function frontPinName(token: string): string {
   return PREFIX + token.replaceAll('-', '').padEnd(DIGITS, '0').slice(0, DIGITS);
 }
 
+export function frontLinkPath(token: string): string {
+  return `${DIRECTORY}/${frontPinName(token)}`;
+}
+
 /** Makes the link. Returns why it cannot be made, if so. */
 export function linkFront(token: string, frontMap: string): string | undefined {
   try {
-    symlinkSync(frontMap, `${DIRECTORY}/${frontPinName(token)}`);
+    symlinkSync(frontMap, frontLinkPath(token));
     return undefined;
   } catch (error) {
     return messageOf(error);
@@ -31,7 +35,7 @@ export function linkFront(token: string, frontMap: string): string | undefined {
 
 /** Removes the link, if it is there. */
 export function unlinkFront(token: string): void {
-  rmSync(`${DIRECTORY}/${frontPinName(token)}`, { force: true });
+  rmSync(frontLinkPath(token), { force: true });
 }
 
 /** Removes the links of dead runs: they lead nowhere. */

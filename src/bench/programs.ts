@@ -122,9 +122,12 @@ export class BenchPrograms {
     const runs = (pin: string, times: number) =>
       bpftoolArguments.runProgram(pin, this.#frame(name), times);
     if (sources === undefined) return [runs(target, repeat)];
-    const spread = this.#path(`spread-${name}/spread`);
+    const spread = this.#path(`${spreadDirectory(name)}/spread`);
     return [
-      bpftoolArguments.setProgramArray(this.#path(`spread-${name}-maps/measured`), target),
+      bpftoolArguments.setProgramArray(
+        this.#path(`${spreadDirectory(name)}-maps/measured`),
+        target,
+      ),
       runs(spread, Math.min(sources * TURNS_PER_SOURCE, MOST_BEFORE) || NEW_SOURCES_BEFORE),
       runs(spread, repeat),
     ];
@@ -183,7 +186,10 @@ export class BenchPrograms {
       try {
         for (const { name, sources, zipf } of cases) {
           const object = this.#own(`spread${kind}`, spreadConstants(sources ?? 0, zipf));
-          const [directory, mapsDirectory] = [`spread-${name}`, `spread-${name}-maps`];
+          const [directory, mapsDirectory] = [
+            spreadDirectory(name),
+            `${spreadDirectory(name)}-maps`,
+          ];
           this.#bpffs.remove(directory);
           this.#bpffs.remove(mapsDirectory);
           const options = { mapsDirectory: this.#path(mapsDirectory) };
@@ -231,4 +237,9 @@ function spreadConstants(sources: number, exponent: number | undefined) {
   if (exponent === undefined) return { source_count: sources };
   const ranks = new Uint8Array(zipfRanks(sources, exponent).buffer);
   return { source_count: sources, is_zipf: 1, zipf_ranks: ranks };
+}
+
+/** bpffs allows no dot in a name. */
+function spreadDirectory(caseName: string): string {
+  return `spread-${caseName.replaceAll('.', '_')}`;
 }

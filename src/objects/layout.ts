@@ -9,10 +9,10 @@ export const SOURCE_KEY = { size: 16, address: 0 } as const;
 /** struct source_value, one per CPU. All members are u64; `last_seen` is in jiffies. */
 export const SOURCE_VALUE = { size: 24, packets: 0, bytes: 8, last_seen: 16 } as const;
 
-/** struct front_line: the key is two u64, then come source_value and three u64. */
+/** struct front_line: a source_key, a source_value and three u64. */
 export const FRONT_LINE = {
   size: 64,
-  key: 0,
+  source: 0,
   figures: 16,
   written: 40,
   turn: 48,

@@ -3,7 +3,7 @@
 import { XdpwhoError } from '../model/errors.js';
 import { propertyOf } from '../model/json-values.js';
 import type { SourceRecord } from '../model/records.js';
-import { SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
+import { FRONT_LINE, SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 
 /** The part of a totals record that the kernel counts. */
 export interface KernelTotals {
@@ -14,15 +14,21 @@ export interface KernelTotals {
   readonly malformed: bigint;
 }
 
-/** One element of the table, with the sums over all CPUs. */
-interface TableEntry {
-  /** The 16 bytes of the key as 16 latin-1 characters, which are cheap to compare. */
-  readonly key: string;
+interface Figures {
   readonly packets: bigint;
   readonly bytes: bigint;
-  /** The time of the last packet on any CPU, in jiffies64. */
+  /** The time of the last packet, in jiffies64. */
   readonly lastSeen: bigint;
 }
+
+/** One element of the table, with the sums over all CPUs. */
+interface TableEntry extends Figures {
+  /** The 16 bytes of the key as 16 latin-1 characters, which are cheap to compare. */
+  readonly key: string;
+}
+
+/** The figures in the lines of the front table, by the key of the source and the number of the CPU. */
+export type FrontFigures = Map<string, Map<number, Figures>>;
 
 const SOURCE_LINE =
   /\{"type":"source","interface":"((?:[^"\\]|\\.)*)","source":"([0-9a-f.:]+)","packets":(\d{1,20}),"bytes":(\d{1,20}),"idle_ms":(\d{1,20})\}\n/y;
@@ -67,23 +73,65 @@ export function parseTotalsLine(text: string): KernelTotals {
 /**
  * Parses one entry of `map dump -j` of the table. Returns undefined for the entry that bpftool
  * prints for an element that was removed during the dump: `{"key":[...],"value":{"error":...}}`.
+ * `front` must have been read before the table.
  */
-export function decodeSourceEntry(entry: unknown, littleEndian: boolean): TableEntry | undefined {
+export function decodeSourceEntry(
+  entry: unknown,
+  littleEndian: boolean,
+  front?: FrontFigures,
+): TableEntry | undefined {
   const key = bytesOf(propertyOf(entry, 'key'), SOURCE_KEY.size);
   const failure = propertyOf(propertyOf(entry, 'value'), 'error');
   if (key !== undefined && typeof failure === 'string') return undefined;
   const values = perCpuValues(entry, SOURCE_VALUE.size);
   if (key === undefined || values === undefined) throw unexpected('an entry of the table', entry);
+  const name = String.fromCharCode(...key);
+  const lines = front?.get(name);
   let packets = 0n;
   let bytes = 0n;
   let lastSeen = 0n;
-  for (const value of values) {
-    packets += value.getBigUint64(SOURCE_VALUE.packets, littleEndian);
-    bytes += value.getBigUint64(SOURCE_VALUE.bytes, littleEndian);
-    const seen = value.getBigUint64(SOURCE_VALUE.last_seen, littleEndian);
+  for (const [cpu, value] of values.entries()) {
+    const stored = figuresIn(value, 0, littleEndian);
+    const own = lines?.get(cpu) ?? stored;
+    packets += later(stored.packets, own.packets);
+    bytes += later(stored.bytes, own.bytes);
+    const seen = later(stored.lastSeen, own.lastSeen);
     if (seen > lastSeen) lastSeen = seen;
   }
-  return { key: String.fromCharCode(...key), packets, bytes, lastSeen };
+  return { key: name, packets, bytes, lastSeen };
+}
+
+/** Adds the line in an entry of `map dump -j` of the front table, which has `lines` of them for each CPU. */
+export function addFrontLine(
+  front: FrontFigures,
+  entry: unknown,
+  lines: number,
+  littleEndian: boolean,
+): void {
+  const index = bytesOf(propertyOf(entry, 'key'), 4);
+  const bytes = bytesOf(propertyOf(entry, 'value'), FRONT_LINE.size);
+  if (index === undefined || bytes === undefined) throw unexpected('a line', entry);
+  const view = new DataView(bytes.buffer);
+  const turn = view.getBigUint64(FRONT_LINE.turn, littleEndian);
+  // It has had no source yet, or it is changing hands.
+  if (turn === 0n || turn % 2n === 1n) return;
+  const cpu = Math.floor(new DataView(index.buffer).getUint32(0, littleEndian) / lines);
+  const key = String.fromCharCode(...bytes.subarray(FRONT_LINE.source, SOURCE_KEY.size));
+  const ofSource = front.get(key) ?? new Map<number, Figures>();
+  front.set(key, ofSource.set(cpu, figuresIn(view, FRONT_LINE.figures, littleEndian)));
+}
+
+function figuresIn(view: DataView, offset: number, littleEndian: boolean): Figures {
+  return {
+    packets: view.getBigUint64(offset + SOURCE_VALUE.packets, littleEndian),
+    bytes: view.getBigUint64(offset + SOURCE_VALUE.bytes, littleEndian),
+    lastSeen: view.getBigUint64(offset + SOURCE_VALUE.last_seen, littleEndian),
+  };
+}
+
+/** The later of two readings of a counter, which may have passed 2^64 between them. */
+function later(one: bigint, other: bigint): bigint {
+  return BigInt.asIntN(64, other - one) > 0n ? other : one;
 }
 
 /** Parses the one entry of `map dump -j` of the totals. */

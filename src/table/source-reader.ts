@@ -22,8 +22,10 @@ import { type JiffiesMoment, measureHz, readJiffies } from '../objects/jiffies.j
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import {
+  addFrontLine,
   decodeSourceEntry,
   decodeTotals,
+  type FrontFigures,
   idleMs,
   type KernelTotals,
   parseSourceLines,
@@ -139,14 +141,18 @@ export class SourceReader {
     const now = (moment.jiffies + Math.round(elapsedTicks)) >>> 0;
     // Loads ndjson, which a reading by the iterator does without.
     const { dumpEntries } = await import('./map-dump.js');
-    for await (const entries of dumpEntries(
-      this.#context.bpftool,
-      this.#attachment.pins.sourcesMap,
-      signal,
-    )) {
+    const { bpftool } = this.#context;
+    const { pins, state } = this.#attachment;
+    const front: FrontFigures = new Map();
+    if (state.frontLines > 0) {
+      for await (const entries of dumpEntries(bpftool, pins.frontMap, signal)) {
+        for (const entry of entries) addFrontLine(front, entry, state.frontLines, LITTLE_ENDIAN);
+      }
+    }
+    for await (const entries of dumpEntries(bpftool, pins.sourcesMap, signal)) {
       const batch: SourceRecord[] = [];
       for (const entry of entries) {
-        const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN);
+        const decoded = decodeSourceEntry(entry, LITTLE_ENDIAN, front);
         // If the element that bpftool is at is removed, the kernel continues with the first element.
         if (decoded === undefined) continue;
         const source = formatAddress(decoded.key);

@@ -3,6 +3,7 @@ import type { Attachment } from '../attachment/attachment.js';
 import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
 import type { InventoryEntry } from '../attachment/find.js';
+import { frontLinkPath } from '../attachment/front-pin.js';
 import { mapPins, mapShapes, programNames } from '../attachment/load.js';
 import { chooseMode, type ModeChoice } from '../attachment/mode.js';
 import { type Pins, pinsIn } from '../attachment/pin-paths.js';
@@ -69,7 +70,7 @@ async function planLoading(
 function planIterators(
   context: SessionContext,
   pins: Pins,
-  { fileMode }: AttachmentState,
+  { fileMode, frontLines, token }: AttachmentState,
   object: (name: string) => string,
 ): CommandLine[] {
   const { pinIterator } = bpftoolArguments;
@@ -77,8 +78,17 @@ function planIterators(
   const { sourcesFile, sourcesMap, totalsFile, totalsMap } = pins;
   const chmod = (mode: string, ...paths: string[]) => ({ file: 'chmod', args: [mode, ...paths] });
   const root = pins.directory.replace(/\/[^/]*$/, '');
+  const front = frontLinkPath(token);
+  const sources = bpftool(
+    pinIterator(object(frontLines > 0 ? 'sources.front' : 'sources'), sourcesFile, sourcesMap),
+  );
+  const withFront = [
+    { file: 'ln', args: ['-s', pins.frontMap, front] },
+    sources,
+    { file: 'rm', args: [front] },
+  ];
   return [
-    bpftool(pinIterator(object('sources'), sourcesFile, sourcesMap)),
+    ...(frontLines > 0 ? withFront : [sources]),
     bpftool(pinIterator(object('totals'), totalsFile, totalsMap)),
     chmod(octal(fileMode), sourcesFile, totalsFile),
     ...((fileMode & 0o077) === 0 ? [] : [chmod('0711', root, pins.directory)]),
