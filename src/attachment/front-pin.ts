@@ -3,9 +3,8 @@
  * other map of the object by its name in /sys/fs/bpf, if the object says so (LIBBPF_PIN_BY_NAME). So while
  * the iterator is loaded, a symbolic link there leads to the pin of the front table.
  */
-import { lstatSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { rmSync, symlinkSync } from 'node:fs';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
-import { namesIn } from '../host/directories.js';
 import { messageOf } from '../model/errors.js';
 import { FRONT_PIN_NAME } from '../objects/front.js';
 
@@ -33,17 +32,7 @@ export function linkFront(token: string, frontMap: string): string | undefined {
   }
 }
 
-/** Removes the link, if it is there. */
+/** Removes the link, if it is there. The guard removes that of a run that has died, with its pins. */
 export function unlinkFront(token: string): void {
   rmSync(frontLinkPath(token), { force: true });
-}
-
-/** Removes the links of dead runs: they lead nowhere. */
-export function removeDeadFrontLinks(): void {
-  for (const name of namesIn(DIRECTORY)) {
-    if (!name.startsWith(PREFIX)) continue;
-    const path = `${DIRECTORY}/${name}`;
-    if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) rmSync(path, { force: true });
-  }
 }

@@ -40,6 +40,8 @@ detach_ours() {
 unseen() { owns "$directory" "$token" && ! unpin_program "$directory" "$1"; }
 
 remove_ours() {
+  # The link of a run that died while it loaded (src/attachment/front-pin.ts).
+  [ -z "$token" ] || rm -f "/sys/fs/bpf/xdpwho_front_$(printf %s "$token" | tr -d -)"
   if owns "$directory" "$token"; then remove_pins "$directory"
   elif [ -h "$directory/state" ]; then return 0
   # Another run may be about to claim it (src/attachment/pins.ts). That run makes the directory again.
@@ -84,7 +86,6 @@ fi
 if [ -n "$holder" ] && [ "$(start_ticks "${holder% *}")" = "${holder#* }" ]; then
   kill -s KILL "${holder% *}"
 fi
-rm -f "/sys/fs/bpf/xdpwho_front_$(printf %s "$token" | tr -d -)"
 if [ -n "$id" ]; then
   tries=1
   # If the program cannot be detached, its pins stay, so that `clean` and the next run find it.

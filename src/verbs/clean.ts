@@ -3,7 +3,6 @@ import { lstatSync } from 'node:fs';
 import type { SessionContext } from '../attachment/context.js';
 import { endEntry, NOT_OURS } from '../attachment/end.js';
 import { type InventoryEntry, listAttachments } from '../attachment/find.js';
-import { removeDeadFrontLinks } from '../attachment/front-pin.js';
 import { endInTurn } from '../attachment/in-turn.js';
 import { Look } from '../attachment/look.js';
 import type { Pins } from '../attachment/pin-paths.js';
@@ -50,10 +49,7 @@ export async function clean(
     if (!(error instanceof XdpwhoError)) throw error;
     results.push({ entry: item, kept: error.message });
   }
-  if (options.dryRun !== true) {
-    removeDeadScratch();
-    removeDeadFrontLinks();
-  }
+  if (options.dryRun !== true) removeDeadScratch();
   return results;
 }
 

@@ -429,7 +429,7 @@ async function killAt(step: string, more: readonly string[] = []): Promise<Start
 
 /** Where no iterator can be had, the second is not tried. */
 const STEPS = [
-  ...['prog load', 'prog show', '/sources.o'],
+  ...['prog load', 'prog show', '/sources.front.o'],
   ...(USUAL_READER === 'iterator' ? ['/totals.o'] : []),
   'net attach',
 ];
@@ -470,9 +470,23 @@ racing(
       }
       assert.equal(lab.pins(), []);
       assert.equal(await attached(), {});
+      assert.equal(frontLinks(), []);
     }
   },
 );
+
+/** The links to front tables that lead into this lab's bpffs, or did. */
+function frontLinks(): string[] {
+  const directory = '/sys/fs/bpf';
+  const links = readdirSync(directory).filter((name) => name.startsWith('xdpwho_front_'));
+  return links.filter((name) => {
+    try {
+      return readlinkSync(`${directory}/${name}`).startsWith(lab.bpffs);
+    } catch {
+      return false; // Of another test, and gone by now.
+    }
+  });
+}
 
 racing('killed while it replaces, what had been there is collected too', async () => {
   await attach('eth0');
