@@ -200,7 +200,13 @@ function checkCpus(): Check {
 }
 
 /** The objects that an attachment needs; see ObjectName in src/objects/files.ts. */
-const NEEDED_OBJECTS: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'sources', 'totals'];
+const NEEDED_OBJECTS: readonly ObjectName[] = [
+  'xdpwho.frags',
+  'xdpwho',
+  'sources',
+  'sources.front',
+  'totals',
+];
 
 export function checkObjects(directory: string): Check {
   return check('objects', 'compiled objects', () => {

@@ -58,7 +58,7 @@ objects('passes only when every object is a BPF object', ({ directory }) => {
   const inner = join(directory, endianness() === 'LE' ? 'el' : 'eb');
   assert.is(checkObjects(directory).status, 'fail');
   mkdirSync(inner);
-  for (const name of ['xdpwho.frags', 'xdpwho', 'sources', 'totals']) {
+  for (const name of ['xdpwho.frags', 'xdpwho', 'sources', 'sources.front', 'totals']) {
     writeFileSync(join(inner, `${name}.o`), elfHeader(247));
   }
   assert.equal(checkObjects(directory), {

@@ -100,7 +100,8 @@ programs(
       cases.map((each) => each['case']),
       [
         ...['ipv4', 'ipv6', 'ipv4-vlan', 'ipv4-two-vlans', 'arp', 'malformed'],
-        ...['ipv4-60000-sources', 'ipv4-new-sources'],
+        ...['ipv4-60000-sources', 'ipv4-zipf-1.0-60000', 'ipv4-zipf-1.2-60000'],
+        ...['ipv4-zipf-1.0-1000000', 'ipv4-zipf-1.2-1000000', 'ipv4-new-sources'],
       ],
     );
     for (const each of cases) {

@@ -149,7 +149,7 @@ front(
     // A tenth of a second in place of a second: each line changes hands some three times a second.
     const program = await attach({ lines: 64, maxSources: 4096, secondMs: 100 });
     const sent = new Map<string, bigint>();
-    const endMs = performance.now() + READING_MS;
+    let endMs = performance.now() + READING_MS;
     let readings = 0;
     let isSending = true;
     /** Each CPU sends from one set of sources, then from the next; the sets of both CPUs overlap. */
@@ -164,11 +164,11 @@ front(
         await sleep(40);
       }
     };
+    const sending = Promise.allSettled(Array.from({ length: SENDERS }, (_, cpu) => send(cpu)));
+    void sending.then(() => {
+      isSending = false;
+    });
     try {
-      const sending = Promise.all(Array.from({ length: SENDERS }, (_, cpu) => send(cpu)));
-      void sending.finally(() => {
-        isSending = false;
-      });
       let before = new Map<string, bigint>();
       while (isSending) {
         const records = read(program);
@@ -189,11 +189,13 @@ front(
         // Lets the senders go on.
         if (readings % 8 === 0) await sleep(0);
       }
-      await sending;
+      for (const each of await sending) assert.is(each.status, 'fulfilled');
       if ((await dropped()) === 0) {
         assert.equal([...packetsOf(read(program))].sort(), [...sent].sort());
       }
     } finally {
+      endMs = 0;
+      await sending;
       await detach();
     }
     tried(PROMISE, {

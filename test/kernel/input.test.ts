@@ -293,8 +293,12 @@ for (const [what, damage, message] of [
   ],
   [
     'lack the iterator',
-    (directory: string) => rmSync(`${directory}/${ORDER}/sources.o`),
-    /sources\.o: no such file/,
+    (directory: string) => {
+      for (const name of ['sources', 'sources.front']) {
+        rmSync(`${directory}/${ORDER}/${name}.o`);
+      }
+    },
+    /sources(\.front)?\.o: no such file/,
   ],
   [
     'are directories',

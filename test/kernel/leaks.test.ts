@@ -101,9 +101,17 @@ async function record(attachment: Attachment, ids: Ids): Promise<void> {
 /** What of it the kernel still has. A link or a program that is left keeps its maps. */
 async function alive(ids: Ids): Promise<number[]> {
   const list = async (kind: string): Promise<unknown[]> => {
-    const { stdout } = await execa(lab.bpftool.path, ['-j', kind, 'show'], { maxBuffer: 1e8 });
-    const value: unknown = JSON.parse(stdout);
-    return Array.isArray(value) ? value : [];
+    for (let tries = 0; ; tries++) {
+      const args = ['-j', kind, 'show'];
+      const { stdout, exitCode } = await execa(lab.bpftool.path, args, {
+        maxBuffer: 1e8,
+        reject: false,
+      });
+      // The list is cut short by EAGAIN at a link that is just being made.
+      if (exitCode !== 0 && tries < 20) continue;
+      const value: unknown = JSON.parse(stdout);
+      return Array.isArray(value) ? value : [];
+    }
   };
   const idOf = (each: unknown) => Number(propertyOf(each, 'id'));
   const programs = (await list('prog')).map(idOf).filter((id) => ids.programs.has(id));

@@ -4,6 +4,7 @@ import { run } from '../../src/host/exec.js';
 import { requireTool } from '../../src/host/tools.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import {
+  FRONT_LINE,
   LOG_HEAD,
   LOG_SEGMENT,
   PACKET_RECORD,
@@ -20,6 +21,7 @@ const layout = suite('layout');
 const cases = [
   { object: 'xdpwho', struct: 'source_key', expected: SOURCE_KEY },
   { object: 'xdpwho', struct: 'source_value', expected: SOURCE_VALUE },
+  { object: 'sources.front', struct: 'front_line', expected: FRONT_LINE },
   { object: 'xdpwho.frags', struct: 'source_key', expected: SOURCE_KEY },
   { object: 'xdpwho.frags', struct: 'source_value', expected: SOURCE_VALUE },
   { object: 'totals', struct: 'totals', expected: TOTALS },

@@ -58,9 +58,9 @@ const planning = suite('plan');
 planning("attaching mounts what is absent, and its steps come in the session's order", async () => {
   const plan = await planAttachment(context, target, { fileMode: 0o444, stays: true });
   assert.equal(words(plan), [
-    ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'map create', 'map create'],
+    ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'map create', 'map create', 'map create'],
     ...['prog load', 'prog show'],
-    ...['iter pin', 'iter pin', 'chmod', 'chmod', 'net attach'],
+    ...['ln', 'iter pin', 'rm', 'iter pin', 'chmod', 'chmod', 'net attach'],
   ]);
   assert.equal(plan.at(-1)?.args.slice(-6), [
     'attach',
@@ -70,8 +70,8 @@ planning("attaching mounts what is absent, and its steps come in the session's o
     'dev',
     'lo',
   ]);
-  assert.equal(plan[11]?.args, ['0444', pins.sourcesFile, pins.totalsFile]);
-  assert.equal(plan[12]?.args, ['0711', `${BPFFS}/xdpwho`, pins.directory]);
+  assert.equal(plan[14]?.args, ['0444', pins.sourcesFile, pins.totalsFile]);
+  assert.equal(plan[15]?.args, ['0711', `${BPFFS}/xdpwho`, pins.directory]);
 });
 
 planning('what is not asked for is not in it', async () => {
