@@ -36,11 +36,15 @@ struct {
 
 static __always_inline int is_wanted(const struct source_key *key)
 {
+	/* Volatile, or the compiler takes the values that the object has for those that it will
+	 * have. */
+	const volatile address_half *mask = (const volatile address_half *)log_mask.address;
+	const volatile address_half *wanted = (const volatile address_half *)log_source.address;
+
 	/* A short IPv6 prefix contains the v4-mapped addresses too, but IPv4 is not wanted. */
 	if (log_family == 6 && is_ipv4(key))
 		return 0;
-	return (HALVES(key)[0] & HALVES(&log_mask)[0]) == HALVES(&log_source)[0] &&
-	       (HALVES(key)[1] & HALVES(&log_mask)[1]) == HALVES(&log_source)[1];
+	return (HALVES(key)[0] & mask[0]) == wanted[0] && (HALVES(key)[1] & mask[1]) == wanted[1];
 }
 
 /*

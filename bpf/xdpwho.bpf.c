@@ -31,12 +31,25 @@ struct {
 
 enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
 
-static __always_inline __u32 linear_length(struct xdp_md *ctx)
+/*
+ * The distance of two pointers into a packet. The verifier allows no other arithmetic with two
+ * pointers, and none with 32 bits, so the compiler must not make one of the difference and what is
+ * added to it.
+ */
+static __always_inline __u64 distance(void *from, void *to)
 {
-	return ctx->data_end - ctx->data;
+	__u64 bytes = to - from;
+
+	barrier_var(bytes);
+	return bytes;
 }
 
-static __always_inline __u32 whole_length(struct xdp_md *ctx)
+static __always_inline __u64 linear_length(struct xdp_md *ctx)
+{
+	return distance((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+}
+
+static __always_inline __u64 whole_length(struct xdp_md *ctx)
 {
 #ifdef XDPWHO_FRAGS
 	return bpf_xdp_get_buff_len(ctx);
@@ -56,10 +69,9 @@ static __always_inline __u32 whole_length(struct xdp_md *ctx)
  */
 static __always_inline int is_linear(struct xdp_md *ctx, void *cursor, int said)
 {
-	void *begin = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 
-	return said > 0 && said <= end - cursor && end - begin <= (long)ONE_BUFFER;
+	return said > 0 && (__u64)said <= distance(cursor, end) && linear_length(ctx) <= ONE_BUFFER;
 }
 
 /*
@@ -67,20 +79,20 @@ static __always_inline int is_linear(struct xdp_md *ctx, void *cursor, int said)
  * what a tunnel has put before its IP header.
  */
 static __always_inline enum packet_class parse_packet(struct xdp_md *ctx, struct source_key *source,
-						      __u32 *bytes)
+						      __u64 *bytes)
 {
-	__u32 length = link_layer < LINK_TUNNEL ? 0 : whole_length(ctx);
+	__u64 length = link_layer < LINK_TUNNEL ? 0 : whole_length(ctx);
 	void *begin = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	enum packet_class class;
 	void *cursor = begin;
-	__u32 skipped = 0;
+	__u64 skipped = 0;
 	int said = 0;
 	int type;
 
 	type = parse_link(&cursor, end, length);
 	if (link_layer >= LINK_TUNNEL)
-		skipped = cursor - begin;
+		skipped = distance(begin, cursor);
 	if (type == bpf_htons(ETH_P_IP)) {
 		said = parse_ipv4(cursor, end, source);
 		class = said < 0 ? MALFORMED : IPV4;
@@ -137,7 +149,7 @@ int xdpwho(struct xdp_md *ctx)
 	struct source_key source = {};
 	struct totals *total;
 	__u32 zero = 0;
-	__u32 bytes;
+	__u64 bytes;
 	/* Parse before any helper is called, so that few values must be kept across calls. */
 	enum packet_class class = parse_packet(ctx, &source, &bytes);
 

@@ -125,7 +125,7 @@ program.after(() => lab.close());
 for (const name of ['xdpwho', 'xdpwho.frags'] as const) {
   program(`${name} has nothing of the log in it, and no map of it`, async () => {
     const plain = await loaded(name);
-    assert.equal(plain.maps, ['sources', 'totals', 'xdpwho_rodata']);
+    assert.equal(plain.maps, ['front', 'sources', 'totals', 'xdpwho_rodata']);
     // The program has the same instructions as one compiled from sources without a log.
     const stripped = `${lab.scratch}/without`;
     await execa('cp', ['-r', new URL('../../bpf', import.meta.url).pathname, stripped]);
