@@ -7,7 +7,7 @@ import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
-import { configuredHz, countPossibleCpus } from '../host/kernel.js';
+import { configuredHz, countPossibleCpus, lastAllowedCpu } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
@@ -18,8 +18,8 @@ import { zipfRanks } from './zipf.js';
 
 /** Runs before a measurement, per source: 5 random draws per source hit about 99 % of the sources. */
 const TURNS_PER_SOURCE = 5;
-/** More sources than that do not fit into our own table, which is full after fewer runs. */
-const MOST_BEFORE = 300_000;
+/** Of many sources, most of the runs are of few of them. */
+const MOST_BEFORE = 500_000;
 /** Runs before new sources are measured: these many sources fill our own table. */
 const NEW_SOURCES_BEFORE = 70_000;
 /** The variants of bpf/spread.bpf.c and bpf/pass.bpf.c. The kernel allows a tail call only between programs that both take fragments, or both do not. */
@@ -52,6 +52,7 @@ export class BenchPrograms {
   readonly #bpftool: Bpftool;
   readonly #objects: ObjectFiles;
   readonly #scratch: string;
+  readonly #cpu = lastAllowedCpu();
   /** The file that holds the frame of each case, by the name of the case. */
   readonly #frames = new Map<string, string>();
   #object = '';
@@ -95,12 +96,16 @@ export class BenchPrograms {
   async run(turns: readonly Turn[]): Promise<ProgramRun[]> {
     const empty = this.#own(`pass${this.#kind ?? ''}`);
     for (const side of SIDES) this.#bpffs.remove(side);
+    for (const { benchCase } of turns) this.#bpffs.remove(ownDirectory(benchCase));
     const loads = [
-      bpftoolArguments.loadPrograms(this.#object, this.#path('measured'), { type: this.#type }),
+      this.#load('measured'),
       bpftoolArguments.loadPrograms(empty, this.#path('empty')),
     ];
     const commands = turns.map((turn) => this.#commandsOf(turn));
-    const { outputs, failure } = await this.#bpftool.batch([...loads, ...commands.flat()]);
+    // The values of per-CPU tables are in the cache of the CPU that has made them.
+    const { outputs, failure } = await this.#bpftool.batch([...loads, ...commands.flat()], {
+      cpu: this.#cpu,
+    });
     if (failure !== undefined) throw failure;
     let end = loads.length;
     return commands.map((ofTurn) => {
@@ -118,12 +123,15 @@ export class BenchPrograms {
   /** The last command is the run that is measured. */
   #commandsOf({ benchCase, side, repeat }: Turn): (readonly string[])[] {
     const { name, sources } = benchCase;
-    const target = this.#pin(side);
     const runs = (pin: string, times: number) =>
       bpftoolArguments.runProgram(pin, this.#frame(name), times);
-    if (sources === undefined) return [runs(target, repeat)];
+    if (sources === undefined) return [runs(this.#pin(side), repeat)];
+    // Its tables must not be full of the sources of another case.
+    const own = ownDirectory(benchCase);
+    const target = side === 'empty' ? this.#pin(side) : this.#path(`${own}/${this.#program}`);
     const spread = this.#path(`${spreadDirectory(name)}/spread`);
     return [
+      ...(side === 'empty' ? [] : [this.#load(own)]),
       bpftoolArguments.setProgramArray(
         this.#path(`${spreadDirectory(name)}-maps/measured`),
         target,
@@ -223,6 +231,11 @@ export class BenchPrograms {
     return this.#path(`${side}/${side === 'empty' ? 'pass' : this.#program}`);
   }
 
+  /** The command that loads the program that is measured. */
+  #load(directory: string): readonly string[] {
+    return bpftoolArguments.loadPrograms(this.#object, this.#path(directory), { type: this.#type });
+  }
+
   #path(name: string): string {
     return `${this.#bpffs.directory}/${name}`;
   }
@@ -237,6 +250,11 @@ function spreadConstants(sources: number, exponent: number | undefined) {
   if (exponent === undefined) return { source_count: sources };
   const ranks = new Uint8Array(zipfRanks(sources, exponent).buffer);
   return { source_count: sources, is_zipf: 1, zipf_ranks: ranks };
+}
+
+/** Where the program is that is measured with the sources of a case. */
+function ownDirectory({ name }: BenchCase): string {
+  return `measured-${name.replaceAll('.', '_')}`;
 }
 
 /** bpffs allows no dot in a name. */

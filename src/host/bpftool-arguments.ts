@@ -1,7 +1,7 @@
 /** The arguments of every bpftool command. `--dry-run` and `script` print them without running them. */
 import type { AttachMode } from '../model/records.js';
 import { chargesLockedMemory } from './kernel.js';
-import { requireTool } from './tools.js';
+import { findTool, requireTool } from './tools.js';
 
 const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric' } as const;
 
@@ -110,6 +110,13 @@ export function inMountNamespace(path: string | undefined, command: CommandLine)
   if (path === undefined) return command;
   const nsenter = requireTool('nsenter', 'install util-linux');
   return { file: nsenter, args: [`--mount=${path}`, '--', command.file, ...command.args] };
+}
+
+/** The command that runs `command` on one CPU only, where there is util-linux's taskset. */
+export function onCpu(cpu: number | undefined, command: CommandLine): CommandLine {
+  const taskset = cpu === undefined ? undefined : findTool('taskset');
+  if (taskset === undefined) return command;
+  return { file: taskset, args: ['-c', String(cpu), command.file, ...command.args] };
 }
 
 /** The words of a command without its options: in a batch they are those of the batch itself. */

@@ -18,6 +18,7 @@ import {
   inMountNamespace,
   inNetns,
   type LoadProgramsOptions,
+  onCpu,
   withLockedMemory,
 } from './bpftool-arguments.js';
 import { BpftoolError } from './bpftool-error.js';
@@ -51,6 +52,8 @@ interface BatchOptions extends CallOptions {
   readonly netnsPath?: string | undefined;
   /** See withLockedMemory. */
   readonly withoutMemoryLimit?: boolean | undefined;
+  /** See onCpu. */
+  readonly cpu?: number | undefined;
 }
 
 /** The outputs of the commands before the first that failed, and its failure. */
@@ -142,8 +145,8 @@ export class Bpftool {
     const lines = commands.map(batchLine);
     if (lines.includes(undefined)) return this.#oneByOne(commands, options);
     const input = `${lines.join('\n')}\n`;
-    const { netnsPath, withoutMemoryLimit, ...callOptions } = options;
-    const own = { file: this.path, args: bpftoolArguments.batch() };
+    const { netnsPath, withoutMemoryLimit, cpu, ...callOptions } = options;
+    const own = onCpu(cpu, { file: this.path, args: bpftoolArguments.batch() });
     const command = withoutMemoryLimit === true ? withLockedMemory(own) : own;
     const announce = commands.map((args) => inNetns(netnsPath, { file: this.path, args }));
     const result = await this.#run(command, { ...callOptions, input, announce }, netnsPath);

@@ -29,6 +29,13 @@ export function cpuNumberLimit(): number {
   return Number(list.trim().split(/[,-]/).at(-1)) + 1;
 }
 
+/** The highest number of a CPU that this process may run on. */
+export function lastAllowedCpu(): number {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? '0';
+  return Number(list.split(/[,-]/).at(-1));
+}
+
 /** CONFIG_HZ of the running kernel, or undefined if no file has its configuration. */
 export function configuredHz(): number | undefined {
   const text = kernelConfiguration();
