@@ -16,7 +16,7 @@
 #include <bpf/bpf_helpers.h>
 #include "xdpwho.h"
 
-/* The lines of each CPU: a power of two, up to 65,536. 0: there is no front table. */
+/* The lines of each CPU: a power of two from 2 to 65,536. 0: there is no front table. */
 const volatile __u32 front_lines = 0;
 /* Odd, and random anew for each load, so that nobody can choose addresses that share a line. */
 const volatile __u64 front_seeds[2] = {1, 1};
@@ -65,7 +65,10 @@ static __always_inline __u64 front_hash(const struct source_key *source)
 	       swap_words(HALVES(source)[1]) * front_seeds[1];
 }
 
-/* A source can take one of two lines of a CPU, by other bits of its hash. */
+/*
+ * A source can have either of two lines. They lie side by side, so that the CPU fetches both at
+ * once, and a source without a line does not wait twice.
+ */
 static __always_inline __u32 first_line(__u64 hash, __u32 cpu)
 {
 	return cpu * front_lines + (hash >> 48 & (front_lines - 1));
@@ -73,7 +76,7 @@ static __always_inline __u32 first_line(__u64 hash, __u32 cpu)
 
 static __always_inline __u32 second_line(__u64 hash, __u32 cpu)
 {
-	return cpu * front_lines + (hash >> 32 & (front_lines - 1));
+	return first_line(hash, cpu) ^ 1;
 }
 
 #endif
