@@ -84,7 +84,7 @@ export function initialState(
     reader: null,
     readerNote: null,
     maxSources: sources,
-    frontLines: reader === 'dump' || cpus !== cpuNumberLimit() ? 0 : frontLines(cpus, sources),
+    frontLines: reader === 'dump' ? 0 : frontLines(cpus, cpuNumberLimit(), sources),
     modeAsked: mode,
     readerAsked: reader,
     fileMode: fileMode ?? DEFAULT_FILE_MODE,

@@ -61,29 +61,41 @@ export interface Loaded {
 export type Tables = Pick<AttachmentState, 'log' | 'frontLines' | 'maxSources'>;
 
 /**
- * Loads and pins everything. If no iterator can be pinned, it loads once more for `map dump`: without the
- * front table, which only the iterator reads, and with a smaller ring of the log, because `map dump` reads it slowly.
+ * Loads and pins everything. What cannot be had is left out: first the front table, which only an iterator
+ * of its own reads, then the iterators. `map dump` reads the ring of the log slowly, so it gets a smaller one.
  */
 export async function load(loading: Loading): Promise<Loaded> {
   const { state, pins } = loading;
-  const whyNoFront = state.frontLines > 0 ? linkFront(state.token, pins.frontMap) : undefined;
-  const frontLines = whyNoFront === undefined ? state.frontLines : 0;
-  const tables = { ...state, frontLines };
+  const withFront = state.frontLines > 0 ? await loadWithFront(loading) : undefined;
+  if (typeof withFront === 'object') return withFront;
+  const plain = { ...state, frontLines: 0 };
+  const loaded = await loadOnce({ ...loading, state: plain });
+  const log = fittingLog(state.log, loaded.reader);
+  const others = { log, frontLines: 0, whyNoFront: withFront };
+  if (log?.segments === state.log?.segments) return { ...loaded, ...others };
+  unload(pins, plain);
+  const again = await loadOnce({ ...loading, state: { ...plain, readerAsked: 'dump', log } });
+  return { ...again, readerNote: loaded.readerNote, ...others };
+}
+
+/** Loads everything with the front table, or nothing: then it returns the reason. */
+async function loadWithFront(loading: Loading): Promise<Loaded | string> {
+  const { state, pins } = loading;
+  const why = linkFront(state.token, pins.frontMap);
+  if (why !== undefined) return why;
   try {
-    const loaded = await loadOnce({ ...loading, state: tables });
-    const log = fittingLog(state.log, loaded.reader);
-    const needsFront = loaded.reader === 'iterator' || frontLines === 0;
-    if (needsFront && log?.segments === state.log?.segments) {
-      return { ...loaded, log, frontLines, whyNoFront };
-    }
-    for (const pin of [pins.program, ...Object.values(mapPins(pins, tables))]) rmSync(pin);
-    const again = { ...state, readerAsked: 'dump', log, frontLines: 0 };
-    const { readerNote } = loaded;
-    const without = { log, frontLines: 0, whyNoFront: undefined };
-    return { ...(await loadOnce({ ...loading, state: again })), readerNote, ...without };
+    const loaded = await loadOnce({ ...loading, state: { ...state, readerAsked: 'auto' } });
+    const { log, frontLines } = state;
+    if (loaded.reader === 'iterator') return { ...loaded, log, frontLines, whyNoFront: undefined };
+    unload(pins, state);
+    return loaded.readerNote ?? '';
   } finally {
     unlinkFront(state.token);
   }
+}
+
+function unload(pins: Pins, tables: Tables): void {
+  for (const pin of [pins.program, ...Object.values(mapPins(pins, tables))]) rmSync(pin);
 }
 
 type LoadedOnce = Pick<Loaded, 'programId' | 'reader' | 'readerNote'>;

@@ -95,6 +95,7 @@ export async function prepare(
 export async function attach(prepared: Prepared, overwrite: boolean): Promise<Attachment> {
   const { context, target, settings, guard, state, loaded, ifindex, choice, testFrame } = prepared;
   const { stays = false, signal } = settings;
+  const { whyNoFront, ...asLoaded } = loaded;
   const { programId } = loaded;
   const holding = {
     ...{ context, target, programId, testFrame, guard, ifindex, choice },
@@ -105,7 +106,7 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
     const held = await hold(holding);
     link = held.link;
     const { mode, note: modeNote } = held;
-    const complete = { ...state, ...loaded, mode, modeNote, linkId: link?.id ?? null };
+    const complete = { ...state, ...asLoaded, mode, modeNote, linkId: link?.id ?? null };
     writeState(target.pins, complete);
     signal?.throwIfAborted();
     const notes = [loaded.readerNote, held.note].filter((text) => text != null);
@@ -114,7 +115,10 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
       netns: target.netns,
       state: complete,
       notes,
-      details: held.whyNoLink === undefined ? [] : [`${held.whyNoLink}; using net attach`],
+      details: [
+        ...(whyNoFront === undefined ? [] : [`no front table: ${whyNoFront}`]),
+        ...(held.whyNoLink === undefined ? [] : [`${held.whyNoLink}; using net attach`]),
+      ],
       owned: {
         guard,
         link,

@@ -7,7 +7,7 @@ import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
-import { configuredHz, countPossibleCpus, lastAllowedCpu } from '../host/kernel.js';
+import { configuredHz, countPossibleCpus, cpuNumberLimit, lastAllowedCpu } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
@@ -216,9 +216,9 @@ export class BenchPrograms {
   /** Writes a copy of our program as it is attached by default. */
   #ownProgram(name: ObjectName): string {
     const cpus = countPossibleCpus();
-    const lines = frontLines(cpus, DEFAULT_MAX_SOURCES);
+    const lines = frontLines(cpus, cpuNumberLimit(), DEFAULT_MAX_SOURCES);
     const constants = frontConstants(lines, configuredHz() ?? LIKELY_HZ);
-    const maxEntries = { front: lines * cpus };
+    const maxEntries = lines === 0 ? {} : { front: lines * cpus };
     return this.#objects.writePatched(name, { constants, maxEntries }, this.#scratch);
   }
 

@@ -10,8 +10,19 @@ export const FRONT_BYTES = 16 * 1024 * 1024;
 /** The name of the map in the compiled iterator. It is replaced by another one for each attachment. */
 export const FRONT_PIN_NAME = `xdpwho_front_${'0'.repeat(32)}`;
 
-/** The lines of each CPU, a power of two: two for each source that the table has room for, as far as they fit. */
-export function frontLines(cpus: number, maxSources: number): number {
+/**
+ * With more CPUs the verifier finds the iterator too complex: it takes 311,389 instructions for 512, and
+ * may keep no more than 8,192 branches in mind (kernel/bpf/verifier.c, BPF_COMPLEXITY_LIMIT_JMP_SEQ).
+ */
+const MOST_CPUS = 512;
+
+/**
+ * The lines of each CPU, a power of two: two for each source that the table has room for, as far as they fit. 0
+ * where there can be no front table. A line is found by the number of its CPU, and a value in a per-CPU table by
+ * its place among the possible CPUs, so both must be the same: no number may be left out below `cpuLimit`.
+ */
+export function frontLines(cpus: number, cpuLimit: number, maxSources: number): number {
+  if (cpus !== cpuLimit || cpus > MOST_CPUS) return 0;
   const fitting = 2 ** Math.floor(Math.log2(FRONT_BYTES / (FRONT_LINE.size * cpus)));
   return Math.min(MOST_LINES, fitting, 2 ** Math.ceil(Math.log2(2 * maxSources)));
 }
