@@ -55,14 +55,17 @@ static __always_inline __u64 swap_words(__be64 half)
 }
 
 /*
- * The upper bits of a sum of products with random odd numbers are as good as drawn (M.
- * Dietzfelbinger, 1996, "Universal hashing and k-wise independent random variables via integer
- * arithmetic without primes").
+ * A sum of products with random odd numbers: chance alone decides which sources share its upper
+ * bits (M. Dietzfelbinger, 1996, "Universal hashing and k-wise independent random variables via
+ * integer arithmetic without primes"). The second product spreads addresses that follow one another
+ * evenly, which the first does with most numbers only.
  */
 static __always_inline __u64 front_hash(const struct source_key *source)
 {
-	return swap_words(HALVES(source)[0]) * front_seeds[0] +
-	       swap_words(HALVES(source)[1]) * front_seeds[1];
+	__u64 sum = swap_words(HALVES(source)[0]) * front_seeds[0] +
+		    swap_words(HALVES(source)[1]) * front_seeds[1];
+
+	return (sum ^ sum >> 32) * front_seeds[0];
 }
 
 /*
