@@ -18,7 +18,7 @@ import { suite } from '../suite.js';
 import { detachXdp, loadWithMaps } from './bpftool.js';
 import { compileProgram, compileTool } from './compiler.js';
 import { withIterator } from './iterators.js';
-import { Lab, OBJECTS_DIRECTORY, WHY_NOT } from './lab.js';
+import { Lab, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
 
 const PROMISE = 'Every packet is counted once, and no count is lost without being told';
 const SENDERS = Math.min(2, cpus().length);
@@ -261,6 +261,21 @@ front('addresses that would share a line without the random numbers do not share
   } finally {
     await detach();
   }
+});
+
+const HIDDEN = 'mount -t tmpfs -o ro none /sys/fs/bpf && exec "$@"';
+
+front('where nothing can be put into /sys/fs/bpf, it counts without, and -v says so', async () => {
+  const under = ['unshare', '--mount', 'sh', '-c', HIDDEN, 'sh'];
+  const args = ['watch', lab.device, '--count', '1', '--interval', '100ms', '-o', 'ndjson', '-v'];
+  const { exitCode, stdout, stderr } = await lab.run(args, { under });
+  assert.is(exitCode, 0, stderr);
+  assert.is(recordsIn(stdout)[0]?.reader, 'iterator');
+  assert.match(stderr, /^xdpwho: eth0: no front table: .*EROFS/m);
+  const usual = await lab.run(args);
+  assert.not.match(usual.stderr, 'no front table');
+  assert.match(usual.stderr, 'sources.front.o');
+  await lab.untilNothingLeft();
 });
 
 tests.run();

@@ -363,6 +363,62 @@ program('jumbo frames are counted in full, and short ones as malformed', async (
   assert.equal([line?.packets, line?.bytes], [50n, BigInt(bytes - 10 * (14 + 15 + 33))]);
 });
 
+/** A frame of `size` bytes whose IPv4 header says that the packet has `said` bytes. */
+function sayingFrame(size: number, said: number): Uint8Array {
+  const frame = frameOf(size, ETHERNET, IPV4, ipv4Header([192, 0, 2, 7]));
+  new DataView(frame.buffer, frame.byteOffset).setUint16(16, said);
+  return frame;
+}
+
+program('bytes are those of the frame, whatever its IP header says', async () => {
+  const loaded = await load('xdpwho.frags');
+  const netns = resolveNetns(lab.netns).path;
+  await lab.bpftool.attach('native', loaded.pin, lab.device, netns);
+  const cases = [
+    { said: 9000, length: 9014 },
+    { said: 1500, length: 1514 },
+    // Padded to the shortest frame.
+    { said: 28, length: 60 },
+    // Says more than there is, and less, in one buffer and in several.
+    { said: 5000, length: 100 },
+    { said: 20, length: 1514 },
+    { said: 20, length: 9014 },
+    { said: 0, length: 9014 },
+  ];
+  for (const { said, length } of cases) await lab.send(sayingFrame(60, said), 3, { length });
+  const bytes = cases.reduce((sum, { length }) => sum + 3 * length, 0);
+  const arrived = async (): Promise<unknown> => JSON.parse(await readTotals(loaded));
+  await lab.until(
+    async () => propertyOf(await arrived(), 'packets') === 3 * cases.length,
+    'all frames have arrived',
+  );
+  await detachXdp(lab.bpftool, 'native', lab.device, netns);
+  assert.is(propertyOf(await arrived(), 'bytes'), bytes);
+  const [line] = await sourcesOf(loaded);
+  assert.equal([line?.packets, line?.bytes], [BigInt(3 * cases.length), BigInt(bytes)]);
+});
+
+program(
+  'a header that lies about a packet whose first buffer is short takes bytes from the count, and no packet',
+  async () => {
+    const loaded = await load('xdpwho.frags');
+    const [frame, context] = [`${lab.scratch}/split`, `${lab.scratch}/split-context`];
+    // struct xdp_md: the kernel puts what is behind data_end into further buffers.
+    writeFileSync(context, new Uint8Array(Uint32Array.of(0, 200, 0, 0, 0, 0).buffer));
+    const counted: unknown[] = [];
+    for (const said of [2986, 100]) {
+      writeFileSync(frame, sayingFrame(3000, said));
+      await batch([`prog run pinned ${loaded.pin} data_in ${frame} ctx_in ${context} repeat 1`]);
+      const totals: unknown = JSON.parse(await readTotals(loaded));
+      counted.push([propertyOf(totals, 'packets'), propertyOf(totals, 'bytes')]);
+    }
+    assert.equal(counted, [
+      [1, 3000],
+      [2, 3200],
+    ]);
+  },
+);
+
 program.run();
 
 const sender = suite('sender', WHY_NOT);
