@@ -10,12 +10,12 @@ import { FRONT_PIN_NAME } from '../objects/front.js';
 
 /** libbpf's BPF_FS_DEFAULT_PATH. */
 const DIRECTORY = DEFAULT_BPFFS;
-const PREFIX = FRONT_PIN_NAME.replace(/0+$/, '');
-const DIGITS = FRONT_PIN_NAME.length - PREFIX.length;
+export const FRONT_LINK_PREFIX = FRONT_PIN_NAME.replace(/0+$/, '');
+const DIGITS = FRONT_PIN_NAME.length - FRONT_LINK_PREFIX.length;
 
 /** The name of the map in the iterator of the attachment with this token, a UUID. guard.sh makes it too. */
 export function frontPinName(token: string): string {
-  return PREFIX + token.replaceAll('-', '').padEnd(DIGITS, '0').slice(0, DIGITS);
+  return FRONT_LINK_PREFIX + token.replaceAll('-', '').padEnd(DIGITS, '0').slice(0, DIGITS);
 }
 
 export function frontLinkPath(token: string): string {

@@ -235,18 +235,7 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
       entries: maxSources,
     },
     { name: 'totals', type: 'percpu_array', keySize: 4, valueSize: TOTALS.size, entries: 1 },
-    ...(frontLines === 0
-      ? []
-      : [
-          {
-            name: 'front',
-            type: 'array' as const,
-            keySize: 4,
-            valueSize: FRONT_LINE.size,
-            entries: frontLines * countPossibleCpus(),
-            flags: MAP_MMAPABLE,
-          },
-        ]),
+    ...(frontLines === 0 ? [] : [frontShape(frontLines * countPossibleCpus())]),
     ...(log === null
       ? []
       : [
@@ -259,6 +248,12 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
           },
         ]),
   ];
+}
+
+/** The front table of this many lines, those of all CPUs together. */
+export function frontShape(entries: number): MapShape {
+  const [valueSize, flags] = [FRONT_LINE.size, MAP_MMAPABLE];
+  return { name: 'front', type: 'array', keySize: 4, valueSize, entries, flags };
 }
 
 /** Values for the constants in bpf/log.h. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { FRONT_LINE } from './layout.js';
 
 /** A megabyte for each CPU. More lines do not make a known source cheaper: they no longer fit into its cache. */
-const MOST_LINES = 16_384;
+export const MOST_LINES = 16_384;
 /** The memory that the lines of all CPUs may take, beside that of the table. */
 export const FRONT_BYTES = 16 * 1024 * 1024;
 
@@ -14,7 +14,7 @@ export const FRONT_PIN_NAME = `xdpwho_front_${'0'.repeat(32)}`;
  * With more CPUs the verifier finds the iterator too complex: it takes 311,389 instructions for 512, and
  * may keep no more than 8,192 branches in mind (kernel/bpf/verifier.c, BPF_COMPLEXITY_LIMIT_JMP_SEQ).
  */
-const MOST_CPUS = 512;
+export const MOST_CPUS = 512;
 
 /**
  * The lines of each CPU, a power of two: two for each source that the table has room for, as far as they fit. 0

@@ -121,6 +121,22 @@ export function constantRange(image: Uint8Array, name: string): FileRange {
   return inElf(Uint8Array.from(image), (elf) => findConstant(elf, name));
 }
 
+/** The range of the number of entries of a map in the file, for `script`, as constantRange. */
+export function maxEntriesRange(image: Uint8Array, map: string): FileRange {
+  return inElf(Uint8Array.from(image), (elf) => findMaxEntries(elf, map));
+}
+
+/** The offsets of the name of a map in the file, for `script`. */
+export function nameOffsets(image: Uint8Array, map: string): readonly number[] {
+  // `latin1`: each byte is one character, so that an index is an offset.
+  const text = Buffer.from(image).toString('latin1');
+  const offsets = [...text.matchAll(new RegExp(`\\0${map}(?=\\0)`, 'g'))].map(
+    ({ index }) => index + 1,
+  );
+  if (offsets.length === 0) throw bad(`it has no map ${map}`);
+  return offsets;
+}
+
 /** Calls `work` with the opened object. Offsets outside of the file become a `bad-object` error. */
 function inElf<T>(image: Uint8Array, work: (elf: Elf) => T): T {
   try {
@@ -229,11 +245,7 @@ function writeMaxEntries(elf: Elf, name: string, entries: number): void {
 /** Names are in the strings of the ELF symbols and in those of BTF, where libbpf compares them. */
 function rename(image: Uint8Array, name: string, other: string): void {
   if (other.length !== name.length) throw bad(`map ${name}: ${other} is of another length`);
-  // `latin1`: each byte is one character, so that an index is an offset.
-  const text = Buffer.from(image.buffer).toString('latin1');
-  const places = [...text.matchAll(new RegExp(`\\0${name}(?=\\0)`, 'g'))];
-  if (places.length === 0) throw bad(`it has no map ${name}`);
-  for (const { index } of places) image.set(Buffer.from(other, 'latin1'), index + 1);
+  for (const offset of nameOffsets(image, name)) image.set(Buffer.from(other, 'latin1'), offset);
 }
 
 /** libbpf reads max_entries from BTF: it is N of the member `int (*max_entries)[N]` in the struct of the map. */

@@ -25,6 +25,7 @@ attach() {
   find_device
   cpus=$(count_members "$(cat /sys/devices/system/cpu/possible)")
   [ -n "$max_sources" ] || max_sources=$(default_max_sources "$cpus")
+  [ "$reader" = dump ] || front_lines=$(default_front_lines "$cpus" "$max_sources")
   prepare_bpffs
   waits=0
   while :; do
@@ -71,9 +72,14 @@ establish() {
   made=true
   write_record
   mkdir -m 0700 "$directory/maps"
-  load
+  front_link=
+  [ "$reader" = dump ] || find_hz
+  if [ "$front_lines" = 0 ] || ! load_front; then
+    front_lines=0
+    load
+    pin_readers
+  fi
   program_id=$(pinned_id "$directory")
-  pin_readers
   attach_program
   holder=null
   write_record
@@ -98,27 +104,64 @@ take_place() {
 load() {
   run create_sources || tool_failed 'map create'
   run create_totals || tool_failed 'map create'
+  how=load_program
+  if [ "$front_lines" != 0 ]; then
+    run create_front || tool_failed 'map create'
+    how=load_with_front
+  fi
   for variant in xdpwho.frags xdpwho; do
     unpack $variant
     write_integer $variant link_layer "$link_layer"
-    if run load_program "$scratch/$variant.o"; then return; fi
+    [ "$front_lines" = 0 ] || write_front $variant
+    if run $how "$scratch/$variant.o"; then return; fi
     [ "$(errno)" != EPERM ] || break
   done
   tool_failed 'prog load'
 }
 
-pin_readers() {
-  reader_used='"dump"'
-  [ "$reader" != dump ] || return 0
+# Loads everything with the front table, or fails and leaves nothing: the same as loadWithFront in
+# src/attachment/load.ts. src/attachment/front-pin.ts says what the link is for.
+load_front() {
+  front_entries=$((front_lines * cpus)) seeds=$(random_odd_numbers)
+  pin=$front_link_prefix$(printf %s "$token" | tr -d -)
+  ln -s "$directory/maps/front" "/sys/fs/bpf/$pin" 2>/dev/null || return 1
+  front_link=/sys/fs/bpf/$pin
+  load
+  unpack sources.front
+  write_front sources.front
+  write_integer sources.front front_entries "$front_entries"
+  for offset in $(front_name_offsets); do
+    printf %s "$pin" | write_at "$scratch/sources.front.o" "$offset"
+  done
+  loaded=true
+  pin_iterators sources.front || loaded=false
+  rm -f "$front_link"
+  front_link=
+  $loaded || rm -f "$directory/program" "$directory"/maps/*
+  $loaded
+}
+
+# The values of the front table, into a program or its iterator.
+write_front() {
+  write_integer "$1" front_lines "$front_lines"
+  write_integer "$1" jiffies_per_second "$hz"
+  set -- "$1" $(constant_range "$1" front_seeds)
+  printf "$seeds" | write_at "$scratch/$1.o" "$2"
+}
+
+find_hz() {
   hz=$(configured_hz)
   [ -n "$hz" ] || hz=$(measured_hz)
-  for iterator in sources totals; do
-    unpack $iterator
-    write_integer $iterator possible_cpus "$cpus"
-    write_text $iterator interface_json "$interface_json"
+}
+
+# pin_iterators SOURCES: the name of the object that prints the sources, unpacked.
+pin_iterators() {
+  unpack totals
+  for iterator in "$1" totals; do
+    write_integer "$iterator" possible_cpus "$cpus"
+    write_text "$iterator" interface_json "$interface_json"
   done
-  write_integer sources jiffies_per_second "$hz"
-  if run pin_sources && run pin_totals; then
+  if run pin_sources "$1" && run pin_totals; then
     chmod "$file_mode" "$directory/sources" "$directory/totals"
     reader_used='"iterator"'
     # Users who may read the files must be able to enter their directories.
@@ -131,6 +174,15 @@ pin_readers() {
   fi
   said=$(why)
   rm -f "$directory/sources" "$directory/totals"
+  return 1
+}
+
+pin_readers() {
+  reader_used='"dump"'
+  [ "$reader" != dump ] || return 0
+  unpack sources
+  write_integer sources jiffies_per_second "$hz"
+  if pin_iterators sources; then return; fi
   [ "$reader" != iterator ] || fail kernel-too-old "no iterator can be pinned: bpftool iter pin: $said" 'make the script with --reader dump'
   note="no iterator can be pinned (bpftool iter pin: $said); reading by \`map dump\`, slower"
   say "$interface_shown: $note"
@@ -189,6 +241,7 @@ clean_up() {
     else say "$interface_shown: program $program_id could not be taken back: run one of detach"
     fi
   fi
+  [ -z "${front_link-}" ] || rm -f "$front_link"
   rm -rf "$scratch"
   exit $status
 }

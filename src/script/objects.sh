@@ -39,6 +39,27 @@ default_max_sources() {
   echo $size
 }
 
+# The same as frontLines in src/objects/front.ts.
+default_front_lines() {
+  list=$(cat /sys/devices/system/cpu/possible)
+  lines=$most_lines
+  [ $((${list##*[,-]} + 1)) = "$1" ] && [ "$1" -le "$most_front_cpus" ] || lines=0
+  while [ $((lines * $1 * line_bytes)) -gt "$front_bytes" ] || [ "$lines" -ge $((4 * $2)) ]; do
+    lines=$((lines / 2))
+  done
+  echo "$lines"
+}
+
+# Two of 64 bits, in either byte order, as printf writes them.
+random_odd_numbers() {
+  place=0
+  for byte in $(od -An -N16 -v -tu1 /dev/urandom); do
+    case $place in 0 | 7 | 8 | 15) byte=$((byte | 1)) ;; esac
+    printf '\\%03o' "$byte"
+    place=$((place + 1))
+  done
+}
+
 configured_hz() {
   { gzip -dc /proc/config.gz || cat "/boot/config-$(uname -r)"; } 2>/dev/null | sed -n 's/^CONFIG_HZ=//p'
 }

@@ -10,8 +10,9 @@ import {
   DEFAULT_TABLE_BYTES,
   ELEMENT_OVERHEAD_BYTES,
 } from '../attachment/defaults.js';
+import { FRONT_LINK_PREFIX } from '../attachment/front-pin.js';
 import { LINK_LAYER_OF_TYPE } from '../attachment/link-layer.js';
-import { jsonContent, mapPins, mapShapes } from '../attachment/load.js';
+import { frontShape, jsonContent, mapPins, mapShapes } from '../attachment/load.js';
 import { OTHER_ERRNOS, WHY_GENERIC } from '../attachment/mode.js';
 import { NATIVE_COSTS } from '../attachment/native-cost.js';
 import { pinName, pinsIn } from '../attachment/pin-paths.js';
@@ -29,9 +30,10 @@ import { TOOL_DIRECTORIES } from '../host/tools.js';
 import { EXIT_CODES, EXIT_STATUS } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
+import { FRONT_BYTES, FRONT_PIN_NAME, MOST_CPUS, MOST_LINES } from '../objects/front.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
-import { LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
-import { constantRange } from '../objects/patch.js';
+import { FRONT_LINE, LOG_SEGMENT, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
+import { constantRange, maxEntriesRange, nameOffsets } from '../objects/patch.js';
 import { quoteJson } from '../text/json.js';
 import { quoteWord, renderCommand } from '../text/shell-words.js';
 import { printable, wrapWords } from '../text/text.js';
@@ -155,6 +157,7 @@ function settings(options: ScriptOptions): string {
     mode: options.mode ?? 'auto',
     reader: options.reader ?? 'auto',
     max_sources: options.maxSources === undefined ? '' : String(options.maxSources),
+    front_lines: '0',
     file_mode: fileMode.toString(8).padStart(4, '0'),
     shared: String((fileMode & 0o077) !== 0),
     replace: String(options.replace === true),
@@ -179,6 +182,11 @@ function constants(): string {
     table_bytes: String(DEFAULT_TABLE_BYTES),
     element_bytes: String(ELEMENT_OVERHEAD_BYTES),
     value_bytes: String(SOURCE_VALUE.size),
+    most_lines: String(MOST_LINES),
+    most_front_cpus: String(MOST_CPUS),
+    front_bytes: String(FRONT_BYTES),
+    line_bytes: String(FRONT_LINE.size),
+    front_link_prefix: FRONT_LINK_PREFIX,
     segment_bytes: String(LOG_SEGMENT.size),
     bytes_offset: String(TOTALS.bytes),
     ipv4_offset: String(TOTALS.ipv4),
@@ -224,9 +232,14 @@ function commands(bpffs: string): string {
   const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
   const mount = [...mountArguments(bpffs).slice(0, -1), '$bpffs'];
   const maps = mapPins(pins, WITHOUT_FRONT);
-  const creating = mapShapes(WITHOUT_FRONT).map((shape) => {
-    const line = bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape));
-    return [`create_${shape.name}`, line.replace(` ${MAX_SOURCES} `, ' "$max_sources" ')];
+  const withFront = { ...maps, front: pins.frontMap };
+  const shapes = [...mapShapes(WITHOUT_FRONT), frontShape(FRONT_ENTRIES)];
+  const creating = shapes.map((shape) => {
+    const pin = withFront[shape.name as keyof typeof withFront] ?? '';
+    const line = bpftool(bpftoolArguments.createMap(pin, shape))
+      .replace(` ${MAX_SOURCES} `, ' "$max_sources" ')
+      .replace(` ${FRONT_ENTRIES} `, ' "$front_entries" ');
+    return [`create_${shape.name}`, line];
   });
   const lines = {
     bpftool_version: `"$1" ${bpftoolArguments.version().join(' ')}`,
@@ -234,10 +247,11 @@ function commands(bpffs: string): string {
     show_program_by_id: bpftool(bpftoolArguments.showProgramById('$id_there')),
     ...Object.fromEntries(creating),
     load_program: bpftool(bpftoolArguments.loadProgram('$1', pins.program, maps)),
+    load_with_front: bpftool(bpftoolArguments.loadProgram('$1', pins.program, withFront)),
     load_clock: bpftool(bpftoolArguments.loadProgram('$scratch/clock.o', pins.clock)),
     run_clock: bpftool(bpftoolArguments.runProgram(pins.clock, '$scratch/frame', 1)),
     pin_sources: bpftool(
-      bpftoolArguments.pinIterator('$scratch/sources.o', pins.sourcesFile, pins.sourcesMap),
+      bpftoolArguments.pinIterator('$scratch/$1.o', pins.sourcesFile, pins.sourcesMap),
     ),
     pin_totals: bpftool(
       bpftoolArguments.pinIterator('$scratch/totals.o', pins.totalsFile, pins.totalsMap),
@@ -256,8 +270,10 @@ function commands(bpffs: string): string {
 
 /** Stands for the number of sources, which depends on the host. */
 const MAX_SOURCES = -1;
+/** Stands for the number of lines of the front table. */
+const FRONT_ENTRIES = -2;
 
-/** The tables of what the script attaches. */
+/** The tables of what the script attaches where there is no front table. */
 const WITHOUT_FRONT = { maxSources: MAX_SOURCES, frontLines: 0, log: null };
 
 /** The functions that make the record of the attachment, and read members of it. */
@@ -275,7 +291,7 @@ function record(): string {
     reader: '$reader_used',
     readerNote: '$reader_note',
     maxSources: '$max_sources',
-    frontLines: '0',
+    frontLines: '$front_lines',
     modeAsked: '"$mode"',
     readerAsked: '"$reader"',
     fileMode: '$((file_mode))',
@@ -308,7 +324,9 @@ function record(): string {
 /** Every object for both byte orders, and the ranges of the constants in it. */
 function objects(directory: string): string {
   const files = new ObjectFiles(directory);
-  const names: readonly ObjectName[] = ['xdpwho.frags', 'xdpwho', 'sources', 'totals', 'clock'];
+  const names: readonly ObjectName[] = [
+    ...(['xdpwho.frags', 'xdpwho', 'sources', 'sources.front', 'totals', 'clock'] as const),
+  ];
   const orders = ['el', 'eb'] as const;
   const all = orders.flatMap((order) =>
     names.map((name) => ({ order, name, image: files.read(name, order) })),
@@ -324,11 +342,21 @@ function objects(directory: string): string {
   return [
     '# Constants of the objects: the offset in the file, and the size.',
     caseFunction('constant_range', '$byte_order/$1/$2', ranges),
+    '# The offsets of the name of the front table in its iterator.',
+    caseFunction(
+      'front_name_offsets',
+      '$byte_order',
+      orders.map((order) => {
+        const offsets = nameOffsets(files.read('sources.front', order), FRONT_PIN_NAME);
+        return `${order}) echo ${offsets.join(' ')} ;;`;
+      }),
+    ),
     '# The compiled BPF objects (gzip, base64), for both byte orders.',
     `object() {\ncase $byte_order/$1 in\n${images.join('\n')}\nesac\n}`,
   ].join('\n');
 }
 
+const FRONT_CONSTANTS = ['front_lines', 'front_seeds', 'jiffies_per_second'] as const;
 const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
 
 function rangesIn(name: ObjectName, image: Uint8Array) {
@@ -336,11 +364,16 @@ function rangesIn(name: ObjectName, image: Uint8Array) {
   switch (name) {
     case 'sources':
       return [...ITERATOR_CONSTANTS, 'jiffies_per_second'].map(constant);
+    case 'sources.front':
+      return [
+        ...[...ITERATOR_CONSTANTS, ...FRONT_CONSTANTS].map(constant),
+        ['front_entries', maxEntriesRange(image, FRONT_PIN_NAME)] as const,
+      ];
     case 'totals':
       return ITERATOR_CONSTANTS.map(constant);
     case 'xdpwho.frags':
     case 'xdpwho':
-      return [constant('link_layer')];
+      return ['link_layer', ...FRONT_CONSTANTS].map(constant);
     default:
       return [];
   }
