@@ -144,36 +144,47 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 }
 
 /*
- * Adds to the sums the figures of a line of the front table that are not in `value`, the figures
- * that `sources` has for the same CPU. A counter may have passed 2^64 between the two.
+ * Returns a difference if it is positive, else 0. Without a branch, because the verifier follows
+ * each branch of the loop over the CPUs; the compiler would make one of a comparison.
  */
+static __always_inline __u64 positive(__u64 difference)
+{
+	__s64 sign = (__s64)difference >> 63;
+
+	barrier_var(sign);
+	return difference & ~sign;
+}
+
 #ifdef XDPWHO_FRONT_PIN
-static __always_inline int add_line(struct source_value *sums, const struct source_value *value,
-				    __u32 index, const struct source_key *source)
+/*
+ * Adds what a line of the front table has of the source beyond `value`, which is what `sources` has
+ * of it for the same CPU. As a difference, because a counter may pass 2^64.
+ */
+static __always_inline void add_line(struct source_value *sums, const struct source_value *value,
+				     __u32 index, const struct source_key *source)
 {
 	const volatile struct front_line *line = bpf_map_lookup_elem(&front, &index);
+	__u64 turn, other, packets, bytes, last_seen, ours;
 	const volatile address_half *halves;
-	__u64 packets, bytes, last_seen, turn;
 
 	if (!line)
-		return 0;
-	turn = line->turn;
+		return;
 	halves = (const volatile address_half *)line->source.address;
-	if (halves[1] != HALVES(source)[1] || halves[0] != HALVES(source)[0] || !turn || turn & 1)
-		return 0;
-	packets = line->figures.packets - value->packets;
-	bytes = line->figures.bytes - value->bytes;
+	turn = line->turn;
+	other = (halves[0] ^ HALVES(source)[0]) | (halves[1] ^ HALVES(source)[1]);
+	packets = line->figures.packets;
+	bytes = line->figures.bytes;
 	last_seen = line->figures.last_seen;
-	/* The line has changed hands: then `sources` has the last figures of this source. */
-	if (line->turn != turn)
-		return 0;
-	if ((__s64)packets > 0)
-		sums->packets += packets;
-	if ((__s64)bytes > 0)
-		sums->bytes += bytes;
-	if (last_seen > sums->last_seen)
-		sums->last_seen = last_seen;
-	return 1;
+	/*
+	 * Odd, or another number than before: the line changes hands. Then `sources` has the last
+	 * figures of the source that had it, and the first of the one that takes it.
+	 */
+	other |= (turn & 1) | (turn ^ line->turn);
+	/* All bits if it is the line of this source, else none. */
+	ours = ((other | -other) >> 63) - 1;
+	sums->packets += positive(packets - value->packets) & ours;
+	sums->bytes += positive(bytes - value->bytes) & ours;
+	sums->last_seen += positive(last_seen - sums->last_seen) & ours;
 }
 #endif
 
@@ -203,11 +214,10 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 			break;
 		sums.packets += values[cpu].packets;
 		sums.bytes += values[cpu].bytes;
-		if (values[cpu].last_seen > sums.last_seen)
-			sums.last_seen = values[cpu].last_seen;
+		sums.last_seen += positive(values[cpu].last_seen - sums.last_seen);
 #ifdef XDPWHO_FRONT_PIN
-		if (!add_line(&sums, &values[cpu], first_line(hash, cpu), key))
-			add_line(&sums, &values[cpu], second_line(hash, cpu), key);
+		add_line(&sums, &values[cpu], first_line(hash, cpu), key);
+		add_line(&sums, &values[cpu], second_line(hash, cpu), key);
 #endif
 	}
 

@@ -2,15 +2,29 @@
  * What has to hold on every kernel with every bpftool: the real command, attached for real. Where a
  * kernel or a bpftool lacks something, the check says what takes its place, and that it is told.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
+import { DEFAULT_MAX_SOURCES } from '../../src/attachment/defaults.js';
+import { frontPinName, linkFront, unlinkFront } from '../../src/attachment/front-pin.js';
+import { frontShape, mapShapes } from '../../src/attachment/load.js';
+import { bpftoolArguments } from '../../src/host/bpftool-arguments.js';
 import { countListMembers, countPossibleCpus } from '../../src/host/kernel.js';
 import { type FrameOptions, udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
-import { CLI, Lab, type LabOptions, lastReading, recordsIn } from '../kernel/lab.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { FRONT_PIN_NAME, frontConstants, frontLines, MOST_CPUS } from '../../src/objects/front.js';
+import {
+  CLI,
+  Lab,
+  type LabOptions,
+  lastReading,
+  OBJECTS_DIRECTORY,
+  recordsIn,
+} from '../kernel/lab.js';
 import type { Configuration } from './configurations.js';
 import type { Expectations, FactName } from './findings.js';
 import { RELEASES } from './releases.js';
@@ -150,6 +164,8 @@ const CHECKS: readonly Check[] = [
         await expectCounts(lab, onlineCpus);
         await expectValuesOnCpus(lab, onlineCpus, possibleCpus);
         if (guest.pinsIterators) await expectFile(String(attached.file), onlineCpus);
+        const front = `${lab.bpffs}/xdpwho/${lab.pins()[0]}/maps/front`;
+        assert.is(existsSync(front), guest.pinsIterators);
 
         const status = await lab.run(['status', 'eth0', '-o', 'json']);
         assert.is(status.exitCode, 0);
@@ -161,6 +177,12 @@ const CHECKS: readonly Check[] = [
         }
         await untilNothingLeft(lab);
       }),
+  },
+  {
+    name: 'the iterator for 512 CPUs is not too complex for the verifier',
+    run: async (guest) => {
+      if (guest.pinsIterators) await withLab({}, pinForManyCpus);
+    },
   },
   {
     name: 'counts exactly in generic mode, read by map dump',
@@ -505,6 +527,40 @@ async function expectValuesOnCpus(lab: Lab, online: number, possible: number): P
       /0x(?!00)/.test(JSON.stringify(propertyOf(each, 'value'))),
     );
     assert.is(used.length, online);
+  }
+}
+
+/** Pins the iterator as for the most CPUs that get a front table. It is not read. */
+async function pinForManyCpus(lab: Lab): Promise<void> {
+  const lines = frontLines(MOST_CPUS, MOST_CPUS, DEFAULT_MAX_SOURCES);
+  const entries = lines * MOST_CPUS;
+  const [sources, front] = [`${lab.bpffs}/sources`, `${lab.bpffs}/front`];
+  const [table] = mapShapes({ maxSources: 1, frontLines: 0, log: null });
+  if (table === undefined) throw new Error('no table');
+  const token = randomUUID();
+  const patch = {
+    constants: { possible_cpus: MOST_CPUS, ...frontConstants(lines, 250) },
+    maxEntries: { [FRONT_PIN_NAME]: entries },
+    mapNames: { [FRONT_PIN_NAME]: frontPinName(token) },
+  };
+  const object = new ObjectFiles(OBJECTS_DIRECTORY).writePatched(
+    'sources.front',
+    patch,
+    lab.scratch,
+  );
+  assert.is(linkFront(token, front), undefined);
+  try {
+    const { failure } = await lab.bpftool.batch(
+      [
+        bpftoolArguments.createMap(sources, table),
+        bpftoolArguments.createMap(front, frontShape(entries)),
+        bpftoolArguments.pinIterator(object, `${lab.bpffs}/file`, sources),
+      ],
+      { withoutMemoryLimit: true },
+    );
+    assert.is(failure, undefined);
+  } finally {
+    unlinkFront(token);
   }
 }
 
