@@ -16,7 +16,8 @@
 #include <bpf/bpf_helpers.h>
 #include "xdpwho.h"
 
-/* The lines of each CPU: a power of two from 2 to 65,536. 0: there is no front table. */
+/* The lines of each CPU that was present: a power of two from 2 to 65,536. 0: there is no front
+ * table. */
 const volatile __u32 front_lines = 0;
 /* Odd, and random anew for each load, so that nobody can choose addresses that share a line. */
 const volatile __u64 front_seeds[2] = {1, 1};

@@ -1,6 +1,6 @@
 /** The defaults of an attachment, and the record that it begins with. */
 import { randomUUID } from 'node:crypto';
-import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
+import { countPossibleCpus, cpuNumberLimit, cpuNumbers } from '../host/kernel.js';
 import { pidNamespaceOf, processStartTicks, timeNamespaceOf } from '../host/processes.js';
 import { formatPrefix } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
@@ -84,7 +84,7 @@ export function initialState(
     reader: null,
     readerNote: null,
     maxSources: sources,
-    frontLines: reader === 'dump' ? 0 : frontLines(cpus, cpuNumberLimit(), sources),
+    frontLines: reader === 'dump' ? 0 : frontLines(cpuNumbers(), sources),
     modeAsked: mode,
     readerAsked: reader,
     fileMode: fileMode ?? DEFAULT_FILE_MODE,

@@ -5,7 +5,7 @@ import type { BatchResult } from '../host/bpftool.js';
 import { bpftoolArguments, type MapShape } from '../host/bpftool-arguments.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 import { programInfoIn } from '../host/bpftool-output.js';
-import { configuredHz, countPossibleCpus } from '../host/kernel.js';
+import { configuredHz, countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { type Prefix, parsePrefix, prefixMask } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
@@ -235,7 +235,7 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
       entries: maxSources,
     },
     { name: 'totals', type: 'percpu_array', keySize: 4, valueSize: TOTALS.size, entries: 1 },
-    ...(frontLines === 0 ? [] : [frontShape(frontLines * countPossibleCpus())]),
+    ...(frontLines === 0 ? [] : [frontShape(frontLines * cpuNumberLimit('present'))]),
     ...(log === null
       ? []
       : [
@@ -250,7 +250,7 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
   ];
 }
 
-/** The front table of this many lines, those of all CPUs together. */
+/** The front table of so many lines, those of all CPUs together. */
 export function frontShape(entries: number): MapShape {
   const [valueSize, flags] = [FRONT_LINE.size, MAP_MMAPABLE];
   return { name: 'front', type: 'array', keySize: 4, valueSize, entries, flags };
@@ -292,7 +292,7 @@ function pinIterators(
   const ofSources = { constants: { ...shared, jiffies_per_second: hz, ...front } };
   const withFront = {
     ...ofSources,
-    maxEntries: { [FRONT_PIN_NAME]: state.frontLines * possible_cpus },
+    maxEntries: { [FRONT_PIN_NAME]: state.frontLines * cpuNumberLimit('present') },
     mapNames: { [FRONT_PIN_NAME]: frontPinName(state.token) },
   };
   const sources =

@@ -7,7 +7,7 @@ import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { type ProgramRun, programRunIn } from '../host/bpftool-output.js';
-import { configuredHz, countPossibleCpus, cpuNumberLimit, lastAllowedCpu } from '../host/kernel.js';
+import { configuredHz, cpuNumbers, lastAllowedCpu } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
@@ -215,10 +215,10 @@ export class BenchPrograms {
 
   /** Writes a copy of our program as it is attached by default. */
   #ownProgram(name: ObjectName): string {
-    const cpus = countPossibleCpus();
-    const lines = frontLines(cpus, cpuNumberLimit(), DEFAULT_MAX_SOURCES);
+    const cpus = cpuNumbers();
+    const lines = frontLines(cpus, DEFAULT_MAX_SOURCES);
     const constants = frontConstants(lines, configuredHz() ?? LIKELY_HZ);
-    const maxEntries = lines === 0 ? {} : { front: lines * cpus };
+    const maxEntries = lines === 0 ? {} : { front: lines * cpus.present };
     return this.#objects.writePatched(name, { constants, maxEntries }, this.#scratch);
   }
 

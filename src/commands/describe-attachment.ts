@@ -2,7 +2,7 @@
 import type { Attachment } from '../attachment/attachment.js';
 import { estimatedSourceBytes } from '../attachment/defaults.js';
 import type { LogState } from '../attachment/record.js';
-import { countPossibleCpus } from '../host/kernel.js';
+import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
 import { frontBytes } from '../objects/front.js';
 import { SEGMENT_RECORDS } from '../objects/layout.js';
 import { ringBytes } from '../objects/ring-size.js';
@@ -12,7 +12,7 @@ import { formatCount } from '../text/figures.js';
 export function describeAttachment(attachment: Attachment, verbose: boolean): string[] {
   const { interface: name, mode, programId, reader, state, notes, details } = attachment;
   const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
-  const front = frontBytes(state.frontLines, countPossibleCpus());
+  const front = frontBytes(state.frontLines, cpuNumberLimit('present'));
   const inFront = front === 0 ? '' : `, front table of ${formatCount(BigInt(front))}B`;
   const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B${inFront})`;
   const log = state.log === null ? '' : `, ${describeLog(state.log)}`;

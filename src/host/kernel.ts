@@ -23,10 +23,19 @@ export function countListMembers(list: string): number {
     .reduce((sum, count) => sum + count, 0);
 }
 
-/** The highest number of a possible CPU, plus 1. */
-export function cpuNumberLimit(): number {
-  const list = readFileSync('/sys/devices/system/cpu/possible', 'utf8');
+/** The highest number of a CPU, plus 1: of those that are possible, or of those that are there now (`present`). */
+export function cpuNumberLimit(which: 'possible' | 'present' = 'possible'): number {
+  const list = readFileSync(`/sys/devices/system/cpu/${which}`, 'utf8');
   return Number(list.trim().split(/[,-]/).at(-1)) + 1;
+}
+
+/** The CPUs of this host, for the size of the front table. */
+export function cpuNumbers() {
+  return {
+    possible: countPossibleCpus(),
+    limit: cpuNumberLimit(),
+    present: cpuNumberLimit('present'),
+  };
 }
 
 /** The highest number of a CPU that this process may run on. */

@@ -122,7 +122,7 @@ load() {
 # Loads everything with the front table, or fails and leaves nothing: the same as loadWithFront in
 # src/attachment/load.ts. src/attachment/front-pin.ts says what the link is for.
 load_front() {
-  front_entries=$((front_lines * cpus)) seeds=$(random_odd_numbers)
+  front_entries=$((front_lines * $(cpu_limit present))) seeds=$(random_odd_numbers)
   pin=$front_link_prefix$(printf %s "$token" | tr -d -)
   ln -s "$directory/maps/front" "/sys/fs/bpf/$pin" 2>/dev/null || return 1
   front_link=/sys/fs/bpf/$pin

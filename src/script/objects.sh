@@ -39,12 +39,17 @@ default_max_sources() {
   echo $size
 }
 
+# The same as cpuNumberLimit in src/host/kernel.ts.
+cpu_limit() {
+  list=$(cat "/sys/devices/system/cpu/$1")
+  echo $((${list##*[,-]} + 1))
+}
+
 # The same as frontLines in src/objects/front.ts.
 default_front_lines() {
-  list=$(cat /sys/devices/system/cpu/possible)
   lines=$most_lines
-  [ $((${list##*[,-]} + 1)) = "$1" ] && [ "$1" -le "$most_front_cpus" ] || lines=0
-  while [ $((lines * $1 * line_bytes)) -gt "$front_bytes" ] || [ "$lines" -ge $((4 * $2)) ]; do
+  [ "$(cpu_limit possible)" = "$1" ] && [ "$1" -le "$most_front_cpus" ] || lines=0
+  while [ $((lines * $(cpu_limit present) * line_bytes)) -gt "$front_bytes" ] || [ "$lines" -ge $((4 * $2)) ]; do
     lines=$((lines / 2))
   done
   echo "$lines"

@@ -532,7 +532,8 @@ async function expectValuesOnCpus(lab: Lab, online: number, possible: number): P
 
 /** Pins the iterator as for the most CPUs that get a front table. It is not read. */
 async function pinForManyCpus(lab: Lab): Promise<void> {
-  const lines = frontLines(MOST_CPUS, MOST_CPUS, DEFAULT_MAX_SOURCES);
+  const all = { possible: MOST_CPUS, limit: MOST_CPUS, present: MOST_CPUS };
+  const lines = frontLines(all, DEFAULT_MAX_SOURCES);
   const entries = lines * MOST_CPUS;
   const [sources, front] = [`${lab.bpffs}/sources`, `${lab.bpffs}/front`];
   const [table] = mapShapes({ maxSources: 1, frontLines: 0, log: null });
