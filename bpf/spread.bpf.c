@@ -19,6 +19,7 @@
  */
 const volatile __u32 source_count = 0;
 const volatile __u32 is_zipf = 0;
+const volatile __u32 zipf_ranks[QUANTILES + 1] = {};
 const volatile __u32 first_source = 0;
 
 static __u32 state;
@@ -51,7 +52,7 @@ int spread(struct xdp_md *ctx)
 	/* Has each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
 	state = state * 1664525 + 1013904223;
 	if (is_zipf)
-		source = draw_rank(state);
+		source = draw_rank(zipf_ranks, state);
 	else
 		source = source_count ? (__u64)state * source_count >> 32 : state;
 	header->saddr = bpf_htonl(first_source + source);

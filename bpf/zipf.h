@@ -9,17 +9,17 @@
 #define QUANTILE_BITS 10
 #define QUANTILES     (1 << QUANTILE_BITS)
 
-/* The ranks at evenly spaced quantiles. */
-const volatile __u32 zipf_ranks[QUANTILES + 1] = {};
-
-/* `random`: any of 2^32 numbers, each with the same probability. */
-static __always_inline __u32 draw_rank(__u32 random)
+/*
+ * `ranks`: QUANTILES + 1 ranks, at evenly spaced quantiles. `random`: any of 2^32 numbers, each
+ * with the same probability.
+ */
+static __always_inline __u32 draw_rank(const volatile __u32 *ranks, __u32 random)
 {
 	__u32 quantile = random >> (32 - QUANTILE_BITS);
 	__u32 rest = random << QUANTILE_BITS;
-	__u32 first = zipf_ranks[quantile];
+	__u32 first = ranks[quantile];
 
-	return first + ((__u64)rest * (zipf_ranks[quantile + 1] - first) >> 32);
+	return first + ((__u64)rest * (ranks[quantile + 1] - first) >> 32);
 }
 
 #endif

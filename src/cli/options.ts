@@ -116,7 +116,7 @@ export const OPTIONS = {
       'text',
       parseMaxSources,
     ),
-    defaultDescription: '65536, in 64 MiB, and 16 MiB for a front table',
+    defaultDescription: '65536, in 80 MiB',
   },
   'file-mode': {
     ...valueOption(

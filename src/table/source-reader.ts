@@ -144,7 +144,7 @@ export class SourceReader {
     const { bpftool } = this.#context;
     const { pins, state } = this.#attachment;
     const front: FrontFigures = new Map();
-    if (state.frontLines > 0) {
+    if (state.frontLines > 0 && !isGone(pins.frontMap)) {
       for await (const entries of dumpEntries(bpftool, pins.frontMap, signal)) {
         for (const entry of entries) addFrontLine(front, entry, state.frontLines, LITTLE_ENDIAN);
       }

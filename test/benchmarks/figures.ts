@@ -13,14 +13,20 @@ import { type Estimate, estimate } from '../../src/bench/median.js';
 import { CLI, Lab } from '../kernel/lab.js';
 import { fillTable } from '../kernel/table.js';
 import { benchContext } from './baseline.js';
-import { Field, type Flood } from './flood-field.js';
+import { Field, type Flood, type Traffic } from './flood-field.js';
 import { barChart, type Line, lineChart } from './svg.js';
 
 const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url));
 const PAGE = `${DOCS}benchmarks.md`;
 const [BEGIN, END] = ['<!-- figures: begin -->', '<!-- figures: end -->'];
 
-const SOURCES = [1000, 60_000];
+const TRAFFIC: readonly Traffic[] = [
+  { sources: 1000 },
+  { sources: 60_000 },
+  { sources: 60_000, zipf: 1.2 },
+];
+/** Packets before a measurement: enough that all sources, or all of a CPU's that are frequent, are known. */
+const WARMING = 300_000;
 const TABLE_SIZES = [1000, 10_000, 100_000, 1_000_000];
 /** Room for the last of them: an LRU lets go a little before it is full. */
 const LARGEST_TABLE = 1_200_000;
@@ -49,8 +55,8 @@ const lab = await Lab.create();
 try {
   const field = await Field.open(lab);
   const costs = await runPrograms();
-  const contests = new Map<number, Contest[]>();
-  for (const sources of SOURCES) contests.set(sources, await contest(field, sources));
+  const contests = new Map<string, Contest[]>();
+  for (const traffic of TRAFFIC) contests.set(nameOf(traffic), await contest(field, traffic));
   const taken = await takeUp(field);
   const reading = await readTables(field);
   const times = await measureTimes();
@@ -70,6 +76,11 @@ try {
   await lab.close();
 }
 
+function nameOf({ sources, zipf }: Traffic): string {
+  const law = zipf === undefined ? '' : ` by Zipf's law, exponent ${zipf}`;
+  return `${sources.toLocaleString('en')} sources${law}`;
+}
+
 function say(text: string): void {
   console.error(`bench: ${text}`);
 }
@@ -85,19 +96,19 @@ async function runPrograms(): Promise<Cost[]> {
 }
 
 /** Everyone in turn, round by round. */
-async function contest(field: Field, sources: number): Promise<Contest[]> {
+async function contest(field: Field, traffic: Traffic): Promise<Contest[]> {
   const contestants = field.contestants();
   const floods = contestants.map((): Flood[] => []);
   const shares = contestants.map((): number[] => []);
   const startsNs: number[] = [];
   for (let round = 1; round <= rounds; round++) {
-    say(`${sources} sources, round ${round} of ${rounds}`);
+    say(`${nameOf(traffic)}, round ${round} of ${rounds}`);
     for (const [index, contestant] of contestants.entries()) {
       await contestant.setUp();
       try {
-        const warm = await field.flood(sources, sources);
-        const start = await field.flood(sources, LEAST_FLOOD);
-        const flood = await field.flood(sources, contestant.packets);
+        const warm = await field.flood(traffic, WARMING);
+        const start = await field.flood(traffic, LEAST_FLOOD);
+        const flood = await field.flood(traffic, contestant.packets);
         startsNs.push(start.durationNs);
         floods[index]?.push(flood);
         const share = (await contestant.account()) / (warm.sent + start.sent + flood.sent);
@@ -131,7 +142,7 @@ async function takeUp(field: Field): Promise<{ readonly nft: number; readonly ow
   const { exitCode, stderr } = await lab.run(['attach', lab.device]);
   if (exitCode !== 0) throw new Error(stderr);
   await field.addSet(131_072);
-  await field.flood(NEW_SOURCES, NEW_SOURCES);
+  await field.flood({ sources: NEW_SOURCES }, NEW_SOURCES);
   const nft = await field.countSet();
   const { stdout } = await lab.run(['dump', lab.device, '-o', 'json', '--top', '1']);
   const own = Number(/"sources": (\d+)/.exec(stdout)?.[1]);
@@ -249,15 +260,15 @@ function describeCosts(costs: readonly Cost[]): string[] {
   ];
 }
 
-function describeContests(contests: ReadonlyMap<number, readonly Contest[]>): string[] {
-  const groups = [...contests].map(([sources, results]) => {
+function describeContests(contests: ReadonlyMap<string, readonly Contest[]>): string[] {
+  const groups = [...contests].map(([traffic, results]) => {
     const bars = results.slice(1).map(({ label, costNs, share = 0 }) => ({
       label,
       value: costNs.median,
       note: `${costNs.median.toFixed(0)} ns, ${percent(share)} seen`,
       emphasis: label.startsWith('xdpwho'),
     }));
-    return [`${sources.toLocaleString('en')} sources`, bars] as const;
+    return [traffic, bars] as const;
   });
   const title = 'What each packet of a flood costs over an empty program';
   writeFileSync(`${DOCS}cost-per-packet.svg`, barChart(title, groups));
@@ -266,12 +277,12 @@ function describeContests(contests: ReadonlyMap<number, readonly Contest[]>): st
     '### In a flood',
     '',
     '![cost per packet](cost-per-packet.svg)',
-    ...[...contests].flatMap(([sources, results]) => {
+    ...[...contests].flatMap(([traffic, results]) => {
       const own =
         results.find(({ label }) => label.startsWith('xdpwho'))?.costNs.median ?? Number.NaN;
       return [
         '',
-        `${sources.toLocaleString('en')} sources, ${rounds} rounds:`,
+        `${traffic}, ${rounds} rounds:`,
         '',
         ...table(
           ['', 'ns per packet added', '95 %', 'times ours', 'packets accounted for'],

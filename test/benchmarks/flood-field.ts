@@ -5,6 +5,7 @@
 
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
+import { zipfRanks } from '../../src/bench/zipf.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -13,6 +14,12 @@ import { compileProgram as compileTestProgram, compileTool } from '../kernel/com
 import { CLI, type Lab, type Started } from '../kernel/lab.js';
 import { ipv4At } from '../kernel/table.js';
 import { compileProgram } from './baseline.js';
+
+/** From how many addresses the frames come: in turn, or by Zipf's law with this exponent. */
+export interface Traffic {
+  readonly sources: number;
+  readonly zipf?: number;
+}
 
 export interface Flood {
   readonly sent: number;
@@ -62,13 +69,16 @@ export class Field {
     return new Field(lab, tools, await lab.ifindex('eth0'));
   }
 
-  /** Sends frames from `sources` addresses in turn, on one CPU. */
-  async flood(sources: number, packets: number): Promise<Flood> {
+  /** Sends frames on one CPU. */
+  async flood({ sources, zipf }: Traffic, packets: number): Promise<Flood> {
     const { path = '' } = resolveNetns(this.lab.sender);
     const numbers = [this.#ifindex, SOURCE_OFFSET, sources, 0, packets].map(String);
     // Ahead of whatever else wants this CPU.
     const ahead = ['chrt', '--fifo', '1', 'taskset', '-c', '0'];
-    const command = [...ahead, this.#flood, this.#object, this.#frame, ...numbers];
+    const ranks = `${this.lab.scratch}/ranks`;
+    if (zipf !== undefined) writeFileSync(ranks, zipfRanks(sources, zipf));
+    const more = zipf === undefined ? [] : [ranks];
+    const command = [...ahead, this.#flood, this.#object, this.#frame, ...numbers, ...more];
     const startNs = process.hrtime.bigint();
     const { stdout } = await execa('nsenter', [`--net=${path}`, '--', ...command]);
     return { sent: Number(stdout), durationNs: Number(process.hrtime.bigint() - startNs) };

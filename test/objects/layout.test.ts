@@ -21,7 +21,7 @@ const layout = suite('layout');
 const cases = [
   { object: 'xdpwho', struct: 'source_key', expected: SOURCE_KEY },
   { object: 'xdpwho', struct: 'source_value', expected: SOURCE_VALUE },
-  { object: 'sources.front', struct: 'front_line', expected: FRONT_LINE },
+  { object: 'xdpwho', struct: 'front_line', expected: FRONT_LINE },
   { object: 'xdpwho.frags', struct: 'source_key', expected: SOURCE_KEY },
   { object: 'xdpwho.frags', struct: 'source_value', expected: SOURCE_VALUE },
   { object: 'totals', struct: 'totals', expected: TOTALS },

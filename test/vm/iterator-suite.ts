@@ -18,6 +18,7 @@ export const ITERATOR_FILES = {
   'vm-more': {
     'dump.test.ts': 'only those',
     'file.test.ts': 'only those',
+    'front.test.ts': 'only those',
     'guards.test.ts': 'only those',
     'runs.test.ts': 'only those',
     'serve.test.ts': 'only those',

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "../../../bpf/zipf.h"
 #include "flood.h"
 
 #define MAX_OFFSET 64
@@ -17,6 +18,14 @@ struct {
 	__uint(max_entries, 1);
 } floods SEC(".maps");
 
+/* With it, the sources are drawn by Zipf's law. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct zipf);
+	__uint(max_entries, 1);
+} zipfs SEC(".maps");
+
 /* Of the frame as it was given: host byte order. */
 const volatile __u32 first_source = 0;
 
@@ -24,6 +33,7 @@ SEC("xdp")
 int flood(struct xdp_md *ctx)
 {
 	struct flood *flood;
+	struct zipf *zipf;
 	__u32 zero = 0, offset, number;
 	__be32 *source;
 
@@ -31,6 +41,12 @@ int flood(struct xdp_md *ctx)
 	if (!flood)
 		return XDP_DROP;
 	number = flood->sources ? flood->sent % flood->sources : 0;
+	zipf = bpf_map_lookup_elem(&zipfs, &zero);
+	if (zipf && zipf->ranks[QUANTILES]) {
+		/* Has each of the 2^32 values once before it repeats (Knuth, vol. 2, 3.2.1.2). */
+		zipf->state = zipf->state * 1664525 + 1013904223;
+		number = draw_rank(zipf->ranks, zipf->state);
+	}
 	offset = flood->source_offset;
 	if (offset > MAX_OFFSET)
 		return XDP_DROP;

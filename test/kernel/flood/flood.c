@@ -2,7 +2,7 @@
 /*
  * Sends a frame many times, as fast as one CPU can, and prints how many were sent. For tests only.
  *
- * Usage: flood OBJECT FRAME IFINDEX SOURCE-OFFSET SOURCES SHORTENED COUNT
+ * Usage: flood OBJECT FRAME IFINDEX SOURCE-OFFSET SOURCES SHORTENED COUNT [RANKS]
  *
  * The frames do not go through the stack: the kernel runs an XDP program on them (since 5.18:
  * BPF_F_TEST_XDP_LIVE_FRAMES), which redirects them into one end of a veth. The other end takes
@@ -30,6 +30,7 @@ int main(int argc, char **argv)
 {
 	struct xdp_md context = {};
 	struct flood flood = {};
+	static struct zipf zipf;
 	unsigned char frame[MAX_FRAME];
 	struct bpf_program *program;
 	struct bpf_object *object;
@@ -40,9 +41,9 @@ int main(int argc, char **argv)
 	int map, fd;
 	FILE *file;
 
-	if (argc != 8) {
+	if (argc != 8 && argc != 9) {
 		fprintf(stderr,
-			"usage: flood OBJECT FRAME IFINDEX OFFSET SOURCES SHORTENED COUNT\n");
+			"usage: flood OBJECT FRAME IFINDEX OFFSET SOURCES SHORTENED COUNT [RANKS]\n");
 		return 2;
 	}
 	file = fopen(argv[2], "rb");
@@ -70,6 +71,14 @@ int main(int argc, char **argv)
 		return fail("load");
 	program = bpf_object__next_program(object, NULL);
 	map = bpf_map__fd(bpf_object__find_map_by_name(object, "floods"));
+	if (argc == 9) {
+		file = fopen(argv[8], "rb");
+		if (!file || fread(zipf.ranks, sizeof(zipf.ranks), 1, file) != 1)
+			return fail(argv[8]);
+		if (bpf_map_update_elem(bpf_map__fd(bpf_object__find_map_by_name(object, "zipfs")),
+					&zero, &zipf, BPF_ANY))
+			return fail("ranks");
+	}
 	if (!program || bpf_map_update_elem(map, &zero, &flood, BPF_ANY))
 		return fail("map");
 	fd = bpf_program__fd(program);

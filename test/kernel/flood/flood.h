@@ -17,4 +17,10 @@ struct flood {
 	__u64 sent;
 };
 
+/* Made by src/bench/zipf.ts; see bpf/zipf.h. */
+struct zipf {
+	__u32 ranks[1025];
+	__u32 state;
+};
+
 #endif
