@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { propertyOf } from '../../src/model/json-values.js';
-import { CLI, WHY_NOT } from '../kernel/lab.js';
+import { CLI, OBJECTS_DIRECTORY, WHY_NOT } from '../kernel/lab.js';
 import { suite } from '../suite.js';
 import {
   benchContext,
@@ -49,16 +49,28 @@ cost('raises the alarm when the program has become slower', async () => {
   const object = await compileProgram('slower.bpf.c', scratch);
   const { exitCode, stdout } = await bench(['--compare', kept, '--object', object, '-o', 'json']);
   assert.is(exitCode, 1, stdout);
-  const comparisons: unknown = propertyOf(JSON.parse(stdout), 'comparisons');
-  assert.ok(Array.isArray(comparisons));
-  const slower = comparisons
-    .filter((each) => propertyOf(each, 'verdict') === 'slower')
-    .map((each) => propertyOf(each, 'case'));
   // What it takes the time for; the others are passed on before.
-  assert.equal(slower, ['ipv4', 'ipv6', 'ipv4-vlan', 'ipv4-two-vlans']);
+  assert.equal(slowerCases(stdout), ['ipv4', 'ipv6', 'ipv4-vlan', 'ipv4-two-vlans']);
+});
+
+cost('raises the alarm when the program has no front table', async () => {
+  // As it is compiled: that it has one is written into a copy of it.
+  const object = `${OBJECTS_DIRECTORY}/${endianness() === 'LE' ? 'el' : 'eb'}/xdpwho.frags.o`;
+  const { exitCode, stdout } = await bench(['--compare', kept, '--object', object, '-o', 'json']);
+  assert.is(exitCode, 1, stdout);
+  assert.equal(slowerCases(stdout), ['ipv4', 'ipv6', 'ipv4-vlan', 'ipv4-two-vlans']);
 });
 
 cost.run();
+
+/** The cases that a comparison has found slower. */
+function slowerCases(stdout: string): unknown[] {
+  const comparisons: unknown = propertyOf(JSON.parse(stdout), 'comparisons');
+  assert.ok(Array.isArray(comparisons));
+  return comparisons
+    .filter((each) => propertyOf(each, 'verdict') === 'slower')
+    .map((each) => propertyOf(each, 'case'));
+}
 
 async function bench(args: readonly string[]) {
   const rounds = args.includes('--rounds') ? [] : ['--rounds', String(ROUNDS)];

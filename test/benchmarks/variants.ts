@@ -1,5 +1,5 @@
 /**
- * What other tables of sources would cost: one known source, and 60,000 in turn.
+ * What other tables of sources would cost, and front tables of other sizes: for a known source, many, and new ones.
  *
  * Usage: npm run bench:variants [-- ROUNDS]
  */
@@ -7,10 +7,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Bench, DEFAULT_ROUNDS } from '../../src/bench/bench.js';
+import { configuredHz, cpuNumberLimit } from '../../src/host/kernel.js';
+import { ObjectFiles } from '../../src/objects/files.js';
+import { frontConstants } from '../../src/objects/front.js';
 import { benchContext, compileProgram } from './baseline.js';
 
 /** The programs of variants.bpf.c, and what is different in each. */
-const VARIANTS = {
+const TABLES = {
   v_lru_percpu: 'LRU, values per CPU (as the program has it)',
   v_lru_own: 'LRU, values and lists per CPU (BPF_F_NO_COMMON_LRU)',
   v_percpu: 'no LRU, values per CPU',
@@ -21,22 +24,54 @@ const VARIANTS = {
   v_lru_ipv4: 'LRU, values per CPU, keys of 4 bytes: IPv4 only',
 } as const;
 
-const CASES = ['ipv4', 'ipv4-60000-sources', 'ipv4-new-sources'];
+/** The lines of each CPU in front of the table. */
+const FRONT_LINES = [0, 1024, 4096, 16_384, 65_536];
+
+const CASES = {
+  ipv4: 'one source',
+  'ipv4-60000-sources': '60,000',
+  'ipv4-zipf-1.0-60000': '60,000, Zipf 1.0',
+  'ipv4-zipf-1.2-60000': '60,000, Zipf 1.2',
+  'ipv4-zipf-1.2-1000000': '1,000,000, Zipf 1.2',
+  'ipv4-new-sources': 'new ones',
+} as const;
 const ROUNDS_AT_ONCE = 3;
+
+interface Variant {
+  readonly text: string;
+  readonly object: string;
+  readonly program?: string;
+}
 
 const rounds = Number(process.argv[2] ?? DEFAULT_ROUNDS);
 const scratch = mkdtempSync(join(tmpdir(), 'xdpwho-variants-'));
-const medians = new Map<string, number[]>();
 try {
   const context = await benchContext();
   const object = await compileProgram('variants.bpf.c', scratch);
-  // In turn, since what the caches of a shared machine have to offer changes by the minute.
+  const tables = Object.entries(TABLES).map(([program, text]) => ({ text, object, program }));
+  const objects = new ObjectFiles(context.objectsDirectory);
+  const fronts = FRONT_LINES.map((lines) => {
+    const constants = frontConstants(lines, configuredHz() ?? 250);
+    const maxEntries = lines === 0 ? {} : { front: lines * cpuNumberLimit('present') };
+    const directory = mkdtempSync(join(scratch, 'front-'));
+    const patched = objects.writePatched('xdpwho.frags', { constants, maxEntries }, directory);
+    return { text: `${lines.toLocaleString('en')} lines for each CPU`, object: patched };
+  });
+  for (const variants of [tables, fronts]) await print(variants);
+} finally {
+  rmSync(scratch, { recursive: true });
+}
+
+/** Measures variants in turn, since what the caches of a shared machine have to offer changes by the minute. */
+async function print(variants: readonly Variant[]): Promise<void> {
+  const context = await benchContext();
+  const medians = new Map<string, number[]>();
   for (let round = 0; round < rounds; round += ROUNDS_AT_ONCE) {
-    for (const program of Object.keys(VARIANTS)) {
-      const bench = await Bench.open(context, { object, program });
+    for (const { text, ...choice } of variants) {
+      const bench = await Bench.open(context, choice);
       try {
-        for (const cost of await bench.measure(ROUNDS_AT_ONCE, { cases: CASES })) {
-          const key = `${program} ${cost.case}`;
+        for (const cost of await bench.measure(ROUNDS_AT_ONCE, { cases: Object.keys(CASES) })) {
+          const key = `${text} ${cost.case}`;
           medians.set(key, [...(medians.get(key) ?? []), cost.added_ns.median]);
         }
       } finally {
@@ -44,15 +79,13 @@ try {
       }
     }
   }
-} finally {
-  rmSync(scratch, { recursive: true });
-}
-
-console.log('| nanoseconds over an empty program | one source | 60,000 | new ones |');
-console.log('| --- | --- | --- | --- |');
-for (const [program, text] of Object.entries(VARIANTS)) {
-  const cells = CASES.map((name) => median(medians.get(`${program} ${name}`) ?? []).toFixed(0));
-  console.log(`| ${text} | ${cells.join(' | ')} |`);
+  console.log(`| nanoseconds over an empty program | ${Object.values(CASES).join(' | ')} |`);
+  console.log(`| --- |${' --- |'.repeat(Object.keys(CASES).length)}`);
+  for (const { text } of variants) {
+    const cells = Object.keys(CASES).map((name) => median(medians.get(`${text} ${name}`) ?? []));
+    console.log(`| ${text} | ${cells.map((each) => each.toFixed(0)).join(' | ')} |`);
+  }
+  console.log('');
 }
 
 function median(values: readonly number[]): number {
