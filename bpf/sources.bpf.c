@@ -157,6 +157,17 @@ static __always_inline __u64 positive(__u64 difference)
 
 #ifdef XDPWHO_FRONT_PIN
 /*
+ * Returns 0, but only once `value` has been read: no CPU of an architecture with BPF reads from an
+ * address before it has the number that is added to the address. So reads are kept in order without
+ * a barrier, which kernels before 5.12 do not have.
+ */
+static __always_inline __u64 zero_after(__u64 value)
+{
+	asm volatile("%0 &= 0" : "+r"(value));
+	return value;
+}
+
+/*
  * Adds what a line of the front table has of the source beyond `value`, which is what `sources` has
  * of it for the same CPU. As a difference, because a counter may pass 2^64.
  */
@@ -169,8 +180,9 @@ static __always_inline void add_line(struct source_value *sums, const struct sou
 
 	if (!line)
 		return;
-	halves = (const volatile address_half *)line->source.address;
 	turn = line->turn;
+	line = (const volatile void *)line + zero_after(turn);
+	halves = (const volatile address_half *)line->source.address;
 	other = (halves[0] ^ HALVES(source)[0]) | (halves[1] ^ HALVES(source)[1]);
 	packets = line->figures.packets;
 	bytes = line->figures.bytes;
@@ -179,6 +191,7 @@ static __always_inline void add_line(struct source_value *sums, const struct sou
 	 * Odd, or another number than before: the line changes hands. Then `sources` has the last
 	 * figures of the source that had it, and the first of the one that takes it.
 	 */
+	line = (const volatile void *)line + zero_after(other | packets | bytes | last_seen);
 	other |= (turn & 1) | (turn ^ line->turn);
 	/* All bits if it is the line of this source, else none. */
 	ours = ((other | -other) >> 63) - 1;

@@ -23,7 +23,7 @@ export const watchCommand = defineCommand({
     'Attaches, shows sources live until Ctrl-C (or q; ? shows the keys), detaches.',
     'While it runs, the kernel refuses every other XDP program there: end it first.',
     'k, M and G are powers of 1000. The table has room for 65,536 sources, or fewer',
-    'where the CPUs are so many that it would take more than 64 MiB.',
+    'where that takes more than 64 MiB; in front of it 1 MiB for each CPU, up to 16.',
   ],
   options: {
     ...chooseOptions('iface'),
