@@ -152,14 +152,12 @@ static __always_inline int count_in_line(__u32 index, const struct source_key *s
 	return 1;
 }
 
-static __always_inline void count_source(const struct source_key *source, __u64 bytes)
+static __always_inline void count_source(const struct source_key *source, __u64 bytes, __u32 cpu)
 {
 	__u64 hash = 0;
-	__u32 cpu = 0;
 
 	if (front_lines) {
 		hash = front_hash(source);
-		cpu = bpf_get_smp_processor_id();
 		if (count_in_line(first_line(hash, cpu), source, bytes) ||
 		    count_in_line(second_line(hash, cpu), source, bytes))
 			return;

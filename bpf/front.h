@@ -19,6 +19,11 @@
 /* The lines of each CPU that was present: a power of two from 2 to 65,536. 0: there is no front
  * table. */
 const volatile __u32 front_lines = 0;
+/*
+ * The elements before the lines: the totals of each CPU number, rounded up to an even number. So
+ * the totals take no call either, which those in a per-CPU array do before kernel 6.10.
+ */
+const volatile __u32 front_totals = 0;
 /* Odd, and random anew for each load, so that nobody can choose addresses that share a line. */
 const volatile __u64 front_seeds[2] = {1, 1};
 
@@ -75,7 +80,7 @@ static __always_inline __u64 front_hash(const struct source_key *source)
  */
 static __always_inline __u32 first_line(__u64 hash, __u32 cpu)
 {
-	return cpu * front_lines + (hash >> 48 & (front_lines - 1));
+	return front_totals + cpu * front_lines + (hash >> 48 & (front_lines - 1));
 }
 
 static __always_inline __u32 second_line(__u64 hash, __u32 cpu)

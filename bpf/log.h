@@ -70,9 +70,8 @@ static __always_inline void write_record(struct packet_record *place, struct log
 	head->next = record.sequence + 1;
 }
 
-static __always_inline void log_packet(const struct source_key *source, __u32 length)
+static __always_inline void log_packet(const struct source_key *source, __u32 length, __u32 cpu)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
 	struct log_segment *segment;
 	struct log_head *head;
 	__u32 index, slot;

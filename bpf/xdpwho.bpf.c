@@ -17,7 +17,7 @@
 #ifdef XDPWHO_LOG
 #include "log.h"
 #else
-static __always_inline void log_packet(const struct source_key *source, __u32 length)
+static __always_inline void log_packet(const struct source_key *source, __u32 length, __u32 cpu)
 {
 }
 #endif
@@ -28,6 +28,16 @@ struct {
 	__uint(value_size, sizeof(struct totals));
 	__uint(max_entries, 1);
 } totals SEC(".maps");
+
+/* Where there is a front table, the totals are in it, and not in the map `totals`. */
+static __always_inline struct totals *find_totals(__u32 cpu)
+{
+	__u32 zero = 0;
+
+	if (front_lines)
+		return bpf_map_lookup_elem(&front, &cpu);
+	return bpf_map_lookup_elem(&totals, &zero);
+}
 
 enum packet_class { IPV4, IPV6, OTHER, MALFORMED };
 
@@ -148,8 +158,8 @@ int xdpwho(struct xdp_md *ctx)
 {
 	struct source_key source = {};
 	struct totals *total;
-	__u32 zero = 0;
 	__u64 bytes;
+	__u32 cpu;
 	/* Parse before any helper is called, so that few values must be kept across calls. */
 	enum packet_class class = parse_packet(ctx, &source, &bytes);
 
@@ -160,7 +170,8 @@ int xdpwho(struct xdp_md *ctx)
 	 * Count in the totals before the source. A reader that reads the sources first and the
 	 * totals second then never finds more packets in the sources than in the totals.
 	 */
-	total = bpf_map_lookup_elem(&totals, &zero);
+	cpu = bpf_get_smp_processor_id();
+	total = find_totals(cpu);
 	if (!total)
 		return XDP_PASS;
 	total->bytes += bytes;
@@ -176,8 +187,8 @@ int xdpwho(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
-	log_packet(&source, bytes);
-	count_source(&source, bytes);
+	log_packet(&source, bytes, cpu);
+	count_source(&source, bytes, cpu);
 	return XDP_PASS;
 }
 

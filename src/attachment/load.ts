@@ -5,12 +5,12 @@ import type { BatchResult } from '../host/bpftool.js';
 import { bpftoolArguments, type MapShape } from '../host/bpftool-arguments.js';
 import { BpftoolError } from '../host/bpftool-error.js';
 import { programInfoIn } from '../host/bpftool-output.js';
-import { configuredHz, countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
+import { configuredHz, countPossibleCpus, cpuNumbers } from '../host/kernel.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { type Prefix, parsePrefix, prefixMask } from '../model/prefix.js';
 import type { Reader } from '../model/records.js';
 import { ObjectFiles, type ProgramName } from '../objects/files.js';
-import { FRONT_PIN_NAME, frontConstants } from '../objects/front.js';
+import { FRONT_PIN_NAME, frontConstants, frontSize } from '../objects/front.js';
 import { measureHz } from '../objects/jiffies.js';
 import {
   FRONT_LINE,
@@ -21,6 +21,7 @@ import {
   SOURCE_VALUE,
   TOTALS,
 } from '../objects/layout.js';
+import type { ObjectPatch } from '../objects/patch.js';
 import { ringBytes, ringElements } from '../objects/ring-size.js';
 import { formatCount } from '../text/figures.js';
 import { quoteJson } from '../text/json.js';
@@ -109,7 +110,8 @@ async function loadOnce(loading: Loading): Promise<LoadedOnce> {
     bpftoolArguments.createMap(maps[shape.name] ?? '', shape),
   );
   const hz = state.readerAsked === 'dump' ? undefined : await findHz(loading, objects);
-  const front = hz === undefined ? {} : frontConstants(state.frontLines, hz);
+  const front =
+    hz === undefined ? {} : frontConstants(frontSize(state.frontLines, cpuNumbers()), hz);
   const loadProgram = (name: ProgramName) => {
     const constants = {
       link_layer: loading.linkLayer,
@@ -226,6 +228,7 @@ export function mapPins(pins: Pins, { log, frontLines }: Tables): Readonly<Recor
 
 /** The maps to create. The object has them too, but with default sizes. */
 export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
+  const front = frontSize(frontLines, cpuNumbers());
   return [
     {
       name: 'sources',
@@ -235,7 +238,7 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
       entries: maxSources,
     },
     { name: 'totals', type: 'percpu_array', keySize: 4, valueSize: TOTALS.size, entries: 1 },
-    ...(frontLines === 0 ? [] : [frontShape(frontLines * cpuNumberLimit('present'))]),
+    ...(front === undefined ? [] : [frontShape(front.entries)]),
     ...(log === null
       ? []
       : [
@@ -250,7 +253,7 @@ export function mapShapes({ maxSources, frontLines, log }: Tables): MapShape[] {
   ];
 }
 
-/** The front table of so many lines, those of all CPUs together. */
+/** The front table of so many elements. */
 export function frontShape(entries: number): MapShape {
   const [valueSize, flags] = [FRONT_LINE.size, MAP_MMAPABLE];
   return { name: 'front', type: 'array', keySize: 4, valueSize, entries, flags };
@@ -289,17 +292,15 @@ function pinIterators(
 ): string[][] {
   const possible_cpus = countPossibleCpus();
   const shared = { possible_cpus, interface_json: jsonContent(state.interface) };
-  const ofSources = { constants: { ...shared, jiffies_per_second: hz, ...front } };
-  const withFront = {
-    ...ofSources,
-    maxEntries: { [FRONT_PIN_NAME]: state.frontLines * cpuNumberLimit('present') },
-    mapNames: { [FRONT_PIN_NAME]: frontPinName(state.token) },
+  const ofSources = { ...shared, jiffies_per_second: hz, ...front };
+  const size = frontSize(state.frontLines, cpuNumbers());
+  const write = (name: 'sources' | 'totals', constants: NonNullable<ObjectPatch['constants']>) => {
+    if (size === undefined) return objects.writePatched(name, { constants }, scratch);
+    const maxEntries = { [FRONT_PIN_NAME]: size.entries };
+    const mapNames = { [FRONT_PIN_NAME]: frontPinName(state.token) };
+    return objects.writePatched(`${name}.front`, { constants, maxEntries, mapNames }, scratch);
   };
-  const sources =
-    state.frontLines === 0
-      ? objects.writePatched('sources', ofSources, scratch)
-      : objects.writePatched('sources.front', withFront, scratch);
-  const totals = objects.writePatched('totals', { constants: shared }, scratch);
+  const [sources, totals] = [write('sources', ofSources), write('totals', shared)];
   return [
     bpftoolArguments.pinIterator(sources, pins.sourcesFile, pins.sourcesMap),
     bpftoolArguments.pinIterator(totals, pins.totalsFile, pins.totalsMap),

@@ -11,7 +11,7 @@ import { configuredHz, cpuNumbers, lastAllowedCpu } from '../host/kernel.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
-import { frontConstants, frontLines } from '../objects/front.js';
+import { frontConstants, frontLines, frontSize } from '../objects/front.js';
 import type { ObjectPatch } from '../objects/patch.js';
 import { type BenchCase, checkReadable } from './cases.js';
 import { zipfRanks } from './zipf.js';
@@ -216,9 +216,9 @@ export class BenchPrograms {
   /** Writes a copy of our program as it is attached by default. */
   #ownProgram(name: ObjectName): string {
     const cpus = cpuNumbers();
-    const lines = frontLines(cpus, DEFAULT_MAX_SOURCES);
-    const constants = frontConstants(lines, configuredHz() ?? LIKELY_HZ);
-    const maxEntries = lines === 0 ? {} : { front: lines * cpus.present };
+    const front = frontSize(frontLines(cpus, DEFAULT_MAX_SOURCES), cpus);
+    const constants = frontConstants(front, configuredHz() ?? LIKELY_HZ);
+    const maxEntries = front === undefined ? {} : { front: front.entries };
     return this.#objects.writePatched(name, { constants, maxEntries }, this.#scratch);
   }
 

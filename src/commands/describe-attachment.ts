@@ -2,9 +2,9 @@
 import type { Attachment } from '../attachment/attachment.js';
 import { estimatedSourceBytes } from '../attachment/defaults.js';
 import type { LogState } from '../attachment/record.js';
-import { countPossibleCpus, cpuNumberLimit } from '../host/kernel.js';
-import { frontBytes } from '../objects/front.js';
-import { SEGMENT_RECORDS } from '../objects/layout.js';
+import { countPossibleCpus, cpuNumbers } from '../host/kernel.js';
+import { frontSize } from '../objects/front.js';
+import { FRONT_LINE, SEGMENT_RECORDS } from '../objects/layout.js';
 import { ringBytes } from '../objects/ring-size.js';
 import { formatCount } from '../text/figures.js';
 
@@ -12,8 +12,9 @@ import { formatCount } from '../text/figures.js';
 export function describeAttachment(attachment: Attachment, verbose: boolean): string[] {
   const { interface: name, mode, programId, reader, state, notes, details } = attachment;
   const bytes = state.maxSources * estimatedSourceBytes(countPossibleCpus());
-  const front = frontBytes(state.frontLines, cpuNumberLimit('present'));
-  const inFront = front === 0 ? '' : `, front table of ${formatCount(BigInt(front))}B`;
+  const front = frontSize(state.frontLines, cpuNumbers())?.entries ?? 0;
+  const inFront =
+    front === 0 ? '' : `, front table of ${formatCount(BigInt(front * FRONT_LINE.size))}B`;
   const table = `up to ${state.maxSources} sources (${formatCount(BigInt(bytes))}B${inFront})`;
   const log = state.log === null ? '' : `, ${describeLog(state.log)}`;
   return [

@@ -206,6 +206,7 @@ const NEEDED_OBJECTS: readonly ObjectName[] = [
   'sources',
   'sources.front',
   'totals',
+  'totals.front',
 ];
 
 export function checkObjects(directory: string): Check {

@@ -31,6 +31,7 @@ export const OBJECTS: readonly ObjectSource[] = [
   { name: 'sources', source: 'sources.bpf.c', frags: false },
   { name: 'sources.front', source: 'sources.bpf.c', frags: false, front: true },
   { name: 'totals', source: 'totals.bpf.c', frags: false },
+  { name: 'totals.front', source: 'totals.bpf.c', frags: false, front: true },
   { name: 'packets', source: 'packets.bpf.c', frags: false },
   { name: 'clock', source: 'clock.bpf.c', frags: false },
   { name: 'link', source: 'link.bpf.c', frags: false },

@@ -15,6 +15,7 @@ export type ObjectName =
   | 'sources'
   | 'sources.front'
   | 'totals'
+  | 'totals.front'
   | 'packets'
   | 'clock'
   | 'link'

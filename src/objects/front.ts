@@ -35,15 +35,35 @@ export function frontLines({ possible, limit, present }: CpuNumbers, maxSources:
   return Math.min(MOST_LINES, fitting, 2 ** Math.ceil(Math.log2(2 * maxSources)));
 }
 
-/** The memory of the front table in bytes. */
-export function frontBytes(lines: number, cpus: number): number {
-  return lines * cpus * FRONT_LINE.size;
+/** The front table of a host with so many possible CPUs: elements with totals, then the lines of those present. */
+export interface FrontSize {
+  /** Of each CPU. */
+  readonly lines: number;
+  readonly totals: number;
+  readonly entries: number;
 }
 
-/** The constants of the programs that use the front table. A program without one (`lines` is 0) needs none. */
-export function frontConstants(lines: number, hz: number) {
-  if (lines === 0) return {};
-  return { front_lines: lines, front_seeds: randomOddNumbers(), jiffies_per_second: hz };
+/** Undefined where there is no front table (`lines` is 0). */
+export function frontSize(
+  lines: number,
+  { limit, present }: Pick<CpuNumbers, 'limit' | 'present'>,
+): FrontSize | undefined {
+  if (lines === 0) return undefined;
+  // Even, so that two lines that lie side by side are in one pair of cache lines.
+  const totals = 2 * Math.ceil(limit / 2);
+  return { lines, totals, entries: totals + lines * present };
+}
+
+/** The constants of the programs that use the front table. A program without one needs none. */
+export function frontConstants(front: FrontSize | undefined, hz: number) {
+  if (front === undefined) return {};
+  const { lines, totals } = front;
+  return {
+    front_lines: lines,
+    front_totals: totals,
+    front_seeds: randomOddNumbers(),
+    jiffies_per_second: hz,
+  };
 }
 
 /** Two of 64 bits, in either byte order. */

@@ -122,19 +122,23 @@ load() {
 # Loads everything with the front table, or fails and leaves nothing: the same as loadWithFront in
 # src/attachment/load.ts. src/attachment/front-pin.ts says what the link is for.
 load_front() {
-  front_entries=$((front_lines * $(cpu_limit present))) seeds=$(random_odd_numbers)
+  front_totals=$((($(cpu_limit possible) + 1) / 2 * 2)) seeds=$(random_odd_numbers)
+  front_entries=$((front_totals + front_lines * $(cpu_limit present)))
   pin=$front_link_prefix$(printf %s "$token" | tr -d -)
   ln -s "$directory/maps/front" "/sys/fs/bpf/$pin" 2>/dev/null || return 1
   front_link=/sys/fs/bpf/$pin
   load
   unpack sources.front
   write_front sources.front
-  write_integer sources.front front_entries "$front_entries"
-  for offset in $(front_name_offsets); do
-    printf %s "$pin" | write_at "$scratch/sources.front.o" "$offset"
+  unpack totals.front
+  for iterator in sources.front totals.front; do
+    write_integer $iterator front_entries "$front_entries"
+    for offset in $(front_name_offsets $iterator); do
+      printf %s "$pin" | write_at "$scratch/$iterator.o" "$offset"
+    done
   done
   loaded=true
-  pin_iterators sources.front || loaded=false
+  pin_iterators sources.front totals.front || loaded=false
   rm -f "$front_link"
   front_link=
   $loaded || rm -f "$directory/program" "$directory"/maps/*
@@ -144,6 +148,7 @@ load_front() {
 # The values of the front table, into a program or its iterator.
 write_front() {
   write_integer "$1" front_lines "$front_lines"
+  write_integer "$1" front_totals "$front_totals"
   write_integer "$1" jiffies_per_second "$hz"
   set -- "$1" $(constant_range "$1" front_seeds)
   printf "$seeds" | write_at "$scratch/$1.o" "$2"
@@ -154,14 +159,13 @@ find_hz() {
   [ -n "$hz" ] || hz=$(measured_hz)
 }
 
-# pin_iterators SOURCES: the name of the object that prints the sources, unpacked.
+# pin_iterators SOURCES TOTALS: the names of the objects that print them, unpacked.
 pin_iterators() {
-  unpack totals
-  for iterator in "$1" totals; do
+  for iterator in "$1" "$2"; do
     write_integer "$iterator" possible_cpus "$cpus"
     write_text "$iterator" interface_json "$interface_json"
   done
-  if run pin_sources "$1" && run pin_totals; then
+  if run pin_sources "$1" && run pin_totals "$2"; then
     chmod "$file_mode" "$directory/sources" "$directory/totals"
     reader_used='"iterator"'
     # Users who may read the files must be able to enter their directories.
@@ -182,7 +186,8 @@ pin_readers() {
   [ "$reader" != dump ] || return 0
   unpack sources
   write_integer sources jiffies_per_second "$hz"
-  if pin_iterators sources; then return; fi
+  unpack totals
+  if pin_iterators sources totals; then return; fi
   [ "$reader" != iterator ] || fail kernel-too-old "no iterator can be pinned: bpftool iter pin: $said" 'make the script with --reader dump'
   note="no iterator can be pinned (bpftool iter pin: $said); reading by \`map dump\`, slower"
   say "$interface_shown: $note"

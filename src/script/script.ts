@@ -254,7 +254,7 @@ function commands(bpffs: string): string {
       bpftoolArguments.pinIterator('$scratch/$1.o', pins.sourcesFile, pins.sourcesMap),
     ),
     pin_totals: bpftool(
-      bpftoolArguments.pinIterator('$scratch/totals.o', pins.totalsFile, pins.totalsMap),
+      bpftoolArguments.pinIterator('$scratch/$1.o', pins.totalsFile, pins.totalsMap),
     ),
     dump_sources: bpftool(bpftoolArguments.dumpMap(pins.sourcesMap)),
     dump_totals: bpftool(bpftoolArguments.dumpMap(pins.totalsMap)),
@@ -325,7 +325,8 @@ function record(): string {
 function objects(directory: string): string {
   const files = new ObjectFiles(directory);
   const names: readonly ObjectName[] = [
-    ...(['xdpwho.frags', 'xdpwho', 'sources', 'sources.front', 'totals', 'clock'] as const),
+    ...(['xdpwho.frags', 'xdpwho', 'sources', 'sources.front', 'totals'] as const),
+    ...(['totals.front', 'clock'] as const),
   ];
   const orders = ['el', 'eb'] as const;
   const all = orders.flatMap((order) =>
@@ -342,21 +343,24 @@ function objects(directory: string): string {
   return [
     '# Constants of the objects: the offset in the file, and the size.',
     caseFunction('constant_range', '$byte_order/$1/$2', ranges),
-    '# The offsets of the name of the front table in its iterator.',
+    '# The offsets of the name of the front table in its iterators.',
     caseFunction(
       'front_name_offsets',
-      '$byte_order',
-      orders.map((order) => {
-        const offsets = nameOffsets(files.read('sources.front', order), FRONT_PIN_NAME);
-        return `${order}) echo ${offsets.join(' ')} ;;`;
-      }),
+      '$byte_order/$1',
+      all
+        .filter(({ name }) => name.endsWith('.front'))
+        .map(({ order, name, image }) => {
+          return `${order}/${name}) echo ${nameOffsets(image, FRONT_PIN_NAME).join(' ')} ;;`;
+        }),
     ),
     '# The compiled BPF objects (gzip, base64), for both byte orders.',
     `object() {\ncase $byte_order/$1 in\n${images.join('\n')}\nesac\n}`,
   ].join('\n');
 }
 
-const FRONT_CONSTANTS = ['front_lines', 'front_seeds', 'jiffies_per_second'] as const;
+const FRONT_CONSTANTS = [
+  ...(['front_lines', 'front_totals', 'front_seeds', 'jiffies_per_second'] as const),
+];
 const ITERATOR_CONSTANTS = ['possible_cpus', 'interface_json'] as const;
 
 function rangesIn(name: ObjectName, image: Uint8Array) {
@@ -367,6 +371,11 @@ function rangesIn(name: ObjectName, image: Uint8Array) {
     case 'sources.front':
       return [
         ...[...ITERATOR_CONSTANTS, ...FRONT_CONSTANTS].map(constant),
+        ['front_entries', maxEntriesRange(image, FRONT_PIN_NAME)] as const,
+      ];
+    case 'totals.front':
+      return [
+        ...ITERATOR_CONSTANTS.map(constant),
         ['front_entries', maxEntriesRange(image, FRONT_PIN_NAME)] as const,
       ];
     case 'totals':

@@ -3,6 +3,7 @@
 import { XdpwhoError } from '../model/errors.js';
 import { propertyOf } from '../model/json-values.js';
 import type { SourceRecord } from '../model/records.js';
+import type { FrontSize } from '../objects/front.js';
 import { FRONT_LINE, SOURCE_KEY, SOURCE_VALUE, TOTALS } from '../objects/layout.js';
 
 /** The part of a totals record that the kernel counts. */
@@ -101,21 +102,37 @@ export function decodeSourceEntry(
   return { key: name, packets, bytes, lastSeen };
 }
 
-/** Adds the line in an entry of `map dump -j` of the front table, which has `lines` of them for each CPU. */
+/** The totals in the first elements of `map dump -j` of the front table. */
+export function decodeFrontTotals(
+  entries: readonly unknown[],
+  { totals }: FrontSize,
+  littleEndian: boolean,
+): KernelTotals {
+  const views = entries.slice(0, totals).map((entry) => {
+    const bytes = bytesOf(propertyOf(entry, 'value'), FRONT_LINE.size);
+    if (bytes === undefined) throw unexpected('the totals', entry);
+    return new DataView(bytes.buffer);
+  });
+  return sumTotals(views, littleEndian);
+}
+
+/** Adds the line in an entry of `map dump -j` of the front table, unless it is one of the totals. */
 export function addFrontLine(
   front: FrontFigures,
   entry: unknown,
-  lines: number,
+  { lines, totals }: FrontSize,
   littleEndian: boolean,
 ): void {
   const index = bytesOf(propertyOf(entry, 'key'), 4);
   const bytes = bytesOf(propertyOf(entry, 'value'), FRONT_LINE.size);
   if (index === undefined || bytes === undefined) throw unexpected('a line', entry);
+  const place = new DataView(index.buffer).getUint32(0, littleEndian) - totals;
+  if (place < 0) return;
   const view = new DataView(bytes.buffer);
   const turn = view.getBigUint64(FRONT_LINE.turn, littleEndian);
   // It has had no source yet, or it is changing hands.
   if (turn === 0n || turn % 2n === 1n) return;
-  const cpu = Math.floor(new DataView(index.buffer).getUint32(0, littleEndian) / lines);
+  const cpu = Math.floor(place / lines);
   const key = String.fromCharCode(...bytes.subarray(FRONT_LINE.source, SOURCE_KEY.size));
   const ofSource = front.get(key) ?? new Map<number, Figures>();
   front.set(key, ofSource.set(cpu, figuresIn(view, FRONT_LINE.figures, littleEndian)));
@@ -138,6 +155,10 @@ function later(one: bigint, other: bigint): bigint {
 export function decodeTotals(entries: readonly unknown[], littleEndian: boolean): KernelTotals {
   const values = perCpuValues(entries[0], TOTALS.size);
   if (values === undefined) throw unexpected('the totals', entries);
+  return sumTotals(values, littleEndian);
+}
+
+function sumTotals(values: readonly DataView[], littleEndian: boolean): KernelTotals {
   const sum = (offset: number) =>
     values.reduce((total, value) => total + value.getBigUint64(offset, littleEndian), 0n);
   return {

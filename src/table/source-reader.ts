@@ -13,16 +13,18 @@ import type { SessionContext } from '../attachment/context.js';
 import { makeReaderPinPath } from '../attachment/reader-pins.js';
 import { makeScratch } from '../attachment/scratch.js';
 import { isGone } from '../host/bpffs.js';
-import { configuredHz } from '../host/kernel.js';
+import { configuredHz, cpuNumbers } from '../host/kernel.js';
 import { formatAddress } from '../model/address.js';
 import { naming, systemErrorCode, XdpwhoError } from '../model/errors.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
+import { type FrontSize, frontSize } from '../objects/front.js';
 import { type JiffiesMoment, measureHz, readJiffies } from '../objects/jiffies.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import {
   addFrontLine,
+  decodeFrontTotals,
   decodeSourceEntry,
   decodeTotals,
   type FrontFigures,
@@ -107,7 +109,12 @@ export class SourceReader {
     const { pins, reader } = this.#attachment;
     if (reader === 'dump') {
       try {
-        return decodeTotals(await this.#context.bpftool.dumpMap(pins.totalsMap), LITTLE_ENDIAN);
+        const { bpftool } = this.#context;
+        const front = this.#front();
+        if (front === undefined) {
+          return decodeTotals(await bpftool.dumpMap(pins.totalsMap), LITTLE_ENDIAN);
+        }
+        return decodeFrontTotals(await bpftool.dumpMap(pins.frontMap), front, LITTLE_ENDIAN);
       } catch (error) {
         throw this.#unreadable(pins.totalsMap, error);
       }
@@ -142,11 +149,12 @@ export class SourceReader {
     // Loads ndjson, which a reading by the iterator does without.
     const { dumpEntries } = await import('./map-dump.js');
     const { bpftool } = this.#context;
-    const { pins, state } = this.#attachment;
+    const { pins } = this.#attachment;
     const front: FrontFigures = new Map();
-    if (state.frontLines > 0 && !isGone(pins.frontMap)) {
+    const size = this.#front();
+    if (size !== undefined) {
       for await (const entries of dumpEntries(bpftool, pins.frontMap, signal)) {
-        for (const entry of entries) addFrontLine(front, entry, state.frontLines, LITTLE_ENDIAN);
+        for (const entry of entries) addFrontLine(front, entry, size, LITTLE_ENDIAN);
       }
     }
     for await (const entries of dumpEntries(bpftool, pins.sourcesMap, signal)) {
@@ -168,6 +176,12 @@ export class SourceReader {
       }
       yield batch;
     }
+  }
+
+  /** The front table of the attachment, if it has one. */
+  #front(): FrontSize | undefined {
+    const { pins, state } = this.#attachment;
+    return isGone(pins.frontMap) ? undefined : frontSize(state.frontLines, cpuNumbers());
   }
 
   async #readJiffies(): Promise<{ hz: number; moment: JiffiesMoment }> {

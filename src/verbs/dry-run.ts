@@ -79,17 +79,18 @@ function planIterators(
   const chmod = (mode: string, ...paths: string[]) => ({ file: 'chmod', args: [mode, ...paths] });
   const root = pins.directory.replace(/\/[^/]*$/, '');
   const front = frontLinkPath(token);
-  const sources = bpftool(
-    pinIterator(object(frontLines > 0 ? 'sources.front' : 'sources'), sourcesFile, sourcesMap),
-  );
-  const withFront = [
+  const variant = frontLines > 0 ? '.front' : '';
+  const iterators = [
+    bpftool(pinIterator(object(`sources${variant}`), sourcesFile, sourcesMap)),
+    bpftool(pinIterator(object(`totals${variant}`), totalsFile, totalsMap)),
+  ];
+  const linked = [
     { file: 'ln', args: ['-s', pins.frontMap, front] },
-    sources,
+    ...iterators,
     { file: 'rm', args: [front] },
   ];
   return [
-    ...(frontLines > 0 ? withFront : [sources]),
-    bpftool(pinIterator(object('totals'), totalsFile, totalsMap)),
+    ...(frontLines > 0 ? linked : iterators),
     chmod(octal(fileMode), sourcesFile, totalsFile),
     ...((fileMode & 0o077) === 0 ? [] : [chmod('0711', root, pins.directory)]),
   ];

@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Bench, DEFAULT_ROUNDS } from '../../src/bench/bench.js';
-import { configuredHz, cpuNumberLimit } from '../../src/host/kernel.js';
+import { configuredHz, cpuNumbers } from '../../src/host/kernel.js';
 import { ObjectFiles } from '../../src/objects/files.js';
-import { frontConstants } from '../../src/objects/front.js';
+import { frontConstants, frontSize } from '../../src/objects/front.js';
 import { benchContext, compileProgram } from './baseline.js';
 
 /** The programs of variants.bpf.c, and what is different in each. */
@@ -51,8 +51,9 @@ try {
   const tables = Object.entries(TABLES).map(([program, text]) => ({ text, object, program }));
   const objects = new ObjectFiles(context.objectsDirectory);
   const fronts = FRONT_LINES.map((lines) => {
-    const constants = frontConstants(lines, configuredHz() ?? 250);
-    const maxEntries = lines === 0 ? {} : { front: lines * cpuNumberLimit('present') };
+    const front = frontSize(lines, cpuNumbers());
+    const constants = frontConstants(front, configuredHz() ?? 250);
+    const maxEntries = front === undefined ? {} : { front: front.entries };
     const directory = mkdtempSync(join(scratch, 'front-'));
     const patched = objects.writePatched('xdpwho.frags', { constants, maxEntries }, directory);
     return { text: `${lines.toLocaleString('en')} lines for each CPU`, object: patched };

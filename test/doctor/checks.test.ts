@@ -58,7 +58,14 @@ objects('passes only when every object is a BPF object', ({ directory }) => {
   const inner = join(directory, endianness() === 'LE' ? 'el' : 'eb');
   assert.is(checkObjects(directory).status, 'fail');
   mkdirSync(inner);
-  for (const name of ['xdpwho.frags', 'xdpwho', 'sources', 'sources.front', 'totals']) {
+  for (const name of [
+    'xdpwho.frags',
+    'xdpwho',
+    'sources',
+    'sources.front',
+    'totals',
+    'totals.front',
+  ]) {
     writeFileSync(join(inner, `${name}.o`), elfHeader(247));
   }
   assert.equal(checkObjects(directory), {

@@ -430,7 +430,7 @@ async function killAt(step: string, more: readonly string[] = []): Promise<Start
 /** Where no iterator can be had, the second is not tried. */
 const STEPS = [
   ...['prog load', 'prog show', '/sources.front.o'],
-  ...(USUAL_READER === 'iterator' ? ['/totals.o'] : []),
+  ...(USUAL_READER === 'iterator' ? ['/totals.front.o'] : []),
   'net attach',
 ];
 

@@ -9,11 +9,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { frontPinName, linkFront, unlinkFront } from '../../src/attachment/front-pin.js';
 import { bpftoolArguments } from '../../src/host/bpftool-arguments.js';
-import { configuredHz, countPossibleCpus, cpuNumberLimit } from '../../src/host/kernel.js';
+import { configuredHz, countPossibleCpus, cpuNumbers } from '../../src/host/kernel.js';
 import { udpFrame } from '../../src/model/frames.js';
 import type { SourceRecord } from '../../src/model/records.js';
 import { ObjectFiles } from '../../src/objects/files.js';
-import { FRONT_PIN_NAME, frontConstants } from '../../src/objects/front.js';
+import {
+  FRONT_PIN_NAME,
+  type FrontSize,
+  frontConstants,
+  frontSize,
+} from '../../src/objects/front.js';
 import { addFrontLine, type FrontFigures, parseSourceLines } from '../../src/table/decode.js';
 import { suite } from '../suite.js';
 import { loadWithMaps } from './bpftool.js';
@@ -22,7 +27,6 @@ import { Lab, OBJECTS_DIRECTORY, recordsIn, WHY_NOT } from './lab.js';
 import { ipv4At } from './table.js';
 
 const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-const PRESENT = cpuNumberLimit('present');
 const CPUS = Math.min(2, cpus().length);
 const LENGTH = 64;
 /** 198.18.0.0, the first address of ipv4At. */
@@ -35,7 +39,7 @@ interface Program {
   readonly pin: string;
   readonly sourcesFile: string;
   readonly frontMap: string;
-  readonly lines: number;
+  readonly size: FrontSize;
 }
 
 interface ProgramOptions {
@@ -51,10 +55,12 @@ async function load({ lines, maxSources, secondMs }: ProgramOptions): Promise<Pr
   const objects = new ObjectFiles(OBJECTS_DIRECTORY);
   const pin = `${lab.bpffs}/front${++loaded}`;
   const maps = `${pin}-maps`;
-  const program = { pin, sourcesFile: `${pin}-sources`, frontMap: `${maps}/front`, lines };
   const hz = configuredHz() ?? 250;
-  const front = frontConstants(lines, Math.max(1, Math.round((hz * secondMs) / 1000)));
-  const maxEntries = { sources: maxSources, front: lines * PRESENT };
+  const size = frontSize(lines, cpuNumbers());
+  if (size === undefined) throw new Error('no lines');
+  const front = frontConstants(size, Math.max(1, Math.round((hz * secondMs) / 1000)));
+  const maxEntries = { sources: maxSources, front: size.entries };
+  const program = { pin, sourcesFile: `${pin}-sources`, frontMap: `${maps}/front`, size };
   mkdirSync(maps);
   const copy = objects.writePatched('xdpwho.frags', { constants: front, maxEntries }, lab.scratch);
   await loadWithMaps(lab.bpftool, copy, pin, maps);
@@ -62,7 +68,7 @@ async function load({ lines, maxSources, secondMs }: ProgramOptions): Promise<Pr
   const constants = { ...front, possible_cpus: countPossibleCpus(), interface_json: 'eth0' };
   const iterator = {
     constants: { ...constants, jiffies_per_second: hz },
-    maxEntries: { [FRONT_PIN_NAME]: lines * PRESENT },
+    maxEntries: { [FRONT_PIN_NAME]: size.entries },
     mapNames: { [FRONT_PIN_NAME]: frontPinName(token) },
   };
   assert.is(linkFront(token, program.frontMap), undefined);
@@ -130,10 +136,10 @@ function packetsOf(records: readonly SourceRecord[]): Map<string, bigint> {
 }
 
 /** The lines that have a source, of all CPUs. */
-async function takenLines({ frontMap, lines }: Program): Promise<number> {
+async function takenLines({ frontMap, size }: Program): Promise<number> {
   const figures: FrontFigures = new Map();
   for (const entry of await lab.bpftool.dumpMap(frontMap)) {
-    addFrontLine(figures, entry, lines, LITTLE_ENDIAN);
+    addFrontLine(figures, entry, size, LITTLE_ENDIAN);
   }
   return [...figures.values()].reduce((sum, ofCpu) => sum + ofCpu.size, 0);
 }

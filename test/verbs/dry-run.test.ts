@@ -60,7 +60,7 @@ planning("attaching mounts what is absent, and its steps come in the session's o
   assert.equal(words(plan), [
     ...['mount', 'mkdir', 'mkdir', 'ln', 'mkdir', 'map create', 'map create', 'map create'],
     ...['prog load', 'prog show'],
-    ...['ln', 'iter pin', 'rm', 'iter pin', 'chmod', 'chmod', 'net attach'],
+    ...['ln', 'iter pin', 'iter pin', 'rm', 'chmod', 'chmod', 'net attach'],
   ]);
   assert.equal(plan.at(-1)?.args.slice(-6), [
     'attach',

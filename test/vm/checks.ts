@@ -16,7 +16,13 @@ import { countListMembers, countPossibleCpus } from '../../src/host/kernel.js';
 import { type FrameOptions, udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
-import { FRONT_PIN_NAME, frontConstants, frontLines, MOST_CPUS } from '../../src/objects/front.js';
+import {
+  FRONT_PIN_NAME,
+  frontConstants,
+  frontLines,
+  frontSize,
+  MOST_CPUS,
+} from '../../src/objects/front.js';
 import {
   CLI,
   Lab,
@@ -533,20 +539,20 @@ async function expectValuesOnCpus(lab: Lab, online: number, possible: number): P
 /** Loads the iterator as for the most CPUs that get a front table. To be pinned, it needs a table with as many values. */
 async function loadForManyCpus(lab: Lab): Promise<void> {
   const all = { possible: MOST_CPUS, limit: MOST_CPUS, present: MOST_CPUS };
-  const lines = frontLines(all, DEFAULT_MAX_SOURCES);
-  const entries = lines * MOST_CPUS;
+  const size = frontSize(frontLines(all, DEFAULT_MAX_SOURCES), all);
+  if (size === undefined) throw new Error('no lines');
   const front = `${lab.bpffs}/front`;
   const token = randomUUID();
   const patch = {
-    constants: { possible_cpus: MOST_CPUS, ...frontConstants(lines, 250) },
-    maxEntries: { [FRONT_PIN_NAME]: entries },
+    constants: { possible_cpus: MOST_CPUS, ...frontConstants(size, 250) },
+    maxEntries: { [FRONT_PIN_NAME]: size.entries },
     mapNames: { [FRONT_PIN_NAME]: frontPinName(token) },
   };
   const objects = new ObjectFiles(OBJECTS_DIRECTORY);
   const object = objects.writePatched('sources.front', patch, lab.scratch);
   assert.is(linkFront(token, front), undefined);
   try {
-    const create = bpftoolArguments.createMap(front, frontShape(entries));
+    const create = bpftoolArguments.createMap(front, frontShape(size.entries));
     const { failure } = await lab.bpftool.batch([create], { withoutMemoryLimit: true });
     assert.is(failure, undefined);
     await execa(lab.bpftool.path, ['prog', 'load', object, `${lab.bpffs}/iterator`]);
