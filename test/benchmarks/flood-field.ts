@@ -175,7 +175,9 @@ export class Field {
   /** Every packet also as a line of JSON, in a reader on the other CPU. */
   #logging(): Contestant {
     const { lab } = this;
-    const log = ['log', lab.device, '--netns', lab.netns, '--bpffs', lab.bpffs, '-o', 'ndjson'];
+    const place = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+    // `auto` takes generic mode on a veth, and there are no frames for that here.
+    const log = ['log', lab.device, ...place, '--mode', 'native', '-o', 'ndjson'];
     let started: Started | undefined;
     return {
       label: 'xdpwho, counting and logging',
