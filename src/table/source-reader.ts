@@ -114,7 +114,14 @@ export class SourceReader {
         if (front === undefined) {
           return decodeTotals(await bpftool.dumpMap(pins.totalsMap), LITTLE_ENDIAN);
         }
-        return decodeFrontTotals(await bpftool.dumpMap(pins.frontMap), front, LITTLE_ENDIAN);
+        const { dumpEntries } = await import('./map-dump.js');
+        const first: unknown[] = [];
+        // An array is dumped in the order of its elements; leaving the loop ends bpftool.
+        for await (const entries of dumpEntries(bpftool, pins.frontMap)) {
+          first.push(...entries);
+          if (first.length >= front.totals) break;
+        }
+        return decodeFrontTotals(first, front, LITTLE_ENDIAN);
       } catch (error) {
         throw this.#unreadable(pins.totalsMap, error);
       }
