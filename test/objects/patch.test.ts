@@ -8,6 +8,7 @@ import { requireTool } from '../../src/host/tools.js';
 import { XdpwhoError } from '../../src/model/errors.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { compileArguments, findHeaderDirectories } from '../../src/objects/compile.js';
+import { FRONT_PIN_NAME } from '../../src/objects/front.js';
 import { INTERFACE_JSON_SIZE } from '../../src/objects/layout.js';
 import { type ObjectPatch, patchObject } from '../../src/objects/patch.js';
 import { suite } from '../suite.js';
@@ -127,6 +128,24 @@ patch('says which place an object lacks', () => {
   for (const entries of [0, -1, 1.5, 2 ** 32, Number.NaN]) {
     refuses(program, { maxEntries: { sources: entries } }, /cannot have/);
   }
+});
+
+patch('gives a map another name of the same length, wherever the object has it', () => {
+  const other = `xdpwho_front_${'f'.repeat(32)}`;
+  for (const byteOrder of ['el', 'eb']) {
+    for (const name of ['sources.front', 'totals.front']) {
+      const image = read(byteOrder, name);
+      const patched = patchObject(image, { mapNames: { [FRONT_PIN_NAME]: other } });
+      const count = (bytes: Uint8Array, text: string) =>
+        Buffer.from(bytes).toString('latin1').split(text).length - 1;
+      assert.ok(count(image, FRONT_PIN_NAME) >= 2, 'in the symbols and in BTF');
+      assert.is(count(patched, FRONT_PIN_NAME), 0);
+      assert.is(count(patched, other), count(image, FRONT_PIN_NAME));
+      assert.is(patched.length, image.length);
+      refuses(image, { mapNames: { [FRONT_PIN_NAME]: 'short' } }, /of another length/);
+    }
+  }
+  refuses(read('el', 'sources'), { mapNames: { [FRONT_PIN_NAME]: other } }, /no map xdpwho_front/);
 });
 
 patch('refuses to size a map that shares its BTF type', async () => {
