@@ -278,8 +278,7 @@ function describeContests(contests: ReadonlyMap<string, readonly Contest[]>): st
     '',
     '![cost per packet](cost-per-packet.svg)',
     ...[...contests].flatMap(([traffic, results]) => {
-      const own =
-        results.find(({ label }) => label.startsWith('xdpwho'))?.costNs.median ?? Number.NaN;
+      const own = results.find(({ label }) => label.startsWith('xdpwho'))?.costNs;
       return [
         '',
         `${traffic}, ${rounds} rounds:`,
@@ -292,7 +291,7 @@ function describeContests(contests: ReadonlyMap<string, readonly Contest[]>): st
               label,
               costNs.median.toFixed(0),
               `${costNs.lower.toFixed(0)} to ${costNs.upper.toFixed(0)}`,
-              (costNs.median / own).toFixed(1),
+              timesOurs(costNs, own),
               percent(share),
             ]),
         ),
@@ -301,6 +300,13 @@ function describeContests(contests: ReadonlyMap<string, readonly Contest[]>): st
       ];
     }),
   ];
+}
+
+/** Where what ours adds cannot be told from nothing, at least how many times. */
+function timesOurs(costNs: Estimate, own: Estimate | undefined): string {
+  if (own === undefined || own === costNs) return '1.0';
+  if (own.lower > 0) return (costNs.median / own.median).toFixed(1);
+  return `at least ${(costNs.lower / own.upper).toFixed(1)}`;
 }
 
 function describeTakeUp({ nft, own }: { readonly nft: number; readonly own: number }): string[] {
