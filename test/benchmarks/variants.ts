@@ -14,7 +14,7 @@ import { benchContext, compileProgram } from './baseline.js';
 
 /** The programs of variants.bpf.c, and what is different in each. */
 const TABLES = {
-  v_lru_percpu: 'LRU, values per CPU (as the program has it)',
+  v_lru_percpu: 'LRU, values per CPU (as behind the front table)',
   v_lru_own: 'LRU, values and lists per CPU (BPF_F_NO_COMMON_LRU)',
   v_percpu: 'no LRU, values per CPU',
   v_lru_shared: 'LRU, shared values, atomic additions',
