@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "front.h"
+#include "packet.h"
 #include "xdpwho.h"
 
 /* Where there is a front table. */
@@ -25,10 +26,10 @@ struct {
 	__uint(max_entries, 65536);
 } sources SEC(".maps");
 
-/* XDP runs in softirq, and these are this CPU's own counters: no atomics. */
-static __always_inline void count(struct source_value *value, __u64 bytes, __u64 now)
+/* No atomics: these counters are this CPU's own, and no softirq interrupts XDP or TCX. */
+static __always_inline void count(struct source_value *value, __u64 packets, __u64 bytes, __u64 now)
 {
-	value->packets++;
+	value->packets += packets;
 	value->bytes += bytes;
 	value->last_seen = now;
 }
@@ -70,7 +71,7 @@ static __always_inline int is_unwritten(const struct front_line *line)
 /* A reader that finds an odd number, or another one after it has read, does not use the line. */
 static __always_inline void turn(struct front_line *line)
 {
-#ifdef XDPWHO_FRAGS
+#if defined(XDPWHO_FRAGS) || defined(XDPWHO_TCX)
 	/* An atomic operation whose result is used orders all accesses before it and after it. */
 	__u64 before = __sync_fetch_and_add(&line->turn, 1);
 
@@ -118,26 +119,27 @@ static __always_inline int take_line(__u32 index, const struct source_key *sourc
  * Counts in `sources`. A source takes a line with its second packet there, so that packets from
  * addresses that come once take none.
  */
-static __noinline void count_in_table(const struct source_key *source, __u64 bytes, __u64 hash,
-				      __u32 cpu)
+static __noinline void count_in_table(const struct source_key *source, __u64 packets, __u64 bytes,
+				      __u64 hash, __u32 cpu)
 {
 	struct source_value *value = bpf_map_lookup_elem(&sources, source);
 	__u64 now = bpf_jiffies64();
 
 	if (!value) {
-		struct source_value first = {.packets = 1, .bytes = bytes, .last_seen = now};
+		struct source_value first = {.packets = packets, .bytes = bytes, .last_seen = now};
 
 		value = add_source(source, &first);
 		if (!value)
 			return;
 	}
-	count(value, bytes, now);
+	count(value, packets, bytes, now);
 	if (front_lines && !take_line(first_line(hash, cpu), source, value))
 		take_line(second_line(hash, cpu), source, value);
 }
 
 /* Counts in the line with this index, if the source has it. */
-static __always_inline int count_in_line(__u32 index, const struct source_key *source, __u64 bytes)
+static __always_inline int count_in_line(__u32 index, const struct source_key *source,
+					 const struct amount *amount)
 {
 	struct front_line *line = bpf_map_lookup_elem(&front, &index);
 	__u64 now;
@@ -146,23 +148,24 @@ static __always_inline int count_in_line(__u32 index, const struct source_key *s
 	if (!line || !is_same(&line->source, source) || !line->turn)
 		return 0;
 	now = bpf_jiffies64();
-	count(&line->figures, bytes, now);
+	count(&line->figures, amount->packets, amount->bytes, now);
 	if (now - line->written >= jiffies_per_second)
 		write_back(line);
 	return 1;
 }
 
-static __always_inline void count_source(const struct source_key *source, __u64 bytes, __u32 cpu)
+static __always_inline void count_source(const struct source_key *source,
+					 const struct amount *amount, __u32 cpu)
 {
 	__u64 hash = 0;
 
 	if (front_lines) {
 		hash = front_hash(source);
-		if (count_in_line(first_line(hash, cpu), source, bytes) ||
-		    count_in_line(second_line(hash, cpu), source, bytes))
+		if (count_in_line(first_line(hash, cpu), source, amount) ||
+		    count_in_line(second_line(hash, cpu), source, amount))
 			return;
 	}
-	count_in_table(source, bytes, hash, cpu);
+	count_in_table(source, amount->packets, amount->bytes, hash, cpu);
 }
 
 #endif

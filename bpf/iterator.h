@@ -20,6 +20,8 @@
 
 /* The number of CPUs in /sys/devices/system/cpu/possible. If it is too low, counts are missing. */
 const volatile __u32 possible_cpus = 1;
+/* Whether what was counted are sent packets, by their destinations. */
+const volatile __u32 direction_sent = 0;
 /* The name of the interface, escaped for a JSON string, without the quotes. */
 const volatile char interface_json[INTERFACE_JSON_SIZE] = "";
 

@@ -153,7 +153,7 @@ static __always_inline int parse_tunnel(void **cursor, void *end, __u32 length)
 			return type;
 		inner_type = skip_outer(&inner, end, type);
 	} else {
-		inner_type = parse_ethernet(&inner, end);
+		inner_type = parse_ethernet(&inner, end, 0);
 		if (!is_ip(inner_type))
 			return type;
 		inner_type = skip_outer(&inner, end, inner_type);
@@ -165,13 +165,14 @@ static __always_inline int parse_tunnel(void **cursor, void *end, __u32 length)
 }
 
 /*
- * Moves the cursor to what follows the link layer. Returns its type (__be16), 0 for a packet whose
- * type is unknown, a negative number for one that is cut short.
+ * Moves the cursor to what follows the link layer, of which so many VLAN tags have been taken off.
+ * Returns its type (__be16), 0 for a packet whose type is unknown, a negative number for one that
+ * is cut short.
  */
-static __always_inline int parse_link(void **cursor, void *end, __u32 length)
+static __always_inline int parse_link(void **cursor, void *end, __u32 length, int tags)
 {
 	if (link_layer == LINK_ETHERNET)
-		return parse_ethernet(cursor, end);
+		return parse_ethernet(cursor, end, tags);
 	if (link_layer == LINK_IP)
 		return ip_type(*cursor, end);
 	return parse_tunnel(cursor, end, length);

@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "check.h"
+#include "packet.h"
 #include "parsing.h"
 #include "xdpwho.h"
 
@@ -49,18 +50,19 @@ static __always_inline int is_wanted(const struct source_key *key)
 
 /*
  * The order of these writes does not matter: a reader uses a record only if its 32-bit check is
- * right, so that it is very likely not half written. No atomics are needed, because XDP runs in
- * softirq and the ring belongs to this CPU.
+ * right, so that it is very likely not half written. No atomics are needed, because the ring
+ * belongs to this CPU, and no softirq interrupts XDP or TCX.
  */
 static __always_inline void write_record(struct packet_record *place, struct log_head *head,
-					 __u32 cpu, const struct source_key *source, __u32 length)
+					 __u32 cpu, const struct source_key *source,
+					 const struct amount *amount)
 {
 	struct packet_record record = {
 		.sequence = head->next,
 		.time = bpf_ktime_get_boot_ns(),
 		.source = *source,
-		.length = length,
-		.cpu = cpu,
+		.length = amount->bytes,
+		.cpu = cpu | (__u32)amount->packets << 16,
 		.kind = RECORD_KIND,
 	};
 
@@ -70,7 +72,8 @@ static __always_inline void write_record(struct packet_record *place, struct log
 	head->next = record.sequence + 1;
 }
 
-static __always_inline void log_packet(const struct source_key *source, __u32 length, __u32 cpu)
+static __always_inline void log_packet(const struct source_key *source, const struct amount *amount,
+				       __u32 cpu)
 {
 	struct log_segment *segment;
 	struct log_head *head;
@@ -99,7 +102,7 @@ static __always_inline void log_packet(const struct source_key *source, __u32 le
 	if (!segment)
 		return;
 	slot = head->next % SEGMENT_RECORDS;
-	write_record(&segment->records[slot], head, cpu, source, length);
+	write_record(&segment->records[slot], head, cpu, source, amount);
 	if (slot == SEGMENT_RECORDS - 1)
 		head->segment = head->segment + 1 < log_segments ? head->segment + 1 : 0;
 }

@@ -32,8 +32,11 @@ static __always_inline int is_vlan(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
-/* Returns the type (__be16) after the VLAN tags, and moves the cursor behind it. */
-static __always_inline int parse_ethernet(void **cursor, void *end)
+/*
+ * Returns the type (__be16) after the VLAN tags, and moves the cursor behind it. So many tags have
+ * been taken off before.
+ */
+static __always_inline int parse_ethernet(void **cursor, void *end, int tags)
 {
 	struct ethernet_header *header = *cursor;
 	struct vlan_tag *tag = (void *)(header + 1);
@@ -54,6 +57,9 @@ static __always_inline int parse_ethernet(void **cursor, void *end)
 	}
 
 	*cursor = tag;
+	/* More than MAX_VLAN_TAGS with those that were taken off. */
+	if (tags && tag == (struct vlan_tag *)(header + 1) + MAX_VLAN_TAGS)
+		return 0;
 	return type;
 }
 
@@ -72,9 +78,11 @@ static __always_inline int is_ipv4(const struct source_key *key)
 	return !HALVES(key)[0] && key->address[2] == bpf_htonl(0xffff);
 }
 
-/* The parsers below return the length of the packet from their header on. 0: it is more than 64
- * KiB. */
-static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key *key)
+/*
+ * The parsers below return the length of the packet from their header on. 0: it is more than 64
+ * KiB. The key of a sent packet is its destination, that of a received one its source.
+ */
+static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key *key, int sent)
 {
 	struct iphdr *header = cursor;
 
@@ -86,21 +94,23 @@ static __always_inline int parse_ipv4(void *cursor, void *end, struct source_key
 		return -1;
 
 	HALVES(key)[0] = 0;
-	HALVES(key)[1] = join_words(bpf_htonl(0xffff), header->saddr);
+	HALVES(key)[1] = join_words(bpf_htonl(0xffff), sent ? header->daddr : header->saddr);
 	return bpf_ntohs(header->tot_len);
 }
 
-static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key *key)
+static __always_inline int parse_ipv6(void *cursor, void *end, struct source_key *key, int sent)
 {
 	struct ipv6hdr *header = cursor;
+	const __be32 *address;
 
 	if ((void *)(header + 1) > end)
 		return -1;
 	if (header->version != 6)
 		return -1;
 
-	HALVES(key)[0] = join_words(header->saddr.s6_addr32[0], header->saddr.s6_addr32[1]);
-	HALVES(key)[1] = join_words(header->saddr.s6_addr32[2], header->saddr.s6_addr32[3]);
+	address = sent ? header->daddr.s6_addr32 : header->saddr.s6_addr32;
+	HALVES(key)[0] = join_words(address[0], address[1]);
+	HALVES(key)[1] = join_words(address[2], address[3]);
 	return header->payload_len ? sizeof(*header) + bpf_ntohs(header->payload_len) : 0;
 }
 

@@ -50,11 +50,11 @@ static __always_inline __be32 *find_source(struct __sk_buff *skb)
 	void *cursor = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	struct source_key key;
-	int type = parse_ethernet(&cursor, end);
+	int type = parse_ethernet(&cursor, end, 0);
 
-	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key) >= 0)
+	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key, 0) >= 0)
 		return &((struct iphdr *)cursor)->saddr;
-	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key) >= 0)
+	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key, 0) >= 0)
 		return &((struct ipv6hdr *)cursor)->saddr.s6_addr32[3];
 	return NULL;
 }

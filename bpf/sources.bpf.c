@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Prints each source in the table as one `source` record in JSON.
+ * Prints each source in the table as one `source` record in JSON, or if the table is of sent
+ * packets, each destination as one `destination` record.
  *
  * This file is compiled twice. With XDPWHO_FRONT_PIN it reads the front table too. `bpftool iter
  * pin` gives an iterator one map, so libbpf must find the front table by itself: it looks in
@@ -140,7 +141,12 @@ static __always_inline void write_address(struct seq_file *seq, const struct sou
 #pragma unroll
 	for (int i = 0; i < ADDRESS_WORDS; i++)
 		line.word[i] = text_bytes(text.word[i]);
-	bpf_seq_write(seq, line.label + 4, 12 + (text.length & 63));
+	if (direction_sent) {
+		write_text(seq, "\",\"destination\":\"");
+		bpf_seq_write(seq, line.word, text.length & 63);
+	} else {
+		bpf_seq_write(seq, line.label + 4, 12 + (text.length & 63));
+	}
 }
 
 /*
@@ -239,7 +245,10 @@ int sources(struct bpf_iter__bpf_map_elem *ctx)
 	if ((__s64)idle < 0)
 		idle = 0;
 
-	write_text(seq, "{\"type\":\"source\",\"interface\":\"");
+	if (direction_sent)
+		write_text(seq, "{\"type\":\"destination\",\"interface\":\"");
+	else
+		write_text(seq, "{\"type\":\"source\",\"interface\":\"");
 	write_interface(seq);
 	write_address(seq, key);
 	write_number(seq, "\",\"packets\":", sums.packets);

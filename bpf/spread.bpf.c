@@ -43,7 +43,7 @@ int spread(struct xdp_md *ctx)
 	struct iphdr *header;
 	__u32 source;
 
-	if (parse_ethernet(&cursor, end) != bpf_htons(ETH_P_IP))
+	if (parse_ethernet(&cursor, end, 0) != bpf_htons(ETH_P_IP))
 		return XDP_ABORTED;
 	header = cursor;
 	if ((void *)(header + 1) > end)

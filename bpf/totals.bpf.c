@@ -17,6 +17,8 @@ static __noinline void write_totals(struct seq_file *seq, const struct totals *s
 {
 	write_text(seq, "{\"type\":\"totals\",\"interface\":\"");
 	write_interface(seq);
+	if (direction_sent)
+		write_text(seq, "\",\"direction\":\"sent");
 	write_number(seq, "\",\"packets\":", sum->ipv4 + sum->ipv6 + sum->other + sum->malformed);
 	write_number(seq, ",\"bytes\":", sum->bytes);
 	write_number(seq, ",\"ipv4\":", sum->ipv4);

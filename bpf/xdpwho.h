@@ -8,7 +8,10 @@
 
 #include <linux/types.h>
 
-/* An IPv6 source address, or an IPv4 one as ::ffff:a.b.c.d. */
+/*
+ * The address that a packet is counted by, its source or, if it is sent, its destination: an IPv6
+ * address, or an IPv4 one as ::ffff:a.b.c.d.
+ */
 struct source_key {
 	__be32 address[4];
 } __attribute__((aligned(8)));
@@ -53,15 +56,15 @@ struct totals {
 #define RECORD_KIND 1
 #define HEAD_KIND   2
 
-/* One packet. */
+/* One packet, or one buffer of TCX with many. */
 struct packet_record {
 	__u64 sequence; /* without gaps on each CPU, from 0 */
 	__u64 time;	/* CLOCK_BOOTTIME, in nanoseconds */
 	struct source_key source;
 	__u32 length; /* in bytes, as in source_value */
-	__u32 cpu;
-	__u32 check; /* record_check() of all other words */
-	__u32 kind;  /* RECORD_KIND */
+	__u32 cpu;    /* and in the upper 16 bits the packets of a buffer of TCX; otherwise 1 */
+	__u32 check;   /* record_check() of all other words */
+	__u32 kind;    /* RECORD_KIND */
 };
 
 struct log_segment {

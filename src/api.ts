@@ -14,7 +14,12 @@ import { type Request, resolveTarget } from './attachment/target.js';
 import { findBpftool } from './host/find-bpftool.js';
 import { parseGrouping, parsePrefix } from './model/prefix.js';
 import type { Order } from './model/ranking.js';
-import type { SourceRecord, StatusRecord } from './model/records.js';
+import {
+  type DestinationRecord,
+  type SourceRecord,
+  type StatusRecord,
+  toDestination,
+} from './model/records.js';
 import { ownObjectsDirectory } from './objects/files.js';
 import {
   attachToStay as attachAllToStay,
@@ -94,10 +99,12 @@ export async function attachToStay(
   return attachAllToStay(await sessionOf(options), requests, options.keepGoing ?? false);
 }
 
-/** One reading of one interface. */
+/** One reading of one interface in one direction. */
 export interface Reading extends Omit<ListedReading, 'sources' | 'columns'> {
-  /** In the order of `sort`, at most `top`. */
+  /** In the order of `sort`, at most `top`. Empty in a reading of what is sent. */
   readonly sources: readonly SourceRecord[];
+  /** The same of what is sent. Empty in a reading of what is received. */
+  readonly destinations: readonly DestinationRecord[];
 }
 
 /** What `watch` yields. */
@@ -128,7 +135,11 @@ export async function* watch(
     if (event.kind !== 'readings') yield event;
     else {
       const { readings, final } = event;
-      const listed = readings.map((reading) => ({ ...reading, sources: [...reading.sources] }));
+      const listed = readings.map(({ sources, ...reading }) =>
+        reading.direction === 'sent'
+          ? { ...reading, sources: [], destinations: [...sources].map(toDestination) }
+          : { ...reading, sources: [...sources], destinations: [] },
+      );
       yield { kind: 'readings', readings: listed, final };
     }
   }

@@ -4,13 +4,24 @@ import { showLinks } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
 import { findTool } from '../host/tools.js';
 import { naming, XdpwhoError } from '../model/errors.js';
-import type { AttachedRecord, AttachMode, HeldBy, Mode, Reader } from '../model/records.js';
+import {
+  type AttachedRecord,
+  type AttachMode,
+  type Direction,
+  type HeldBy,
+  type Mode,
+  type Reader,
+  sentMember,
+  type XdpMode,
+} from '../model/records.js';
 import { printable } from '../text/text.js';
 import type { SessionContext } from './context.js';
 import { type DetachOutcome, Guard } from './guard.js';
 import type { Held } from './hold.js';
-import type { Link } from './link.js';
+import { isElsewhere } from './holder.js';
+import { type Link, linkedIfindex } from './link.js';
 import { isReachable, type Look } from './look.js';
+import { tcxUnavailable } from './mode.js';
 import type { Pins } from './pin-paths.js';
 import { type AttachmentState, readState, writeState } from './record.js';
 
@@ -108,6 +119,10 @@ export class Attachment {
     return this.state.mode;
   }
 
+  get direction(): Direction {
+    return this.state.direction ?? 'received';
+  }
+
   get reader(): Reader {
     return this.state.reader;
   }
@@ -117,6 +132,7 @@ export class Attachment {
       type: 'attached',
       interface: this.interface,
       netns: this.netns.name,
+      ...sentMember(this.direction),
       mode: this.mode,
       program_id: this.programId,
       held_by: heldBy(this.state),
@@ -128,6 +144,7 @@ export class Attachment {
   /** Whether the program is still where it was attached, as a look at the host finds it. */
   async standing(look: Look): Promise<Standing> {
     try {
+      if (this.mode === 'tcx') return await this.#standingAtTcx(look);
       const attached = await look.attachedIn(this.netns);
       const names = await look.interfacesIn(this.netns);
       const ours = await look.find(this.netns, this.programId);
@@ -146,6 +163,19 @@ export class Attachment {
       if (!isReachable(this.netns)) return { kind: 'gone' };
       throw error;
     }
+  }
+
+  /** The list of bpftool has no TCX before its version 7.3, but the process that holds the link knows. */
+  async #standingAtTcx(look: Look): Promise<Standing> {
+    const ifindex = linkedInterface(this.state);
+    const names = await look.interfacesIn(this.netns);
+    if (ifindex === undefined || ifindex > 0) {
+      const device = ifindex === undefined ? undefined : await look.nameOf(this.netns, ifindex);
+      this.#ifindex = ifindex;
+      return { kind: 'attached', device: device ?? this.interface, mode: 'tcx' };
+    }
+    if (await this.#isAnother()) return { kind: 'anew' };
+    return { kind: names.includes(this.interface) ? 'detached' : 'gone' };
   }
 
   /** Whether `attach --replace` has put this program into our place, and its record into our directory. */
@@ -179,7 +209,7 @@ export class Attachment {
   async renew(): Promise<void> {
     if (this.#renew === undefined || !this.#isHolderGone) return;
     const { link } = await this.#renew();
-    this.#state = { ...this.#state, linkId: link?.id ?? null };
+    this.#state = { ...this.#state, ...recordedLink(link) };
     this.#setLink(link);
     this.#writeState(this.#state);
   }
@@ -239,6 +269,7 @@ export class Attachment {
 
   /** Lets the attachment stay when this process ends. A link then stays pinned. */
   async keep(): Promise<void> {
+    if (this.mode === 'tcx') throw tcxUnavailable(WHY_NOT_KEPT);
     if (this.#link !== undefined) await this.#keepLink(this.#link);
     this.#state = { ...this.#state, holder: null };
     this.#writeState(this.#state);
@@ -260,8 +291,14 @@ export class Attachment {
     await link.close();
     if (isPinned) return;
     await this.#guard?.watch(this.programId);
-    await bpftool.attach(this.mode, this.pins.program, this.interface, this.netns.path);
-    this.#state = { ...this.#state, linkId: null };
+    await bpftool.attach(this.#xdpMode(), this.pins.program, this.interface, this.netns.path);
+    this.#state = { ...this.#state, ...recordedLink(undefined) };
+  }
+
+  #xdpMode(): XdpMode {
+    const { mode } = this;
+    if (mode === 'tcx') throw tcxUnavailable(WHY_NOT_KEPT);
+    return mode;
   }
 
   /** The record keeps the name that it was attached as. */
@@ -271,7 +308,8 @@ export class Attachment {
 
   /** Attaches it again after `detach`, or, with `overwrite`, in the place of the program that took its place; it stays. */
   async resume(overwrite: boolean): Promise<void> {
-    const { pins, interface: device, netns, mode } = this;
+    const { pins, interface: device, netns } = this;
+    const mode = this.#xdpMode();
     await this.#context.bpftool.attach(mode, pins.program, device, netns.path, { overwrite });
     this.#detached = undefined;
     await this.keep();
@@ -291,6 +329,19 @@ export class Attachment {
     }
     return this.#guard;
   }
+}
+
+const WHY_NOT_KEPT = 'what is attached at TCX ends with the process that attached it';
+
+/** What the record says of a link. */
+export function recordedLink(link: Link | undefined) {
+  return { linkId: link?.id ?? null, linkPid: link?.pid ?? null };
+}
+
+/** The interface that the link of a record is attached to, by its index; 0 where to none any more. Undefined where that cannot be seen. */
+export function linkedInterface({ linkPid, linkId, holder }: AttachmentState): number | undefined {
+  if (linkPid == null || linkId == null || holder === null || isElsewhere(holder)) return undefined;
+  return linkedIfindex(linkPid, linkId);
 }
 
 /** Who ends it: a link with this process, the guard, or, for one that stays, nobody (null). */

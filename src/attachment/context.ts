@@ -26,8 +26,10 @@ export interface SessionContext {
 
 /** How to attach. */
 export interface AttachSettings {
-  /** Default `auto`: native mode, or generic mode if the driver has no native mode. */
+  /** Default `auto`: native mode, or generic mode if the driver has no native mode, or what does least harm. What is sent is always `tcx`. */
   readonly mode?: 'auto' | AttachMode | undefined;
+  /** Whether `auto` may take TCX, which ends with this process in any case. Default false. */
+  readonly mayTakeTcx?: boolean | undefined;
   /** Default `auto`: the iterator, or `map dump` if no iterator can be pinned. */
   readonly reader?: 'auto' | Reader | undefined;
   /** Entries of the table. Default: see defaultMaxSources. */

@@ -9,7 +9,7 @@ import { SOURCE_VALUE } from '../objects/layout.js';
 import { ringBytes, ringSegments } from '../objects/ring-size.js';
 import type { AttachSettings, LogOptions } from './context.js';
 import { type AttachmentState, type LogState, STATE_VERSION } from './record.js';
-import type { Target } from './target.js';
+import type { Scope, Target } from './target.js';
 
 export const DEFAULT_FILE_MODE = 0o400;
 
@@ -60,7 +60,7 @@ export function fittingLog(log: LogState | null, reader: Reader): LogState | nul
 
 /** The record that an attachment with these settings begins with. */
 export function initialState(
-  { device, netns }: Pick<Target, 'device' | 'netns'>,
+  { device, netns, direction }: Pick<Target, 'device' | 'netns'> & Pick<Scope, 'direction'>,
   settings: AttachSettings,
 ): AttachmentState {
   const cpus = countPossibleCpus();
@@ -76,6 +76,7 @@ export function initialState(
     version: STATE_VERSION,
     token: randomUUID(),
     interface: device,
+    ...(direction === 'sent' ? { direction } : {}),
     netns: netns.name,
     netnsInode: netns.inode,
     netnsPath: netns.path ?? null,
@@ -91,6 +92,7 @@ export function initialState(
     log: log === undefined ? null : initialLog(log, reader === 'dump' ? 'dump' : 'iterator'),
     modeNote: null,
     linkId: null,
+    linkPid: null,
     since: new Date().toISOString(),
     holder: {
       pid: process.pid,

@@ -130,12 +130,12 @@ async function foreignEntries(
  */
 export async function findEntry(
   context: SessionContext,
-  { device, netns, bpffs }: Target,
+  { device, netns, bpffs, direction }: Target,
   firstLook = new Look(context.bpftool),
 ): Promise<InventoryEntry | undefined> {
   let look = firstLook;
   for (let looks = 1; ; looks++) {
-    const usual = findBpffs(bpffs).map((path) => locatePins(path, device, netns));
+    const usual = findBpffs(bpffs).map((path) => locatePins(path, device, netns, direction));
     await look.take(netns, usual);
     let remains: InventoryEntry | undefined;
     for (const pins of usual) {
@@ -145,6 +145,7 @@ export async function findEntry(
       if (entry.ownership !== 'stale') return entry;
       remains ??= entry;
     }
+    if (direction === 'sent') return remains;
     const found = (await look.attachedIn(netns)).find((one) => one.device === device);
     if (found !== undefined) {
       const paths = new Set([...findBpffs(), ...findBpffs(bpffs)]);

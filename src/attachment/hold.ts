@@ -1,15 +1,16 @@
 /**
- * Putting a loaded program on its interface: by a bpf_link that ends with this process, or by
+ * Putting a loaded program on its interface: by a bpf_link that ends with this process, or for XDP by
  * `net attach`, which outlives it and is ended by the guard. Which of the two can be had is found out
- * by trying, never by a version.
+ * by trying, never by a version. bpftool's own `net attach` for TCX is not used: it lands behind other
+ * programs of the chain, and its `net detach` takes the last one of the chain, whoever owns it.
  */
 import { rmSync } from 'node:fs';
-import type { AttachMode } from '../model/records.js';
+import type { AttachMode, XdpMode } from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
 import type { SessionContext } from './context.js';
 import type { Guard } from './guard.js';
 import { holdLink, type Link, LinkUnavailable } from './link.js';
-import { type AttachedMode, attachInMode, type ModeChoice } from './mode.js';
+import { type AttachedMode, attachInMode, type ModeChoice, tcxUnavailable } from './mode.js';
 import { makeScratch } from './scratch.js';
 import type { Target } from './target.js';
 
@@ -48,12 +49,13 @@ export async function hold(holding: Holding): Promise<Held> {
   const attachIn = async (mode: AttachMode) => {
     if (!stays && ifindex !== undefined && whyNoLink === undefined) {
       const made = await tryLink(holding, ifindex, mode);
-      if (typeof made !== 'string') {
+      if (!(made instanceof LinkUnavailable)) {
         link = made;
         return;
       }
-      whyNoLink = made;
+      whyNoLink = made.message;
     }
+    if (mode === 'tcx') throw tcxUnavailable(whyNoLink ?? 'it cannot stay');
     await netAttach(holding, mode);
   };
   const attached = await attachInMode({ context, target, choice, attachIn });
@@ -65,7 +67,7 @@ async function tryLink(
   { context, target, programId, testFrame, guard, signal }: Holding,
   ifindex: number,
   mode: AttachMode,
-): Promise<Link | string> {
+): Promise<Link | LinkUnavailable> {
   signal?.throwIfAborted();
   const { pins, netns } = target;
   const scratch = makeScratch();
@@ -77,6 +79,7 @@ async function tryLink(
       ifindex,
       netnsPath: netns.path,
       mode,
+      direction: target.direction,
       pin: pins.linkMaker,
       scratch,
     });
@@ -88,7 +91,7 @@ async function tryLink(
     }
     return link;
   } catch (error) {
-    if (error instanceof LinkUnavailable) return error.message;
+    if (error instanceof LinkUnavailable) return error;
     throw error;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -97,7 +100,7 @@ async function tryLink(
 
 async function netAttach(
   { context, target, programId, guard, overwrite, signal }: Holding,
-  mode: AttachMode,
+  mode: XdpMode,
 ): Promise<void> {
   await guard.watch(programId);
   signal?.throwIfAborted();

@@ -15,7 +15,7 @@ export function isHolderAlive(holder: Holder, recordOwner = 0): boolean {
 }
 
 /** Whether a holder is in another pid namespace, so that its process id means nothing here. */
-function isElsewhere({ pidNamespace }: Holder): boolean {
+export function isElsewhere({ pidNamespace }: Holder): boolean {
   return pidNamespace !== pidNamespaceOf('self');
 }
 

@@ -10,7 +10,7 @@ import type { Netns } from '../host/netns.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
 import type { Mode, Ownership, Reader } from '../model/records.js';
 import { printable } from '../text/text.js';
-import { Attachment } from './attachment.js';
+import { Attachment, linkedInterface } from './attachment.js';
 import type { SessionContext } from './context.js';
 import { isHolderAlive } from './holder.js';
 import { Look, type PinFacts } from './look.js';
@@ -148,7 +148,8 @@ async function inspectRecorded(
     const why = `the run that held it (${holder.pid}) is gone`;
     return { ...complete, ownership: 'stale', why };
   }
-  const location = await look.locate(programId, home);
+  const location =
+    mode === 'tcx' ? await locateAtTcx(look, state, home) : await look.locate(programId, home);
   if (location === undefined) {
     const why = await whyNowhere(look, home, state.interface);
     return { ...complete, ownership: 'stale', why };
@@ -169,6 +170,21 @@ async function inspectRecorded(
       attachedAs: state.interface,
     }),
   };
+}
+
+/** Where a program at TCX is, by the process that holds its link. One that cannot be seen is believed to hold it. */
+async function locateAtTcx(
+  look: Look,
+  state: AttachmentState,
+  home: Netns | undefined,
+): ReturnType<Look['locate']> {
+  const ifindex = linkedInterface(state);
+  if (ifindex === 0 || home === undefined) return undefined;
+  const name = ifindex === undefined ? undefined : await look.nameOf(home, ifindex);
+  const device = name ?? state.interface;
+  const { programId } = state;
+  if (programId === null) return undefined;
+  return { netns: home, attached: { device, ifindex: ifindex ?? 0, mode: 'tcx', programId } };
 }
 
 /** The entry of a directory that another version made. It stays as long as its program is attached. */

@@ -1,6 +1,6 @@
 /**
  * An attachment by a bpf_link, which the kernel detaches when the last descriptor of the link is
- * closed. bpftool has no command that makes one for XDP, but it can be had from a batch that stays
+ * closed. bpftool has no command that makes one for XDP or TCX, but it can be had from a batch that stays
  * open (src/host/batch.ts), for `prog run` does not close the program that it has opened (bpftool
  * src/prog.c, do_run):
  *
@@ -19,11 +19,11 @@ import { OpenBatch } from '../host/batch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { bpftoolArguments } from '../host/bpftool-arguments.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
-import type { AttachMode } from '../model/records.js';
+import type { AttachMode, Direction } from '../model/records.js';
 import type { ObjectFiles } from '../objects/files.js';
 
 export interface LinkRequest {
-  /** Where the XDP program is pinned, and its id. */
+  /** Where the program is pinned, and its id. */
   readonly programPin: string;
   readonly programId: number;
   /** What was written into the program as `test_frame`: the test run, which is no packet, is not counted. */
@@ -32,6 +32,8 @@ export interface LinkRequest {
   readonly ifindex: number;
   readonly netnsPath: string | undefined;
   readonly mode: AttachMode;
+  /** Only of TCX. Default `received`. */
+  readonly direction?: Direction | undefined;
   /** A path in bpffs where nothing is: the program that makes the link is there for the moment. */
   readonly pin: string;
   /** A folder for temporary files. */
@@ -75,9 +77,13 @@ export class LinkUnavailable extends XdpwhoError {
 
 /** linux/bpf.h, enum bpf_attach_type. */
 const BPF_XDP = 37;
+const BPF_TCX: Readonly<Record<Direction, number>> = { received: 46, sent: 47 };
 
-/** linux/if_link.h: XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE. */
-const MODE_FLAGS: Readonly<Record<AttachMode, number>> = { native: 4, generic: 2 };
+/**
+ * linux/if_link.h: XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE. linux/bpf.h: BPF_F_BEFORE, so that no program
+ * before ours ends the chain, or changes what we count.
+ */
+const MODE_FLAGS: Readonly<Record<AttachMode, number>> = { native: 4, generic: 2, tcx: 8 };
 
 /** What the kernel answers for reasons that are not the interface's: no such command, descriptor or right. */
 const UNAVAILABLE: ReadonlySet<string> = new Set(['EBADF', 'EINVAL', 'EPERM', 'EACCES', 'ENOSYS']);
@@ -140,7 +146,16 @@ async function makeLink(
   objects: ObjectFiles,
   request: LinkRequest,
 ): Promise<number> {
-  const { programPin, programId, testFrame, ifindex, mode, pin, scratch } = request;
+  const {
+    programPin,
+    programId,
+    testFrame,
+    ifindex,
+    mode,
+    direction = 'received',
+    pin,
+    scratch,
+  } = request;
   const limit = AbortSignal.timeout(request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   const frame = `${scratch}/frame`;
   writeFileSync(frame, Buffer.concat([testFrame], FRAME_BYTES));
@@ -150,7 +165,7 @@ async function makeLink(
   const constants = {
     program_fd: program.descriptor,
     target_ifindex: ifindex,
-    attach_type: BPF_XDP,
+    attach_type: mode === 'tcx' ? BPF_TCX[direction] : BPF_XDP,
     link_flags: MODE_FLAGS[mode],
   };
   const returned = await batch.run(
@@ -172,12 +187,28 @@ async function makeLink(
   }
   const link = openFiles(batch.pid).find((file) => file.descriptor === descriptor);
   const isAsked =
-    link?.link_type === 'xdp' &&
+    link?.link_type === (mode === 'tcx' ? 'tcx' : 'xdp') &&
     link.prog_id === String(programId) &&
     link.ifindex === String(ifindex);
   if (!isAsked)
     throw new LinkUnavailable('what bpftool has made is not the link that was asked for');
   return Number(link.link_id);
+}
+
+/**
+ * The index of the interface that a link is attached to, as the process that holds it has it: 0 where it has been
+ * detached, or the interface or the process is gone (kernel/bpf/tcx.c, tcx_link_fdinfo). Undefined where this process
+ * may not see that.
+ */
+export function linkedIfindex(pid: number, linkId: number): number | undefined {
+  try {
+    const link = openFiles(pid).find((file) => file.link_id === String(linkId));
+    return Number(link?.ifindex ?? 0);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 0;
+    if (systemErrorCode(error) === 'EACCES') return undefined;
+    throw error;
+  }
 }
 
 /** A descriptor that a process has open, and what the kernel says of it. */

@@ -8,7 +8,7 @@ import { programInfoIn } from '../host/bpftool-output.js';
 import { configuredHz, countPossibleCpus, cpuNumbers } from '../host/kernel.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { type Prefix, parsePrefix, prefixMask } from '../model/prefix.js';
-import type { Reader } from '../model/records.js';
+import type { AttachMode, Reader } from '../model/records.js';
 import { ObjectFiles, type ProgramName } from '../objects/files.js';
 import { FRONT_PIN_NAME, frontConstants, frontSize } from '../objects/front.js';
 import { measureHz } from '../objects/jiffies.js';
@@ -31,6 +31,7 @@ import { estimatedSourceBytes, fittingLog } from './defaults.js';
 import { frontPinName, linkFront, unlinkFront } from './front-pin.js';
 import type { Guard } from './guard.js';
 import type { LinkLayer } from './link-layer.js';
+import { tcxUnavailable } from './mode.js';
 import type { Pins } from './pin-paths.js';
 import type { AttachmentState, LogState } from './record.js';
 
@@ -40,6 +41,8 @@ interface Loading {
   readonly state: AttachmentState;
   readonly guard: Guard;
   readonly linkLayer: LinkLayer;
+  /** Decides for which hook the program is. */
+  readonly mode: AttachMode;
   /** See holdLink; zeroes where no link is to be made. */
   readonly testFrame: Uint8Array;
   /** A folder for copies of the objects, with the constants written into them. */
@@ -102,7 +105,7 @@ function unload(pins: Pins, tables: Tables): void {
 type LoadedOnce = Pick<Loaded, 'programId' | 'reader' | 'readerNote'>;
 
 async function loadOnce(loading: Loading): Promise<LoadedOnce> {
-  const { context, pins, state, scratch } = loading;
+  const { context, pins, state, scratch, mode } = loading;
   const { log } = state;
   const objects = new ObjectFiles(context.objectsDirectory);
   const maps = mapPins(pins, state);
@@ -114,6 +117,7 @@ async function loadOnce(loading: Loading): Promise<LoadedOnce> {
     hz === undefined ? {} : frontConstants(frontSize(state.frontLines, cpuNumbers()), hz);
   const loadProgram = (name: ProgramName) => {
     const constants = {
+      ...(mode === 'tcx' ? directionConstants(state) : {}),
       link_layer: loading.linkLayer,
       test_frame: loading.testFrame,
       ...front,
@@ -121,18 +125,20 @@ async function loadOnce(loading: Loading): Promise<LoadedOnce> {
     };
     const object = objects.writePatched(name, { constants }, scratch);
     return [
-      bpftoolArguments.loadProgram(object, pins.program, maps),
+      bpftoolArguments.loadProgram(object, pins.program, maps, programType(mode)),
       bpftoolArguments.showProgram(pins.program),
     ];
   };
   const iterators = hz === undefined ? [] : pinIterators(loading, objects, hz, front);
-  const [withFrags, plain] = programNames(log !== null);
-  let commands = [...createMaps, ...loadProgram(withFrags), ...iterators];
+  const [preferred, plain] = programNames(mode, log !== null);
+  let commands = [...createMaps, ...loadProgram(preferred), ...iterators];
   let result = await run(loading, commands);
   if (lacksMemory(result)) throw noMemory(loading, result.failure);
   // Kernels before 5.18 refuse the program for jumbo frames.
-  if (result.failure instanceof BpftoolError && result.outputs.length === createMaps.length) {
+  const isRefused = result.outputs.length === createMaps.length;
+  if (result.failure instanceof BpftoolError && isRefused) {
     if (result.failure.code === 'not-permitted') throw result.failure;
+    if (plain === undefined) throw tcxUnavailable(result.failure.message, result.failure);
     commands = [...loadProgram(plain), ...iterators];
     result = await run(loading, commands);
   }
@@ -211,8 +217,17 @@ function openFiles(pins: Pins, { fileMode }: AttachmentState): void {
   }
 }
 
-/** The variants of the program. The first one takes jumbo frames. */
-export function programNames(log: boolean): readonly [ProgramName, ProgramName] {
+/** Of the program, in bpftool's words. */
+export function programType(mode: AttachMode): 'xdp' | 'classifier' {
+  return mode === 'tcx' ? 'classifier' : 'xdp';
+}
+
+/** The variants of the program: for XDP one that takes jumbo frames, and one that does not. */
+export function programNames(
+  mode: AttachMode,
+  log: boolean,
+): readonly [ProgramName, ProgramName | undefined] {
+  if (mode === 'tcx') return [log ? 'xdpwho.log.tcx' : 'xdpwho.tcx', undefined];
   return log ? ['xdpwho.log.frags', 'xdpwho.log'] : ['xdpwho.frags', 'xdpwho'];
 }
 
@@ -279,6 +294,10 @@ function filterConstants(source: Prefix) {
   };
 }
 
+function directionConstants({ direction }: AttachmentState) {
+  return { direction_sent: direction === 'sent' ? 1 : 0 };
+}
+
 async function findHz({ context, pins, scratch }: Loading, objects: ObjectFiles): Promise<number> {
   return configuredHz() ?? measureHz(context.bpftool, objects, pins.clock, scratch);
 }
@@ -291,7 +310,8 @@ function pinIterators(
   front: ReturnType<typeof frontConstants>,
 ): string[][] {
   const possible_cpus = countPossibleCpus();
-  const shared = { possible_cpus, interface_json: jsonContent(state.interface) };
+  const interface_json = jsonContent(state.interface);
+  const shared = { ...directionConstants(state), possible_cpus, interface_json };
   const ofSources = { ...shared, jiffies_per_second: hz, ...front };
   const size = frontSize(state.frontLines, cpuNumbers());
   const write = (name: 'sources' | 'totals', constants: NonNullable<ObjectPatch['constants']>) => {

@@ -14,7 +14,7 @@ import {
   type XdpAttachment,
   xdpAttachmentsIn,
 } from '../host/bpftool-output.js';
-import { listInterfaces, showXdpPrograms } from '../host/interfaces.js';
+import { listInterfaces, showLinks, showXdpPrograms } from '../host/interfaces.js';
 import { currentPath, type Netns, netnsPathsByInode } from '../host/netns.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { Pins } from './pin-paths.js';
@@ -94,6 +94,12 @@ export class Look {
   /** The names of all interfaces in a namespace. */
   interfacesIn(netns: Netns): Promise<readonly string[]> {
     return memoized(this.#interfaces, netns.inode, () => listInterfaces(netns));
+  }
+
+  /** The interface with this index in a namespace. Undefined where there is none, or iproute2 does not tell. */
+  async nameOf(netns: Netns, ifindex: number): Promise<string | undefined> {
+    const links = await showLinks(netns).catch(() => []);
+    return links.find((link) => link.ifindex === ifindex)?.name;
   }
 
   /**

@@ -8,10 +8,10 @@ import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { AttachMode } from '../model/records.js';
 import { ownCommand, quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
-import type { SessionContext } from './context.js';
+import type { AttachSettings, SessionContext } from './context.js';
 import { LinkRefused } from './link.js';
 import { nativeCost } from './native-cost.js';
-import type { Target } from './target.js';
+import type { Scope, Target } from './target.js';
 
 export interface Attaching {
   readonly context: SessionContext;
@@ -41,11 +41,17 @@ export interface ModeChoice {
  * bond, else decides by the device alone.
  */
 export async function chooseMode(
-  { device: name, netns }: Pick<Target, 'device' | 'netns'>,
+  { device: name, netns, direction }: Pick<Target, 'device' | 'netns'> & Pick<Scope, 'direction'>,
   device: Device,
-  asked: 'auto' | AttachMode,
+  { mode: asked = 'auto', mayTakeTcx = false }: Pick<AttachSettings, 'mode' | 'mayTakeTcx'>,
 ): Promise<ModeChoice> {
+  if (direction === 'sent') return { first: 'tcx', second: undefined, note: null };
   if (asked !== 'auto') return { first: asked, second: undefined, note: null };
+  const whyTcx = WHY_TCX[device.kind ?? ''];
+  // Behind a program of somebody else it counts what that lets through: only where the user wants that.
+  if (whyTcx !== undefined && mayTakeTcx && !device.hasXdp) {
+    return { first: 'tcx', second: undefined, note: whyTcx };
+  }
   if (device.kind === 'veth')
     return { first: 'generic', second: undefined, note: WHY_GENERIC.veth };
   if (device.kind === 'bond' && (await countPorts(name, netns)) === 0) {
@@ -53,6 +59,11 @@ export async function chooseMode(
   }
   return { first: 'native', second: 'generic', note: nativeCost(device) };
 }
+
+/** Why `auto` takes TCX, by the kinds of devices on which XDP costs what TCP carries. */
+export const WHY_TCX: Readonly<Record<string, string>> = {
+  veth: 'at TCX, because XDP slows TCP through a veth down; --mode generic or native takes XDP all the same',
+};
 
 /** Why `auto` does not take native mode. */
 export const WHY_GENERIC = {
@@ -104,6 +115,8 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
     case 'EEXIST':
       throw await busyError(attaching, error);
     case 'ERANGE':
+      // Not of the MTU: a chain of TCX holds 64 programs (kernel/bpf/mprog.c).
+      if (mode === 'tcx') throw tcxUnavailable(messageOf(error), error);
       throw new XdpwhoError('mtu-too-large', `${name}: its MTU is too large for ${mode} mode`, {
         retry: { option: '--mode', value: 'generic' },
         hint: `or a smaller MTU: ip ${inNamespace(target.netns)}link set dev ${quoteWord(name)} mtu 1500`,
@@ -112,10 +125,19 @@ async function explain(attaching: Attaching, mode: AttachMode, error: unknown): 
     default:
       if (!isOfMode(error)) throw error;
       throw new XdpwhoError('mode-unsupported', `${name}: no ${mode} mode: ${messageOf(error)}`, {
-        retry: { option: '--mode', value: 'auto' },
+        ...(mode === 'tcx' ? {} : { retry: { option: '--mode', value: 'auto' } }),
         cause: error,
       });
   }
+}
+
+/** The error where no program can be attached at TCX. */
+export function tcxUnavailable(why: string, cause?: unknown): XdpwhoError {
+  return new XdpwhoError(
+    'mode-unsupported',
+    `no program can be attached at TCX, which takes kernel 6.6 or newer: ${why}`,
+    { hint: 'xdpwho doctor', cause },
+  );
 }
 
 /** For a command of iproute2. */

@@ -5,9 +5,9 @@
 import { rmSync } from 'node:fs';
 import { DEFAULT_BPFFS, prepareBpffs } from '../host/bpffs.js';
 import { describeDevice } from '../host/devices.js';
-import { messageOf, naming, XdpwhoError } from '../model/errors.js';
+import { hasErrorCode, messageOf, naming, XdpwhoError } from '../model/errors.js';
 import { printable } from '../text/text.js';
-import { Attachment } from './attachment.js';
+import { Attachment, recordedLink } from './attachment.js';
 import { claimOrCollect } from './claim.js';
 import { type AttachSettings, requireCapabilities, type SessionContext } from './context.js';
 import { initialState } from './defaults.js';
@@ -32,7 +32,15 @@ export async function open(
   target: Target,
   settings: AttachSettings = {},
 ): Promise<Attachment> {
-  return attach(await prepare(context, target, settings), false);
+  try {
+    return await attach(await prepare(context, target, settings), false);
+  } catch (error) {
+    // Where nobody asked for TCX, XDP does.
+    const isAsked = settings.mode === 'tcx' || target.direction === 'sent';
+    if (isAsked || !settings.mayTakeTcx || !hasErrorCode(error, 'mode-unsupported')) throw error;
+    const prepared = await prepare(context, target, { ...settings, mayTakeTcx: false });
+    return attach(prepared, false, [error.message]);
+  }
 }
 
 /** An attachment that is loaded and pinned, and not attached yet: to be given to `attach` or `discard`. */
@@ -70,12 +78,13 @@ export async function prepare(
   try {
     const [device] = await Promise.all([describeDevice(target.device, netns), guard.ready()]);
     const linkLayer = linkLayerOf(target.device, device);
-    const choice = await chooseMode(target, device, settings.mode ?? 'auto');
+    const choice = await chooseMode(target, device, settings);
     scratch = makeScratch();
     await claimOrCollect(context, pins, state);
     const testFrame = settings.stays === true ? new Uint8Array(8) : makeTestFrame();
     const loaded = await load({
       ...{ context, pins, state, guard, linkLayer, testFrame, scratch, signal },
+      mode: choice.first,
     });
     // From here on a look finds whose the program is, before it is attached.
     writeState(pins, { ...state, programId: loaded.programId });
@@ -92,7 +101,11 @@ export async function prepare(
  * Puts it on the interface; with `overwrite` in the place of the program that is there, which the
  * caller has seen to be ours. Takes it back where that fails.
  */
-export async function attach(prepared: Prepared, overwrite: boolean): Promise<Attachment> {
+export async function attach(
+  prepared: Prepared,
+  overwrite: boolean,
+  details: readonly string[] = [],
+): Promise<Attachment> {
   const { context, target, settings, guard, state, loaded, ifindex, choice, testFrame } = prepared;
   const { stays = false, signal } = settings;
   const { whyNoFront, ...asLoaded } = loaded;
@@ -106,7 +119,7 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
     const held = await hold(holding);
     link = held.link;
     const { mode, note: modeNote } = held;
-    const complete = { ...state, ...asLoaded, mode, modeNote, linkId: link?.id ?? null };
+    const complete = { ...state, ...asLoaded, mode, modeNote, ...recordedLink(link) };
     writeState(target.pins, complete);
     signal?.throwIfAborted();
     const notes = [loaded.readerNote, held.note].filter((text) => text != null);
@@ -116,6 +129,7 @@ export async function attach(prepared: Prepared, overwrite: boolean): Promise<At
       state: complete,
       notes,
       details: [
+        ...details,
         ...(whyNoFront === undefined ? [] : [`no front table: ${whyNoFront}`]),
         ...(held.whyNoLink === undefined ? [] : [`${held.whyNoLink}; using net attach`]),
       ],

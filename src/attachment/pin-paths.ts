@@ -1,5 +1,6 @@
 /** The paths and names of pins. Pure. */
 import { pinsRoot } from '../host/bpffs.js';
+import type { Direction } from '../model/records.js';
 
 /** The pin directory of one attachment, and the paths in it. */
 export interface Pins {
@@ -54,26 +55,34 @@ export function pinsIn(directory: string): Pins {
   };
 }
 
+/** What distinguishes the directory of what an interface sends. */
+const SENT = '+sent';
+
 /**
  * The name of the pin directory of an interface. Letters, digits, `_` and `-` stay, and every other byte becomes
  * `%XX`, because bpffs allows no dot in a name. An interface outside the namespace of the host gets `@INODE`,
  * because two namespaces may use the same bpffs.
  */
-export function pinName(interfaceName: string, netnsInode: number | null): string {
+export function pinName(
+  interfaceName: string,
+  netnsInode: number | null,
+  direction: Direction = 'received',
+): string {
   const encoded = [...Buffer.from(interfaceName)]
     .map((byte) => {
       const character = String.fromCharCode(byte);
       return /[\w-]/.test(character) ? character : `%${byte.toString(16).padStart(2, '0')}`;
     })
     .join('');
-  return netnsInode === null ? encoded : `${encoded}@${netnsInode}`;
+  const name = direction === 'sent' ? `${encoded}${SENT}` : encoded;
+  return netnsInode === null ? name : `${name}@${netnsInode}`;
 }
 
 /** The inverse of pinName. Undefined for a name that pinName never returns. */
 export function parsePinName(
   name: string,
-): { interface: string; netnsInode: number | null } | undefined {
-  const match = /^((?:[\w-]|%[0-9a-f]{2})+)(?:@(\d+))?$/.exec(name);
+): { interface: string; netnsInode: number | null; direction: Direction } | undefined {
+  const match = /^((?:[\w-]|%[0-9a-f]{2})+)(\+sent)?(?:@(\d+))?$/.exec(name);
   if (match?.[1] === undefined) return undefined;
   const bytes = match[1].match(/%[0-9a-f]{2}|[\w-]/g) ?? [];
   const decoded = Buffer.from(
@@ -83,6 +92,7 @@ export function parsePinName(
   );
   return {
     interface: decoded.toString(),
-    netnsInode: match[2] === undefined ? null : Number(match[2]),
+    netnsInode: match[3] === undefined ? null : Number(match[3]),
+    direction: match[2] === undefined ? 'received' : 'sent',
   };
 }

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { rightsHint } from '../host/rights.js';
 import { systemErrorCode, XdpwhoError } from '../model/errors.js';
 import { propertyOf, stringIn } from '../model/json-values.js';
-import type { AttachMode, Reader } from '../model/records.js';
+import type { AttachMode, Direction, Reader } from '../model/records.js';
 import { type Pins, parsePinName } from './pin-paths.js';
 
 /** The version of the pins and of the record. Only `detach`, `attach --replace` and `clean` change what another version made. */
@@ -43,6 +43,8 @@ export interface AttachmentState {
   /** A random text that tells this attachment from a later one of the same interface. */
   readonly token: string;
   readonly interface: string;
+  /** Default `received`. */
+  readonly direction?: Direction;
   /** The name, path or process id that the user gave for the namespace. Null: that of the process that attached. */
   readonly netns: string | null;
   readonly netnsInode: number;
@@ -68,6 +70,8 @@ export interface AttachmentState {
   readonly modeNote?: string | null;
   /** The id of the bpf_link that attaches it; null where `net attach` did. */
   readonly linkId?: number | null;
+  /** The process that holds it, in the pid namespace of the holder. */
+  readonly linkPid?: number | null;
   /** ISO 8601, UTC. */
   readonly since: string;
   /** Null for an attachment that stays when its process ends. */
@@ -188,17 +192,19 @@ function isState(value: unknown): value is AttachmentState {
     is('netns', 'string', 'null') &&
     isWhole('netnsInode', 1, Number.MAX_SAFE_INTEGER) &&
     is('netnsPath', 'string', 'null', 'undefined') &&
-    isOneOf('mode', null, 'native', 'generic') &&
+    isOneOf('direction', undefined, 'received', 'sent') &&
+    isOneOf('mode', null, 'native', 'generic', 'tcx') &&
     isId('programId') &&
     isOneOf('reader', null, 'iterator', 'dump') &&
     is('readerNote', 'string', 'null') &&
     isWhole('maxSources', 1, U32) &&
     (is('frontLines', 'undefined') || isWhole('frontLines', 0, U32)) &&
-    isOneOf('modeAsked', 'auto', 'native', 'generic') &&
+    isOneOf('modeAsked', 'auto', 'native', 'generic', 'tcx') &&
     isOneOf('readerAsked', 'auto', 'iterator', 'dump') &&
     isWhole('fileMode', 0, 0o777) &&
     is('modeNote', 'string', 'null', 'undefined') &&
     (is('linkId', 'undefined') || isId('linkId')) &&
+    (is('linkPid', 'undefined') || isId('linkPid')) &&
     !Number.isNaN(Date.parse(String(propertyOf(value, 'since')))) &&
     isLog(propertyOf(value, 'log')) &&
     (propertyOf(value, 'holder') === null || isHolder(propertyOf(value, 'holder')))

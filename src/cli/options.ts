@@ -8,7 +8,7 @@ import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Prefix, parseGrouping, parsePrefix } from '../model/prefix.js';
 import type { Order } from '../model/ranking.js';
-import type { AttachMode, Reader } from '../model/records.js';
+import type { AttachMode, Direction, Reader, XdpMode } from '../model/records.js';
 import type { ColorChoice } from '../text/color.js';
 import {
   MAX_SOURCES_LIMIT,
@@ -62,7 +62,7 @@ export interface Argument {
 export type OptionTable = { readonly [name: string]: Option };
 
 const COLOR_CHOICES: readonly ColorChoice[] = ['auto', 'always', 'never'];
-const MODE_CHOICES: readonly ('auto' | AttachMode)[] = ['auto', 'native', 'generic'];
+const MODE_CHOICES: readonly ('auto' | XdpMode)[] = ['auto', 'native', 'generic'];
 const READER_CHOICES: readonly ('auto' | Reader)[] = ['auto', 'iterator', 'dump'];
 const SORT_CHOICES: readonly Order[] = ['packets', 'bytes', 'rate', 'source'];
 
@@ -107,6 +107,9 @@ export const OPTIONS = {
   all: flag('everything of ours, in every namespace'),
 
   // How to attach.
+  sent: flag('what the interface sends, by destination'),
+  both: flag('what it receives and what it sends, by address'),
+  beside: flag("count behind a stranger's XDP program"),
   mode: withDefault('auto', choice('--mode', MODE_CHOICES)),
   reader: withDefault('auto', choice('--reader', READER_CHOICES)),
   'max-sources': {
@@ -275,6 +278,29 @@ function parseWholeNumber(option: string, text: string): number {
 
 function listOf(given: Given): readonly string[] {
   return typeof given === 'string' ? [given] : given;
+}
+
+interface GivenHook {
+  readonly mode: 'auto' | XdpMode;
+  readonly sent: boolean;
+  readonly beside: boolean;
+  readonly both?: boolean;
+}
+
+/** Where a run in the foreground attaches. Throws an XdpwhoError `usage` for options that exclude each other. */
+export function hookRequest({ mode, sent, beside, both = false }: GivenHook): {
+  readonly directions: readonly Direction[];
+  readonly mode: 'auto' | AttachMode;
+} {
+  const refuse = (one: string, other: string) => {
+    throw new XdpwhoError('usage', `${one} and ${other}: one or the other`);
+  };
+  if (sent && both) refuse('--sent', '--both');
+  if (sent && beside) refuse('--sent', '--beside');
+  if (sent && mode !== 'auto') refuse('--sent', '--mode');
+  if (beside && mode !== 'auto') refuse('--beside', '--mode');
+  const directions: Direction[] = both ? ['received', 'sent'] : [sent ? 'sent' : 'received'];
+  return { directions, mode: beside ? 'tcx' : mode };
 }
 
 /** The arguments of a command that takes interfaces. */

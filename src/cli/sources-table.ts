@@ -1,5 +1,5 @@
 /** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
-import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import type { Direction, SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
 import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, textWidth, wrapWords } from '../text/text.js';
@@ -25,8 +25,7 @@ interface Column {
 }
 
 /** Wide enough for any IPv4 address. */
-const SOURCE_COLUMN: Column = {
-  title: 'SOURCE',
+const ADDRESS_COLUMN: Omit<Column, 'title'> = {
   minWidth: 15,
   rank: 0,
   cell: (source) => source.source,
@@ -71,8 +70,9 @@ export function* sourcesTableLines(
   totals: TotalsRecord,
   { width, color, hidden, rates }: SourcesTableOptions,
 ): Generator<string, void, void> {
-  const more = `+${hidden} more ${hidden === 1 ? 'source' : 'sources'}`;
-  if (sources.length > 0) yield* rowLines(sources, rates, width, color);
+  const noun = addressNoun(totals.direction);
+  const more = `+${hidden} more ${noun}${hidden === 1 ? '' : 's'}`;
+  if (sources.length > 0) yield* rowLines(sources, noun.toUpperCase(), { rates, width, color });
   if (hidden > 0) yield paint(cutLine(more, width), 'dim', color);
   for (const line of wrapWords(describeTotals(totals), width, '  ')) yield cutLine(line, width);
 }
@@ -84,12 +84,11 @@ export function renderSourcesTable(...table: Parameters<typeof sourcesTableLines
 /** The sources are read twice: for the widths of the columns, and for the lines. */
 function* rowLines(
   sources: SourceList,
-  rates: boolean,
-  width: number,
-  color: boolean,
+  title: string,
+  { rates, width, color }: Omit<SourcesTableOptions, 'hidden'>,
 ): Generator<string, void, void> {
   const wanted = [
-    SOURCE_COLUMN,
+    { ...ADDRESS_COLUMN, title },
     PACKETS_COLUMN,
     BYTES_COLUMN,
     ...(rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
@@ -121,7 +120,7 @@ function* rowLines(
 
 /** One sentence that accounts for every packet: `eth0: 2 sources; 15 packets (10 IPv4, 5 other), 1790 bytes`. */
 export function describeTotals(totals: TotalsRecord): string {
-  const name = printable(totals.interface);
+  const name = nameIn(totals);
   if (totals.packets === 0n) return `${name}: no packets yet`;
   const kinds: readonly (readonly [bigint, string])[] = [
     [totals.ipv4, 'IPv4'],
@@ -138,10 +137,21 @@ export function describeTotals(totals: TotalsRecord): string {
       : `; ${formatRate(totals.packets_per_second)} packets/s, ` +
         `${formatRate(8 * (totals.bytes_per_second ?? 0))} bits/s`;
   return (
-    `${name}: ${plural(totals.sources, 'source')}; ` +
+    `${name}: ${plural(totals.sources, addressNoun(totals.direction))}; ` +
     `${plural(totals.packets, 'packet')} (${parts.join(', ')}), ` +
     `${plural(totals.bytes, 'byte')}${untracked}${rates}`
   );
+}
+
+/** What an address is to its packets. */
+export function addressNoun(direction: Direction | undefined): string {
+  return direction === 'sent' ? 'destination' : 'source';
+}
+
+/** An interface in a message: `eth0`, or `eth0 (sent)`. */
+export function nameIn(of: { readonly interface: string; readonly direction?: Direction }): string {
+  const name = printable(of.interface);
+  return of.direction === 'sent' ? `${name} (sent)` : name;
 }
 
 function plural(count: number | bigint, noun: string): string {

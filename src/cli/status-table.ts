@@ -6,7 +6,7 @@ import { formatCount } from '../text/figures.js';
 import { printable } from '../text/text.js';
 
 const COLUMNS: readonly (readonly [string, (row: StatusRecord) => string])[] = [
-  ['INTERFACE', (row) => printable(row.interface)],
+  ['INTERFACE', (row) => printable(row.interface) + (row.direction === 'sent' ? ' (sent)' : '')],
   ['NETNS', (row) => printable(row.netns ?? '-')],
   ['WHOSE', (row) => row.ownership],
   ['MODE', (row) => row.mode ?? '-'],

@@ -1,9 +1,9 @@
 /** `log`: prints one line for each packet. */
 
-import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, endingExitCode, isOutputClosed } from '../cli/context.js';
 import {
   chooseOptions,
+  hookRequest,
   INTERFACES,
   interfacesOf,
   logRequest,
@@ -18,12 +18,13 @@ import {
   writeRecords,
 } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
+import { addressNoun, nameIn } from '../cli/sources-table.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { TotalsRecord } from '../model/records.js';
 import { PacketLines } from '../packet-log/lines.js';
-import { printable } from '../text/text.js';
 import { planLog } from '../verbs/dry-run.js';
 import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
+import { targetsOf } from '../verbs/tracked.js';
 import { describeAttachment, describeLog } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
 
@@ -43,7 +44,7 @@ export const logCommand = defineCommand({
     ...chooseOptions('source', 'sample', 'buffer'),
     count: { ...OPTIONS.count, describe: 'end after N packets' },
     ...chooseOptions('duration', 'last', 'totals', 'netns'),
-    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+    ...chooseOptions('sent', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
     ['xdpwho log eth0 --source 198.51.100.0/24', 'every packet of one network'],
@@ -53,10 +54,11 @@ export const logCommand = defineCommand({
     const interfaces = interfacesOf(options);
     if (options.last !== undefined) refuseBesideLast(options);
     const session = await sessionContext(context);
-    const { mode, reader, maxSources, netns, bpffs } = options;
-    const shared = { mode, reader, maxSources, netns, bpffs, log: logRequest(options) };
+    const { reader, maxSources, netns, bpffs } = options;
+    const hook = hookRequest(options);
+    const shared = { ...hook, reader, maxSources, netns, bpffs, log: logRequest(options) };
     if (options.dryRun) {
-      for (const target of await resolveTargets(interfaces, options)) {
+      for (const target of await targetsOf(interfaces, hook.directions, options)) {
         const joined = await findLogged(session, target, shared.log);
         const plan = await planLog(session, target, { ...shared, command: 'log' }, joined);
         await writeCommands(context, plan);
@@ -125,17 +127,13 @@ class LogPrinter {
         break;
       }
       case 'packets':
-        for (const piece of this.#linesOf(event.interface).render(event.packets)) {
+        for (const piece of this.#linesOf(event).render(event.packets)) {
           await write(output, piece);
         }
         break;
       case 'lost':
         if (isNdjson) await writeRecords(output, [event.record]);
-        else
-          await write(
-            output,
-            `# ${printable(event.record.interface)}: lost ${event.record.count}\n`,
-          );
+        else await write(output, `# ${nameIn(event.record)}: lost ${event.record.count}\n`);
         break;
       case 'totals':
         if (isNdjson) await writeRecords(output, [event.record]);
@@ -146,15 +144,16 @@ class LogPrinter {
         break;
       case 'detached':
         if (isNdjson) await writeRecords(output, [event.record]);
-        messages.info(`${event.record.interface}: detached`);
+        messages.info(`${nameIn(event.record)}: detached`);
         break;
     }
   }
 
-  #linesOf(name: string): PacketLines {
+  #linesOf({ interface: name, direction }: LogEvent & { kind: 'packets' }): PacketLines {
     const known = this.#lines.get(name);
     if (known !== undefined) return known;
-    const lines = new PacketLines(name, this.#format === 'ndjson' ? 'ndjson' : 'plain');
+    const format = this.#format === 'ndjson' ? 'ndjson' : 'plain';
+    const lines = new PacketLines(name, format, direction);
     this.#lines.set(name, lines);
     return lines;
   }
@@ -171,6 +170,6 @@ function accountLine(totals: TotalsRecord): string {
     `${lost} lost`,
   ];
   const without = other + malformed;
-  const rest = without > 0n ? `; ${without} more without a source` : '';
-  return `${totals.interface}: ${seen} packets = ${parts.join(' + ')}${rest}`;
+  const rest = without > 0n ? `; ${without} more without a ${addressNoun(totals.direction)}` : '';
+  return `${nameIn(totals)}: ${seen} packets = ${parts.join(' + ')}${rest}`;
 }

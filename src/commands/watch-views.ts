@@ -1,9 +1,15 @@
 /** What `watch` and `demo` print: readings as data, and the rest as messages. */
 import type { CommandContext } from '../cli/context.js';
 import { type OutputContext, writeDocument, writeLines, writeRecords } from '../cli/output.js';
-import { sourcesTableLines } from '../cli/sources-table.js';
-import type { AttachedRecord } from '../model/records.js';
-import { printable } from '../text/text.js';
+import { nameIn, sourcesTableLines } from '../cli/sources-table.js';
+import {
+  type AttachedRecord,
+  type DestinationRecord,
+  type Direction,
+  type SourceList,
+  type SourceRecord,
+  toDestination,
+} from '../model/records.js';
 import type { Reading, WatchEvent } from '../verbs/watch.js';
 import { describeAttachment } from './describe-attachment.js';
 
@@ -41,15 +47,37 @@ export function printMessages(event: WatchEvent, context: CommandContext): void 
     for (const line of describeAttachment(event.attachment, context.messages.verbose))
       context.messages.info(line);
   } else if (event.kind === 'joined') {
-    const { interface: name, programId, state } = event.attachment;
+    const { programId, state } = event.attachment;
     context.messages.info(
-      `${name}: reading what is attached since ${state.since}, program ${programId}`,
+      `${nameIn(event.attachment)}: reading what is attached since ${state.since}, program ${programId}`,
     );
   } else if (event.kind === 'note') {
     context.messages.info(`${event.interface}: ${event.text}`);
   } else if (event.kind === 'detached') {
-    context.messages.info(`${event.record.interface}: detached`);
+    context.messages.info(`${nameIn(event.record)}: detached`);
   }
+}
+
+/** What tells the readings of a run apart. */
+function keyOf({ interface: name, direction = 'received' }: Named): string {
+  return `${direction} ${name}`;
+}
+
+interface Named {
+  readonly interface: string;
+  readonly direction?: Direction;
+}
+
+/** Source records, or of what is sent, destination records. They are made while they are read. */
+function inDirection(
+  sources: SourceList | readonly SourceRecord[],
+  direction: Direction,
+): Iterable<SourceRecord | DestinationRecord> {
+  return direction === 'sent' ? { [Symbol.iterator]: () => destinations(sources) } : sources;
+}
+
+function* destinations(sources: Iterable<SourceRecord>): Generator<DestinationRecord> {
+  for (const source of sources) yield toDestination(source);
 }
 
 class NdjsonView implements WatchView {
@@ -66,8 +94,8 @@ class NdjsonView implements WatchView {
         await writeRecords(this.#context, [event.attachment.record]);
         break;
       case 'readings':
-        for (const { sources, totals } of event.readings) {
-          await writeRecords(this.#context, sources);
+        for (const { sources, totals, direction } of event.readings) {
+          await writeRecords(this.#context, inDirection(sources, direction));
           await writeRecords(this.#context, [totals]);
         }
         break;
@@ -96,14 +124,18 @@ class DocumentView implements WatchView {
     if (event.kind === 'attached' || event.kind === 'joined')
       this.#attached.push(event.attachment.record);
     if (event.kind !== 'readings') return;
-    for (const reading of event.readings) this.#readings.set(reading.interface, reading);
+    for (const reading of event.readings) this.#readings.set(keyOf(reading), reading);
   }
 
   async end(): Promise<void> {
     if (this.#attached.length === 0) return;
     const interfaces = this.#attached.map(({ type: _, ...attached }) => {
-      const { sources = [], totals = null } = this.#readings.get(attached.interface) ?? {};
-      return { ...attached, sources, totals };
+      const { direction = 'received' } = attached;
+      const { sources = [], totals = null } = this.#readings.get(keyOf(attached)) ?? {};
+      const records = inDirection(sources, direction);
+      return direction === 'sent'
+        ? { ...attached, destinations: records, totals }
+        : { ...attached, sources: records, totals };
     });
     await writeDocument(this.#context, { interfaces });
   }
@@ -122,7 +154,7 @@ class TableView implements WatchView {
     if (event.kind !== 'readings') return;
     const { readings, final } = event;
     const { stdout, color } = this.#context;
-    for (const { interface: name, sources, totals } of readings) {
+    for (const { sources, totals } of readings) {
       const lines = sourcesTableLines(sources, totals, {
         width: stdout.columns || DEFAULT_WIDTH,
         color,
@@ -131,7 +163,7 @@ class TableView implements WatchView {
       });
       await writeLines(this.#context, [
         ...(this.#isFirst ? [] : ['']),
-        ...(readings.length > 1 || final ? [`${printable(name)}${final ? ', in all' : ''}:`] : []),
+        ...(readings.length > 1 || final ? [`${nameIn(totals)}${final ? ', in all' : ''}:`] : []),
       ]);
       await writeLines(this.#context, lines);
       this.#isFirst = false;

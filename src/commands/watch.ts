@@ -1,13 +1,19 @@
 /** `watch`: attach, show sources live, detach. */
-import { resolveTargets } from '../attachment/target.js';
 import { type CommandContext, endingExitCode, isOutputClosed } from '../cli/context.js';
-import { chooseOptions, INTERFACES, interfacesOf, outputOption } from '../cli/options.js';
+import {
+  chooseOptions,
+  hookRequest,
+  INTERFACES,
+  interfacesOf,
+  outputOption,
+} from '../cli/options.js';
 import { endingOutput, writeCommands } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { endingOf } from '../host/abort.js';
 import { LiveView } from '../live/view.js';
 import { takesEscapes } from '../text/color.js';
 import { planWatch } from '../verbs/dry-run.js';
+import { targetsOf } from '../verbs/tracked.js';
 import { type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
 import { sessionContext } from './session-context.js';
 import { printMessages, viewOf } from './watch-views.js';
@@ -29,7 +35,7 @@ export const watchCommand = defineCommand({
     ...chooseOptions('iface'),
     ...outputOption('table', 'ndjson', 'json'),
     ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'netns'),
-    ...chooseOptions('mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
+    ...chooseOptions('sent', 'both', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
     ['xdpwho eth0', 'who is sending, once a second'],
@@ -38,10 +44,11 @@ export const watchCommand = defineCommand({
   handler: async (options, context) => {
     const interfaces = interfacesOf(options);
     const session = await sessionContext(context);
-    const { mode, reader, maxSources, netns, bpffs } = options;
-    const shared = { mode, reader, maxSources, netns, bpffs };
+    const { reader, maxSources, netns, bpffs } = options;
+    const hook = hookRequest(options);
+    const shared = { ...hook, reader, maxSources, netns, bpffs };
     if (options.dryRun) {
-      for (const target of await resolveTargets(interfaces, options)) {
+      for (const target of await targetsOf(interfaces, hook.directions, options)) {
         const plan = await planWatch(session, target, { ...shared, command: 'watch' });
         await writeCommands(context, plan);
       }

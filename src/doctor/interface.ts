@@ -27,7 +27,7 @@ export async function checkInterface(options: InterfaceOptions): Promise<Check[]
     const target = await resolveTarget(options);
     const { device, netns } = target;
     const described = await describeDevice(device, netns);
-    const choice = await chooseMode(target, described, 'auto');
+    const choice = await chooseMode(target, described, { mayTakeTcx: false });
     const where = netns.name === null ? '' : ` in network namespace ${printable(netns.name)}`;
     return [
       { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },

@@ -1,5 +1,5 @@
 /** The arguments of every bpftool command. `--dry-run` and `script` print them without running them. */
-import type { AttachMode } from '../model/records.js';
+import type { XdpMode } from '../model/records.js';
 import { chargesLockedMemory } from './kernel.js';
 import { findTool, requireTool } from './tools.js';
 
@@ -12,8 +12,13 @@ export const bpftoolArguments = {
   /** In JSON it would print nothing before its end. */
   openBatch: () => ['-n', 'batch', 'file', '-'],
   /** `maps`: for a map of the object, by its name, the pin of an existing map that the program uses instead. */
-  loadProgram: (object: string, pin: string, maps: Readonly<Record<string, string>> = {}) => [
-    ...['-j', '-n', 'prog', 'load', object, pin, 'type', 'xdp'],
+  loadProgram: (
+    object: string,
+    pin: string,
+    maps: Readonly<Record<string, string>> = {},
+    type: 'xdp' | 'classifier' = 'xdp',
+  ) => [
+    ...['-j', '-n', 'prog', 'load', object, pin, 'type', type],
     ...Object.entries(maps).flatMap(([name, mapPin]) => ['map', 'name', name, 'pinned', mapPin]),
   ],
   loadPrograms: (object: string, directory: string, options: LoadProgramsOptions = {}) => [
@@ -48,12 +53,12 @@ export const bpftoolArguments = {
     ...['-j', '-n', 'iter', 'pin', object, pin, 'map', 'pinned', map],
   ],
   /** `overwrite` replaces the attached program in one step, whoever attached it (bpftool-net(8)). */
-  attach: (mode: AttachMode, pin: string, device: string, overwrite = false) => [
+  attach: (mode: XdpMode, pin: string, device: string, overwrite = false) => [
     ...['-j', '-n', 'net', 'attach', ATTACH_TYPES[mode], 'pinned', pin, 'dev', device],
     ...(overwrite ? ['overwrite'] : []),
   ],
   pinLink: (id: number, pin: string) => ['-j', '-n', 'link', 'pin', 'id', String(id), pin],
-  detach: (mode: AttachMode, device: string) => [
+  detach: (mode: XdpMode, device: string) => [
     ...['-j', '-n', 'net', 'detach', ATTACH_TYPES[mode], 'dev', device],
   ],
   showNet: () => ['-j', '-n', 'net', 'show'],

@@ -10,7 +10,7 @@
 import type { Readable } from 'node:stream';
 import { XdpwhoError } from '../model/errors.js';
 import { parseToolJson, stringIn } from '../model/json-values.js';
-import type { AttachMode } from '../model/records.js';
+import type { XdpMode } from '../model/records.js';
 import {
   batchLine,
   bpftoolArguments,
@@ -239,7 +239,7 @@ export class Bpftool {
 
   /** Without `overwrite` it fails with errno EBUSY or EEXIST if the interface has a program. */
   async attach(
-    mode: AttachMode,
+    mode: XdpMode,
     pin: string,
     device: string,
     netnsPath: string | undefined,

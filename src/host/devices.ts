@@ -20,6 +20,8 @@ export interface Device {
   readonly mtu: number | undefined;
   /** The hardware address; of a tunnel its own end. */
   readonly address: string | undefined;
+  /** Whether it has an XDP program. */
+  readonly hasXdp?: boolean | undefined;
 }
 
 const UNKNOWN: Device = {
@@ -62,6 +64,7 @@ export function deviceIn(json: string): Device | undefined {
     driver: driverOn(textIn(link, 'parentbus'), textIn(link, 'parentdev')),
     mtu: numberIn(link, 'mtu'),
     address: textIn(link, 'address'),
+    hasXdp: propertyOf(link, 'xdp') !== undefined,
   };
 }
 

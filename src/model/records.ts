@@ -4,10 +4,28 @@
  * counts in u64; they are printed as JSON numbers with all digits.
  */
 
-/** Where the program runs: in the driver, in the kernel after the driver, or on the network card. We attach in the first two. */
-export type Mode = 'native' | 'generic' | 'offload';
-/** A mode that we attach in. A card runs no program of ours: it would be loaded for that card, and its maps offloaded. */
-export type AttachMode = Exclude<Mode, 'offload'>;
+/**
+ * Where the program runs: with XDP in the driver, in the kernel after the driver, or on the network
+ * card; or with TCX (kernel 6.6 and newer), behind XDP, or where packets are sent.
+ */
+export type Mode = 'native' | 'generic' | 'offload' | 'tcx';
+/** A mode of XDP that we attach in. A card runs no program of ours: it would be loaded for that card, and its maps offloaded. */
+export type XdpMode = 'native' | 'generic';
+/** A mode that we attach in. */
+export type AttachMode = XdpMode | 'tcx';
+
+/** Which packets of an interface are counted: those that it receives, by source; or those that it sends, by destination. */
+export type Direction = 'received' | 'sent';
+
+/** A member of the records of what is sent; those of what is received lack it. */
+interface Sent {
+  readonly direction?: 'sent';
+}
+
+/** That member. */
+export function sentMember(direction: Direction): Sent {
+  return direction === 'sent' ? { direction } : {};
+}
 
 /** `iterator`: a file on bpffs that prints the table when it is read. `dump`: `bpftool map dump`. */
 export type Reader = 'iterator' | 'dump';
@@ -18,7 +36,7 @@ export type Reader = 'iterator' | 'dump';
  */
 export type HeldBy = 'link' | 'guard' | null;
 
-export interface AttachedRecord {
+export interface AttachedRecord extends Sent {
   readonly type: 'attached';
   readonly interface: string;
   /** The namespace as the user named it; null: the one that the command runs in. */
@@ -46,12 +64,25 @@ export interface SourceRecord {
   readonly bytes_per_second?: number;
 }
 
-/** Sources in an order. They may be made one by one while they are read. */
+/** What is sent to one address: a source record, but for two members. */
+export interface DestinationRecord extends Omit<SourceRecord, 'type' | 'source'> {
+  readonly type: 'destination';
+  /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
+  readonly destination: string;
+}
+
+/** A source record of what is sent as the record that it is for others. */
+export function toDestination(record: SourceRecord): DestinationRecord {
+  const { type: _, interface: device, source: destination, ...figures } = record;
+  return { type: 'destination', interface: device, destination, ...figures };
+}
+
+/** Sources in an order. They may be made one by one while they are read. Of what is sent, `source` is the destination. */
 export interface SourceList extends Iterable<SourceRecord> {
   readonly length: number;
 }
 
-export interface TotalsRecord {
+export interface TotalsRecord extends Sent {
   readonly type: 'totals';
   readonly interface: string;
   /** The number of sources in the table. */
@@ -95,20 +126,28 @@ export interface PacketRecord {
   readonly time: string;
   /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
   readonly source: string;
-  /** Bytes from the Ethernet header on. */
+  /** Bytes from the Ethernet header on; of all packets, where there are several. */
   readonly length: number;
-  /** The CPU that received it. */
+  /** The CPU that received it, or sent it. */
   readonly cpu: number;
+  /** How many packets on the wire this is; only where the kernel hands them over as one (TCX). */
+  readonly packets?: number;
+}
+
+/** A packet that is sent: a packet record with its destination in place of its source. */
+export interface SentPacketRecord extends Omit<PacketRecord, 'source'> {
+  readonly direction: 'sent';
+  readonly destination: string;
 }
 
 /** Packets that are missing from the log here, because they came faster than they were read. */
-export interface LostRecord {
+export interface LostRecord extends Sent {
   readonly type: 'lost';
   readonly interface: string;
   readonly count: bigint;
 }
 
-export interface DetachedRecord {
+export interface DetachedRecord extends Sent {
   readonly type: 'detached';
   readonly interface: string;
   /** Null if the attachment was never completed. */
@@ -132,6 +171,8 @@ export interface StatusRecord {
   readonly interface: string;
   readonly netns: string | null;
   readonly ownership: Ownership | 'none';
+  /** Null where nothing is attached, or it is not ours. */
+  readonly direction: Direction | null;
   readonly why: string | null;
   readonly mode: Mode | null;
   readonly program_id: number | null;
@@ -196,8 +237,10 @@ export interface ErrorRecord {
 export type AnyRecord =
   | AttachedRecord
   | SourceRecord
+  | DestinationRecord
   | TotalsRecord
   | PacketRecord
+  | SentPacketRecord
   | LostRecord
   | DetachedRecord
   | StatusRecord

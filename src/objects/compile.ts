@@ -20,6 +20,7 @@ interface ObjectSource {
   readonly frags: boolean;
   readonly log?: boolean;
   readonly front?: boolean;
+  readonly tcx?: boolean;
 }
 
 /** All objects. Each is compiled to OUT/el/NAME.o and OUT/eb/NAME.o. */
@@ -28,6 +29,8 @@ export const OBJECTS: readonly ObjectSource[] = [
   { name: 'xdpwho', source: 'xdpwho.bpf.c', frags: false },
   { name: 'xdpwho.log.frags', source: 'xdpwho.bpf.c', frags: true, log: true },
   { name: 'xdpwho.log', source: 'xdpwho.bpf.c', frags: false, log: true },
+  { name: 'xdpwho.tcx', source: 'xdpwho.bpf.c', frags: false, tcx: true },
+  { name: 'xdpwho.log.tcx', source: 'xdpwho.bpf.c', frags: false, log: true, tcx: true },
   { name: 'sources', source: 'sources.bpf.c', frags: false },
   { name: 'sources.front', source: 'sources.bpf.c', frags: false, front: true },
   { name: 'totals', source: 'totals.bpf.c', frags: false },
@@ -52,6 +55,8 @@ interface CompileArguments {
   readonly log?: boolean | undefined;
   /** Read the front table. */
   readonly front?: boolean | undefined;
+  /** Run at TCX, and not at XDP. */
+  readonly tcx?: boolean | undefined;
   /** Searched after clang's own directories. */
   readonly includeDirectories: readonly string[];
 }
@@ -70,7 +75,7 @@ const HINT = 'install clang and the headers of libbpf (Debian: apt install clang
 /** The arguments of clang for one object. */
 export function compileArguments(options: CompileArguments): readonly string[] {
   const { source, output, byteOrder, includeDirectories } = options;
-  const { frags = false, log = false, front = false } = options;
+  const { frags = false, log = false, front = false, tcx = false } = options;
   return [
     // Plain `bpf` would be the byte order of the machine that compiles.
     ...['-target', byteOrder === 'el' ? 'bpfel' : 'bpfeb'],
@@ -89,6 +94,7 @@ export function compileArguments(options: CompileArguments): readonly string[] {
     '.',
     `-fdebug-prefix-map=${dirname(source)}=.`,
     ...(frags ? ['-DXDPWHO_FRAGS'] : []),
+    ...(tcx ? ['-DXDPWHO_TCX'] : []),
     ...(log ? ['-DXDPWHO_LOG'] : []),
     ...(front ? [`-DXDPWHO_FRONT_PIN=${FRONT_PIN_NAME}`] : []),
     // -idirafter: these directories supply only headers that the others do not have.
@@ -116,10 +122,10 @@ export async function compileObjects(options: CompileOptions): Promise<readonly 
   for (const byteOrder of BYTE_ORDERS) {
     const directory = resolve(outputDirectory, byteOrder);
     mkdirSync(directory, { recursive: true });
-    for (const { name, source: file, frags, log, front } of OBJECTS) {
+    for (const { name, source: file, frags, log, front, tcx } of OBJECTS) {
       const source = join(sourceDirectory, file);
       const output = join(directory, `${name}.o`);
-      const variant = { source, output, byteOrder, frags, log, front };
+      const variant = { source, output, byteOrder, frags, log, front, tcx };
       const args = compileArguments({ ...variant, includeDirectories });
       check('clang', file, await run(clang, args));
       if (strip !== undefined) {

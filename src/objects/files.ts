@@ -25,8 +25,14 @@ export type ObjectName =
   | 'spread.frags'
   | 'spread';
 
-/** The variants of the program: `frags` takes jumbo frames, `log` logs packets. */
-export type ProgramName = 'xdpwho.frags' | 'xdpwho' | 'xdpwho.log.frags' | 'xdpwho.log';
+/** The variants of the program: `frags` takes jumbo frames, `tcx` is for TCX, `log` logs packets. */
+export type ProgramName =
+  | 'xdpwho.frags'
+  | 'xdpwho'
+  | 'xdpwho.log.frags'
+  | 'xdpwho.log'
+  | 'xdpwho.tcx'
+  | 'xdpwho.log.tcx';
 
 /** The objects by path, in base64. packaging/package.mjs defines it in the command that is one file. */
 declare const XDPWHO_OBJECTS: Readonly<Record<string, string>>;

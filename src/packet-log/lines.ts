@@ -1,9 +1,10 @@
 /** Prints the packets of a log as text. It makes no string for each packet, which would be some ten times slower. Pure. */
 import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
+import type { Direction } from '../model/records.js';
 import { quoteJson } from '../text/json.js';
 import { printable } from '../text/text.js';
-import { PACKET_WORDS, type PacketBatch } from './ring.js';
+import { cpuIn, PACKET_WORDS, type PacketBatch, packetsIn } from './ring.js';
 
 type PacketFormat = 'plain' | 'ndjson';
 
@@ -11,8 +12,8 @@ const CHUNK_BYTES = 256 * 1024;
 const ADDRESS_BYTES = 39;
 /** `2026-11-22T10:00:00.` */
 const SECOND_BYTES = 20;
-/** The most that a line has besides its fixed parts: time, address, two numbers of ten digits. */
-const VARIABLE_BYTES = SECOND_BYTES + 6 + ADDRESS_BYTES + 20;
+/** The most that a line has besides its fixed parts: time, address, three numbers of ten digits. */
+const VARIABLE_BYTES = SECOND_BYTES + 6 + ADDRESS_BYTES + 30;
 
 /** Texts of recent IPv6 addresses are cached. Each slot holds one; two addresses with the same slot replace each other. */
 const CACHE_SLOTS = 4096;
@@ -37,6 +38,9 @@ export class PacketLines {
   readonly #before: Uint8Array;
   readonly #afterTime: Uint8Array;
   readonly #afterSource: Uint8Array;
+  /** Before and after the number of packets, where there is more than one. */
+  readonly #beforePackets: Uint8Array;
+  readonly #afterPackets: Uint8Array;
   /** Empty in the plain format, which has no CPU. */
   readonly #afterLength: Uint8Array;
   readonly #end: Uint8Array;
@@ -46,14 +50,19 @@ export class PacketLines {
   readonly #cacheKeys = new Uint32Array(CACHE_SLOTS * 4);
   readonly #cacheTexts: (Uint8Array | undefined)[] = new Array(CACHE_SLOTS);
 
-  constructor(interfaceName: string, format: PacketFormat) {
+  constructor(interfaceName: string, format: PacketFormat, direction: Direction = 'received') {
     const bytes = (text: string) => new Uint8Array(Buffer.from(text));
     const isPlain = format === 'plain';
     const name = isPlain ? printable(interfaceName) : quoteJson(interfaceName);
-    this.#before = bytes(isPlain ? '' : `{"type":"packet","interface":${name},"time":"`);
-    this.#afterTime = bytes(isPlain ? `Z ${name} ` : 'Z","source":"');
+    const isSent = direction === 'sent';
+    const sent = isSent ? '"direction":"sent",' : '';
+    const address = isSent ? 'destination' : 'source';
+    this.#before = bytes(isPlain ? '' : `{"type":"packet","interface":${name},${sent}"time":"`);
+    this.#afterTime = bytes(isPlain ? `Z ${name} ${isSent ? '> ' : ''}` : `Z","${address}":"`);
     this.#afterSource = bytes(isPlain ? ' ' : '","length":');
     this.#afterLength = bytes(isPlain ? '' : ',"cpu":');
+    this.#beforePackets = bytes(isPlain ? ' in ' : ',"packets":');
+    this.#afterPackets = bytes(isPlain ? ' packets' : '');
     this.#end = bytes(isPlain ? '\n' : '}\n');
     this.#head = new Uint8Array(this.#before.length + SECOND_BYTES);
   }
@@ -74,7 +83,11 @@ export class PacketLines {
     const { words, order } = batch;
     const [afterTime, afterSource] = [this.#afterTime, this.#afterSource];
     const [afterLength, end, head] = [this.#afterLength, this.#end, this.#head];
-    const fixed = [head, afterTime, afterSource, afterLength, end];
+    const [beforePackets, afterPackets] = [this.#beforePackets, this.#afterPackets];
+    const fixed = [
+      ...[head, afterTime, afterSource, afterLength, end],
+      ...[beforePackets, afterPackets],
+    ];
     const lineBytes = fixed.reduce((sum, part) => sum + part.length, VARIABLE_BYTES);
     const limit = bytes.length - lineBytes;
     let length = 0;
@@ -96,7 +109,13 @@ export class PacketLines {
       length = putNumber(bytes, length, words[at + PACKET_WORDS.length] ?? 0);
       if (afterLength.length > 0) {
         length = put(bytes, length, afterLength);
-        length = putNumber(bytes, length, words[at + PACKET_WORDS.cpu] ?? 0);
+        length = putNumber(bytes, length, cpuIn(words, at));
+      }
+      const packets = packetsIn(words, at);
+      if (packets > 1) {
+        length = put(bytes, length, beforePackets);
+        length = putNumber(bytes, length, packets);
+        length = put(bytes, length, afterPackets);
       }
       length = put(bytes, length, end);
     }

@@ -1,7 +1,7 @@
 /** Parses what the iterator `packets` prints of the rings of all CPUs. Pure. */
 import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
-import type { PacketRecord } from '../model/records.js';
+import type { Direction, PacketRecord, SentPacketRecord } from '../model/records.js';
 import {
   HEAD_KIND,
   LOG_HEAD,
@@ -106,25 +106,44 @@ export class PacketBatch {
   }
 
   /** The packets as public records. Some ten times slower than lines.ts. */
-  *records(interfaceName: string): Generator<PacketRecord> {
+  records(interfaceName: string): Generator<PacketRecord>;
+  records(interfaceName: string, direction: Direction): Generator<PacketRecord | SentPacketRecord>;
+  *records(
+    interfaceName: string,
+    direction: Direction = 'received',
+  ): Generator<PacketRecord | SentPacketRecord> {
     for (const at of this.order) {
       const timeUs = this.timeUs(at);
       const microseconds = String(timeUs % 1_000_000).padStart(6, '0');
       const seconds = new Date(Math.floor(timeUs / 1000)).toISOString().slice(0, 19);
-      yield {
-        type: 'packet',
-        interface: interfaceName,
-        time: `${seconds}.${microseconds}Z`,
-        source: formatAddress(this.sourceKey(at)),
+      const address = formatAddress(this.sourceKey(at));
+      const packets = packetsIn(this.words, at);
+      const common = { type: 'packet', interface: interfaceName } as const;
+      const time = `${seconds}.${microseconds}Z`;
+      const rest = {
         length: this.words[at + LENGTH] ?? 0,
-        cpu: this.words[at + CPU] ?? 0,
+        cpu: cpuIn(this.words, at),
+        ...(packets > 1 ? { packets } : {}),
       };
+      yield direction === 'sent'
+        ? { ...common, direction, time, destination: address, ...rest }
+        : { ...common, time, source: address, ...rest };
     }
   }
 }
 
 /** The index of these members in the words of a packet, for lines.ts. */
-export const PACKET_WORDS = { source: SOURCE, length: LENGTH, cpu: CPU } as const;
+export const PACKET_WORDS = { source: SOURCE, length: LENGTH } as const;
+
+/** The number of the CPU, of a packet or a head. */
+export function cpuIn(words: Uint32Array, at: number): number {
+  return (words[at + CPU] ?? 0) & 0xffff;
+}
+
+/** How many packets on the wire a record is. */
+export function packetsIn(words: Uint32Array, at: number): number {
+  return (words[at + CPU] ?? 0) >>> 16;
+}
 
 /** Collects the bytes of a pass, in pieces of any size. It keeps its memory for the next pass. */
 export class PassBuffer {
@@ -178,14 +197,16 @@ export function parsePass(words: Uint32Array, offsetUs: number): Pass {
     const kind = words[at + KIND];
     if (recordCheck(words, at) !== words[at + CHECK]) continue;
     if (kind === HEAD_KIND) {
-      if (heads.has(words[at + CPU] ?? 0)) continue;
+      const ofCpu = cpuIn(words, at);
+      if (heads.has(ofCpu)) continue;
       const printed = headOf(words, at);
-      heads.set(words[at + CPU] ?? 0, printed);
+      heads.set(ofCpu, printed);
       announced += printed.end - printed.first;
     } else if (kind === RECORD_KIND) {
       const sequence = number64(words, at + SEQUENCE);
-      if (words[at + CPU] !== cpu) {
-        cpu = words[at + CPU] ?? 0;
+      const ofCpu = cpuIn(words, at);
+      if (ofCpu !== cpu) {
+        cpu = ofCpu;
         head = heads.get(cpu);
       }
       if (head === undefined || sequence < head.first || sequence >= head.end) continue;

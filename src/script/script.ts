@@ -28,7 +28,7 @@ import { packageText } from '../host/package-files.js';
 import { INITIAL_PID_NAMESPACE } from '../host/processes.js';
 import { TOOL_DIRECTORIES } from '../host/tools.js';
 import { EXIT_CODES, EXIT_STATUS } from '../model/errors.js';
-import type { AttachMode } from '../model/records.js';
+import type { XdpMode } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { FRONT_BYTES, FRONT_PIN_NAME, MOST_CPUS, MOST_LINES } from '../objects/front.js';
 import { USUAL_HZ } from '../objects/jiffies.js';
@@ -226,7 +226,7 @@ function nearestHz(): string {
 function commands(bpffs: string): string {
   const pins = pinsIn('$directory');
   const bpftool = (args: readonly string[]) => `"$bpftool" ${args.map(shellWord).join(' ')}`;
-  const attach = (mode: AttachMode) =>
+  const attach = (mode: XdpMode) =>
     `in_netns "$at" ${bpftool(bpftoolArguments.attach(mode, pins.program, '$interface'))} $overwrite`;
   // end.sh reads the plain output.
   const showNet = bpftoolArguments.showNet().filter((word) => word !== '-j');
@@ -279,7 +279,7 @@ const WITHOUT_FRONT = { maxSources: MAX_SOURCES, frontLines: 0, log: null };
 /** The functions that make the record of the attachment, and read members of it. */
 function record(): string {
   /** The value of each member: a variable of the script, in quotes if it is a text. */
-  const members: Record<keyof AttachmentState, string> = {
+  const members: Record<Exclude<keyof AttachmentState, 'direction'>, string> = {
     version: '$state_version',
     token: '"$token"',
     interface: '"$interface_json"',
@@ -298,6 +298,7 @@ function record(): string {
     log: 'null',
     modeNote: '$mode_note',
     linkId: 'null',
+    linkPid: 'null',
     since: '"$since"',
     holder: '$holder',
   };

@@ -32,7 +32,7 @@ interface TableEntry extends Figures {
 export type FrontFigures = Map<string, Map<number, Figures>>;
 
 const SOURCE_LINE =
-  /\{"type":"source","interface":"((?:[^"\\]|\\.)*)","source":"([0-9a-f.:]+)","packets":(\d{1,20}),"bytes":(\d{1,20}),"idle_ms":(\d{1,20})\}\n/y;
+  /\{"type":"(?:source|destination)","interface":"((?:[^"\\]|\\.)*)","(?:source|destination)":"([0-9a-f.:]+)","packets":(\d{1,20}),"bytes":(\d{1,20}),"idle_ms":(\d{1,20})\}\n/y;
 
 /**
  * Parses whole lines of the sources file; `text` ends with a newline or is empty. The lines have the
@@ -61,7 +61,7 @@ export function parseSourceLines(text: string, interfaceName: string): SourceRec
 }
 
 const TOTALS_LINE =
-  /^\{"type":"totals","interface":"(?:[^"\\]|\\.)*","packets":\d{1,20},"bytes":(\d{1,20}),"ipv4":(\d{1,20}),"ipv6":(\d{1,20}),"other":(\d{1,20}),"malformed":(\d{1,20})\}\n$/;
+  /^\{"type":"totals","interface":"(?:[^"\\]|\\.)*",(?:"direction":"sent",)?"packets":\d{1,20},"bytes":(\d{1,20}),"ipv4":(\d{1,20}),"ipv6":(\d{1,20}),"other":(\d{1,20}),"malformed":(\d{1,20})\}\n$/;
 
 /** Parses the line of the totals file. */
 export function parseTotalsLine(text: string): KernelTotals {

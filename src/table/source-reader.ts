@@ -16,7 +16,12 @@ import { isGone } from '../host/bpffs.js';
 import { configuredHz, cpuNumbers } from '../host/kernel.js';
 import { formatAddress } from '../model/address.js';
 import { naming, systemErrorCode, XdpwhoError } from '../model/errors.js';
-import type { SourceRecord, TotalsRecord } from '../model/records.js';
+import {
+  type Direction,
+  type SourceRecord,
+  sentMember,
+  type TotalsRecord,
+} from '../model/records.js';
 import { ObjectFiles } from '../objects/files.js';
 import { type FrontSize, frontSize } from '../objects/front.js';
 import { type JiffiesMoment, measureHz, readJiffies } from '../objects/jiffies.js';
@@ -240,12 +245,14 @@ export function completeTotals(
   before: KernelTotals,
   after: KernelTotals,
   table: { readonly sources: number; readonly packets: bigint },
+  direction: Direction = 'received',
 ): TotalsRecord {
   const { bytes, ipv4, ipv6, other, malformed } = after;
   const missing = before.ipv4 + before.ipv6 - table.packets;
   return {
     type: 'totals',
     interface: interfaceName,
+    ...sentMember(direction),
     sources: table.sources,
     packets: ipv4 + ipv6 + other + malformed,
     bytes,

@@ -4,8 +4,8 @@ import type { AttachSettings, SessionContext } from '../attachment/context.js';
 import { initialState } from '../attachment/defaults.js';
 import type { InventoryEntry } from '../attachment/find.js';
 import { frontLinkPath } from '../attachment/front-pin.js';
-import { mapPins, mapShapes, programNames } from '../attachment/load.js';
-import { chooseMode, type ModeChoice } from '../attachment/mode.js';
+import { mapPins, mapShapes, programNames, programType } from '../attachment/load.js';
+import { chooseMode, type ModeChoice, tcxUnavailable } from '../attachment/mode.js';
 import { type Pins, pinsIn } from '../attachment/pin-paths.js';
 import type { AttachmentState } from '../attachment/record.js';
 import { replacementMode } from '../attachment/replace.js';
@@ -34,24 +34,26 @@ export async function planAttachment(
   target: Target,
   settings: AttachSettings,
 ): Promise<CommandLine[]> {
+  const { first: mode } = await choose(target, settings);
   const attaching =
     settings.stays === true
-      ? [planAttach(context, target, (await choose(target, settings)).first, false)]
+      ? [planAttach(context, target, mode, false)]
       : planLink(context, target);
-  return [...(await planLoading(context, target, settings)), ...attaching];
+  return [...(await planLoading(context, target, settings, mode)), ...attaching];
 }
 
 async function planLoading(
   context: SessionContext,
   target: Target,
   settings: AttachSettings,
+  mode: AttachMode,
 ): Promise<CommandLine[]> {
   const { pins, bpffs = DEFAULT_BPFFS } = target;
   const state = initialState(target, settings);
   const bpftool = bpftoolOf(context);
   const maps = mapPins(pins, state);
   const object = (name: string) => `${SCRATCH}/${name}.o`;
-  const [program] = programNames(state.log !== null);
+  const [program] = programNames(mode, state.log !== null);
   return [
     ...(isBpffs(bpffs) ? [] : [await mountCommand(bpffs)]),
     makeDirectory(pinsRoot(bpffs)),
@@ -61,7 +63,7 @@ async function planLoading(
     ...mapShapes(state).map((shape) =>
       bpftool(bpftoolArguments.createMap(maps[shape.name] ?? '', shape)),
     ),
-    bpftool(bpftoolArguments.loadProgram(object(program), pins.program, maps)),
+    bpftool(bpftoolArguments.loadProgram(object(program), pins.program, maps, programType(mode))),
     bpftool(bpftoolArguments.showProgram(pins.program)),
     ...(settings.reader === 'dump' ? [] : planIterators(context, pins, state, object)),
   ];
@@ -96,8 +98,8 @@ function planIterators(
   ];
 }
 
-async function choose(target: Target, { mode = 'auto' }: AttachSettings): Promise<ModeChoice> {
-  return chooseMode(target, await describeDevice(target.device, target.netns), mode);
+async function choose(target: Target, settings: AttachSettings): Promise<ModeChoice> {
+  return chooseMode(target, await describeDevice(target.device, target.netns), settings);
 }
 
 function planAttach(
@@ -106,6 +108,7 @@ function planAttach(
   mode: AttachMode,
   overwrite: boolean,
 ): CommandLine {
+  if (mode === 'tcx') throw tcxUnavailable('it cannot stay');
   const args = bpftoolArguments.attach(mode, pins.program, device, overwrite);
   return inNetns(netns.path, bpftoolOf(context)(args));
 }
@@ -189,7 +192,7 @@ export async function planReplacement(
   const move = (from: string, to: string) => ({ file: 'mv', args: [from, to] });
   const aside = `${target.pins.directory}~OLD`;
   return [
-    ...(await planLoading(context, staged, settings)),
+    ...(await planLoading(context, staged, settings, choice.first)),
     ...(overwrite ? [] : detaching(context, old)),
     planAttach(context, staged, choice.first, overwrite),
     ...(isSamePlace
@@ -215,7 +218,7 @@ function detaching(context: SessionContext, attachment: Attachment): CommandLine
   const inside = (args: readonly string[]) => inNetns(netns.path, bpftoolOf(context)(args));
   return [
     inside(bpftoolArguments.showNet()),
-    inside(bpftoolArguments.detach(mode, device)),
+    ...(mode === 'tcx' ? [] : [inside(bpftoolArguments.detach(mode, device))]),
     inside(bpftoolArguments.showNet()),
   ];
 }

@@ -101,7 +101,13 @@ export async function dump(
       else select(record);
     }
   }
-  const totals = completeTotals(attachment.interface, before, await reader.totals(), table);
+  const totals = completeTotals(
+    attachment.interface,
+    before,
+    await reader.totals(),
+    table,
+    attachment.direction,
+  );
   if (ranking === undefined) {
     const sources = columns?.list(sort) ?? [];
     return { sources, totals, rest: selected };
@@ -135,11 +141,17 @@ export async function* dumpLines(
     table.packets += part.packets;
     yield part.text;
   }
-  return completeTotals(attachment.interface, before, await reader.totals(), table);
+  return completeTotals(
+    attachment.interface,
+    before,
+    await reader.totals(),
+    table,
+    attachment.direction,
+  );
 }
 
-/** It occurs once in a line, because the quotes in the name of the interface, which comes before it, are escaped. */
-const SOURCE_LABEL = '","source":"';
+/** One of them occurs once in a line, because the quotes in the name of the interface, which comes before it, are escaped. */
+const ADDRESS_LABEL = /","(?:source|destination)":"/;
 const PACKETS_LABEL = '","packets":';
 /** A double holds the sum of a chunk exactly if no count has more digits than this. */
 const SAFE_DIGITS = 12;
@@ -150,8 +162,8 @@ export function examineLines(
   seen: SourceSet,
 ): { text: string; sources: number; packets: bigint } {
   // All lines begin with the same text.
-  const label = lines.indexOf(SOURCE_LABEL);
-  const prefix = label + SOURCE_LABEL.length;
+  const label = ADDRESS_LABEL.exec(lines);
+  const prefix = label === null ? 0 : label.index + label[0].length;
   let text = '';
   let from = 0;
   let sources = 0;
@@ -161,7 +173,7 @@ export function examineLines(
     const end = lines.indexOf('\n', start) + 1 || lines.length;
     const sourceEnd = lines.indexOf('"', start + prefix);
     const digits = sourceEnd + PACKETS_LABEL.length;
-    if (label < 0 || !lines.startsWith(PACKETS_LABEL, sourceEnd) || digits >= end) {
+    if (label === null || !lines.startsWith(PACKETS_LABEL, sourceEnd) || digits >= end) {
       throw unexpectedLine(lines.slice(start, end));
     }
     if (seen.add(lines, start + prefix, sourceEnd) < 0) {

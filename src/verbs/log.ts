@@ -15,7 +15,12 @@ import {
 import { pause } from '../host/abort.js';
 import { XdpwhoError } from '../model/errors.js';
 import { formatPrefix } from '../model/prefix.js';
-import type { LostRecord, TotalsRecord } from '../model/records.js';
+import {
+  type Direction,
+  type LostRecord,
+  sentMember,
+  type TotalsRecord,
+} from '../model/records.js';
 import { type LogAccount, PacketReader, WHOLE_HISTORY } from '../packet-log/packet-reader.js';
 import type { PacketBatch } from '../packet-log/ring.js';
 import { ownCommand } from '../text/shell-words.js';
@@ -53,7 +58,12 @@ export type LogEvent =
   /** `attach --log` had attached there. Its rings are read, and stay. */
   | { readonly kind: 'joined'; readonly attachment: Attachment }
   /** Packets of one pass, in the order of time. Valid until the next event is requested. */
-  | { readonly kind: 'packets'; readonly interface: string; readonly packets: PacketBatch }
+  | {
+      readonly kind: 'packets';
+      readonly interface: string;
+      readonly direction: Direction;
+      readonly packets: PacketBatch;
+    }
   | { readonly kind: 'lost'; readonly record: LostRecord }
   | { readonly kind: 'totals'; readonly record: TotalsRecord; readonly final: boolean }
   | Note
@@ -146,7 +156,8 @@ export async function* logHistory(
       yield { kind: 'joined', attachment };
       if (note !== undefined) yield { kind: 'note', interface: attachment.interface, text: note };
       const { packets } = await reader.read();
-      yield { kind: 'packets', interface: attachment.interface, packets: packets.last(count) };
+      const { interface: device, direction } = attachment;
+      yield { kind: 'packets', interface: device, direction, packets: packets.last(count) };
     } finally {
       await reader.close();
     }
@@ -249,14 +260,19 @@ class Logged extends Tracked {
     this.#fill = most / this.#reader.capacity;
     // The lost packets are older than those that are still in the ring.
     if (pass.lost > 0) {
-      const record = { type: 'lost', interface: this.name, count: BigInt(pass.lost) } as const;
+      const { direction } = this.attachment;
+      const record = {
+        ...{ type: 'lost' as const, interface: this.name, ...sentMember(direction) },
+        count: BigInt(pass.lost),
+      };
       yield { kind: 'lost', record };
     }
     const packets = pass.packets.first(rest.count);
     rest.count -= packets.length;
     this.#printed += packets.length;
     this.#beyond += pass.packets.length - packets.length;
-    if (packets.length > 0) yield { kind: 'packets', interface: this.name, packets };
+    const { direction } = this.attachment;
+    if (packets.length > 0) yield { kind: 'packets', interface: this.name, direction, packets };
   }
 
   async totals(context: SessionContext, final: boolean): Promise<LogEvent> {

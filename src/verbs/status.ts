@@ -54,6 +54,7 @@ async function lookAt(
 
 /** The members of a record, in the order in which they are printed. */
 const UNKNOWN = {
+  direction: null,
   why: null,
   mode: null,
   program_id: null,
@@ -83,6 +84,7 @@ async function recordOf(
   const record = {
     ...{ type: 'status' as const, interface: name, netns, ownership },
     ...UNKNOWN,
+    direction: state === null ? null : (state.direction ?? 'received'),
     why,
     mode,
     program_id: programId,
@@ -97,7 +99,10 @@ async function recordOf(
   if (attachment === null) return record;
   const counts = await readCounts(session, attachment, signal);
   // If somebody detaches while we read, the record has no counts.
-  return counts === undefined ? record : { ...record, ...describeForJson(attachment), ...counts };
+  const { direction } = record;
+  return counts === undefined
+    ? record
+    : { ...record, ...describeForJson(attachment), ...counts, direction };
 }
 
 async function readCounts(

@@ -7,10 +7,10 @@ import { endInTurn } from '../attachment/in-turn.js';
 import { Look } from '../attachment/look.js';
 import { open } from '../attachment/open.js';
 import type { Pins } from '../attachment/pin-paths.js';
-import { resolveTargets, type Scope, type Target } from '../attachment/target.js';
+import { resolveTargets, type Scope, type Target, targetOf } from '../attachment/target.js';
 import { bpffsFailure } from '../host/bpffs.js';
 import { hasErrorCode, messageOf, XdpwhoError } from '../model/errors.js';
-import type { DetachedRecord } from '../model/records.js';
+import { type DetachedRecord, type Direction, sentMember } from '../model/records.js';
 import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
@@ -111,8 +111,10 @@ export class Tracked {
 }
 
 /** The interfaces of a run, and how to attach to them. */
-export interface TrackOptions extends Scope, AttachSettings {
+export interface TrackOptions extends Omit<Scope, 'direction'>, AttachSettings {
   readonly interfaces: readonly string[];
+  /** Which packets; default: those that are received. */
+  readonly directions?: readonly Direction[] | undefined;
 }
 
 /**
@@ -121,15 +123,27 @@ export interface TrackOptions extends Scope, AttachSettings {
  */
 export async function* track(
   context: SessionContext,
-  { interfaces, ...options }: TrackOptions,
+  { interfaces, directions = ['received'], ...options }: TrackOptions,
 ): AsyncGenerator<{ readonly attachment: Attachment; readonly owned: boolean }, void, void> {
   const look = new Look(context.bpftool);
-  for (const target of await resolveTargets(interfaces, options)) {
+  for (const target of await targetsOf(interfaces, directions, options)) {
     if (options.signal?.aborted === true) return;
     const joined = await findStaying(context, target, look);
-    const attachment = joined ?? (await open(context, target, options));
+    const attachment = joined ?? (await open(context, target, { ...options, mayTakeTcx: true }));
     yield { attachment, owned: joined === undefined };
   }
+}
+
+/** Each interface in each direction. */
+export async function targetsOf(
+  interfaces: readonly string[],
+  directions: readonly Direction[],
+  scope: Omit<Scope, 'direction'>,
+): Promise<Target[]> {
+  const targets = await resolveTargets(interfaces, scope);
+  return targets.flatMap(({ device, netns, bpffs }) =>
+    directions.map((direction) => targetOf(device, netns, { bpffs, direction })),
+  );
 }
 
 /** The attachment that `attach` has made on an interface, or undefined. */
@@ -203,7 +217,12 @@ export async function* dismiss<T extends Tracked>(
     yield { kind: 'note', interface: one.name, text: whyPinsStay(one.attachment.pins) };
   }
   const { programId } = one.attachment;
-  const record = { type: 'detached', interface: one.name, program_id: programId } as const;
+  const record = {
+    type: 'detached',
+    interface: one.name,
+    ...sentMember(one.attachment.direction),
+    program_id: programId,
+  } as const;
   yield { kind: 'detached', record };
 }
 

@@ -6,7 +6,7 @@ import { pause } from '../host/abort.js';
 import { receivedPackets } from '../host/devices.js';
 import { XdpwhoError } from '../model/errors.js';
 import { type Order, Ranking } from '../model/ranking.js';
-import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import type { Direction, SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
 import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { type Counts, Tally } from '../table/tally.js';
@@ -44,7 +44,8 @@ export interface WatchOptions extends TrackOptions {
 /** One reading of one interface. */
 export interface Reading {
   readonly interface: string;
-  /** In the order of `sort`, at most `top`. */
+  readonly direction: Direction;
+  /** In the order of `sort`, at most `top`. Of what is sent, `source` is the destination. */
   readonly sources: SourceList;
   readonly totals: TotalsRecord;
   /** All sources, if they were asked for. */
@@ -199,6 +200,7 @@ class Watched extends Tracked {
 
   async read(): Promise<Reading> {
     const { top, sort, columns: asked = false } = this.#options;
+    const { direction } = this.attachment;
     const current = this.#spare;
     current.clear();
     const nowNs = process.hrtime.bigint();
@@ -228,12 +230,13 @@ class Watched extends Tracked {
     }
     const table = { sources: current.size, packets };
     const totals = {
-      ...completeTotals(this.name, before, await this.#reader.totals(), table),
+      ...completeTotals(this.name, before, await this.#reader.totals(), table, direction),
       time: new Date().toISOString(),
     };
     const ranked = ranking?.result() ?? [];
     const reading = {
       interface: this.name,
+      direction,
       sources: columns?.list(sort, top) ?? (sort === 'rate' ? ranked : ranked.map(rated)),
       totals:
         previous === undefined

@@ -86,7 +86,10 @@ for (const [shell, ...options] of SHELLS) {
       assert.equal(read.split('\n').slice(0, -1), programs, input);
       const attached = xdpAttachmentsIn([{ xdp, tc: [], flow_dissector: [] }]);
       assert.equal(
-        attached?.map(({ mode, programId, device }) => `${TYPES[mode]} ${programId} ${device}`),
+        attached?.map(
+          ({ mode, programId, device }) =>
+            `${mode === 'tcx' ? '' : TYPES[mode]} ${programId} ${device}`,
+        ),
         programs,
       );
     }

@@ -16,7 +16,7 @@ static __always_inline struct iphdr *find_ipv4(struct xdp_md *ctx)
 	void *end = (void *)(long)ctx->data_end;
 	struct iphdr *header;
 
-	if (parse_ethernet(&cursor, end) != bpf_htons(ETH_P_IP))
+	if (parse_ethernet(&cursor, end, 0) != bpf_htons(ETH_P_IP))
 		return NULL;
 	header = cursor;
 	return (void *)(header + 1) > end ? NULL : header;

@@ -53,18 +53,18 @@ static __always_inline int find_source(struct xdp_md *ctx, struct source_key *ke
 	int type;
 
 	*bytes = ctx->data_end - ctx->data;
-	type = parse_ethernet(&cursor, end);
+	type = parse_ethernet(&cursor, end, 0);
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)
 		return -1;
 	total->bytes += *bytes;
 	if (type == bpf_htons(ETH_P_IP)) {
 		total->ipv4++;
-		return parse_ipv4(cursor, end, key);
+		return parse_ipv4(cursor, end, key, 0);
 	}
 	if (type == bpf_htons(ETH_P_IPV6)) {
 		total->ipv6++;
-		return parse_ipv6(cursor, end, key);
+		return parse_ipv6(cursor, end, key, 0);
 	}
 	total->other++;
 	return -1;

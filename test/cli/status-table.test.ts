@@ -6,7 +6,14 @@ import { suite } from '../suite.js';
 const test = suite('renderStatus');
 
 const NOTHING: StatusRecord = {
-  ...{ type: 'status', interface: 'eth0', netns: null, ownership: 'none', why: null },
+  ...{
+    type: 'status',
+    interface: 'eth0',
+    netns: null,
+    ownership: 'none',
+    direction: null,
+    why: null,
+  },
   ...{ mode: null, program_id: null, program_name: null, reader: null, file: null },
   ...{ file_note: null, mode_note: null, since: null, options: null },
   ...{ sources: null, packets: null, bytes: null, holder: null, held_by: null, link_id: null },

@@ -45,6 +45,7 @@ export function reading(sources: readonly SourceRecord[], device = 'eth0'): Read
   for (const each of sources) columns.add(each);
   return {
     interface: device,
+    direction: 'received',
     sources: [],
     totals,
     columns,

@@ -19,7 +19,7 @@ const context: SessionContext = {
   bpftool: new Bpftool({ path: '/x/bpftool' }),
   objectsDirectory: '/x',
 };
-const target = targetOf('lo', ownNetns(), BPFFS);
+const target = targetOf('lo', ownNetns(), { bpffs: BPFFS });
 const { pins } = target;
 
 /** Commands by the words that tell what they do. */
