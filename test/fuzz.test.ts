@@ -230,7 +230,8 @@ fuzz('names of interfaces as names of pins, and back', () => {
   holds('names of pins of any interface', fc.tuple(name, inode), ([interfaceName, netnsInode]) => {
     const pin = pinName(interfaceName, netnsInode);
     assert.match(pin, /^[\w%@-]+$/);
-    assert.equal(parsePinName(pin), { interface: interfaceName, netnsInode });
+    const direction = 'received';
+    assert.equal(parsePinName(pin), { interface: interfaceName, netnsInode, direction });
   });
   holds('names of pins, any text', anyText, (text) => {
     const parsed = parsePinName(text);

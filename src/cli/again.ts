@@ -17,13 +17,19 @@ export function hintOf(
 }
 
 /** `xdpwho WORDS` with `--option value` behind the verb, and without what the option had. Pure. */
-export function commandWith(words: readonly string[], { option, value }: Retry): string {
+export function commandWith(
+  words: readonly string[],
+  { option, value, without = [] }: Retry,
+): string {
+  const valued = [...without, ...(value === undefined ? [] : [option])];
   const end = words.includes('--') ? words.indexOf('--') : words.length;
   const kept: string[] = [];
   for (let at = 0; at < end; at++) {
     const word = words[at] ?? '';
-    if (word === option) at += value === undefined ? 0 : 1;
-    else if (!word.startsWith(`${option}=`)) kept.push(word);
+    if (valued.includes(word)) at += 1;
+    else if (word !== option && !valued.some((each) => word.startsWith(`${each}=`))) {
+      kept.push(word);
+    }
   }
   // Options may stand before the verb.
   const first = kept.findIndex((word) => !word.startsWith('-'));

@@ -39,7 +39,6 @@ export function renderCommandHelp(command: CommandDescription): string {
     ...(positionals.length === 0
       ? []
       : [
-          '',
           'Positionals:',
           ...describedLines(
             positionals.map((each) => [`  ${each.name}`, each.describe ?? '', each.default]),
@@ -47,7 +46,7 @@ export function renderCommandHelp(command: CommandDescription): string {
         ]),
     ...(visibleOptions(command.options).length === 0
       ? []
-      : ['', 'Options:', ...optionLines(command.options)]),
+      : ['Options:', ...optionLines(command.options)]),
     `General options: ${general.join(' ')}; see xdpwho --help`,
     ...exampleLines(command.examples),
   ]);

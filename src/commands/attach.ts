@@ -7,6 +7,7 @@ import {
   INTERFACES,
   interfacesOf,
   logRequest,
+  OPTIONS,
   outputOption,
   refuseWithoutLog,
 } from '../cli/options.js';
@@ -47,6 +48,8 @@ export const attachCommand = defineCommand({
     ...chooseOptions('netns', 'mode', 'reader', 'max-sources', 'file-mode'),
     ...chooseOptions('log', 'source', 'sample', 'buffer'),
     ...chooseOptions('bpffs', 'replace', 'keep-going', 'dry-run'),
+    sent: { ...OPTIONS.sent, hidden: true },
+    beside: { ...OPTIONS.beside, hidden: true },
   },
   examples: [
     ['xdpwho attach eth0 --log', 'then: log eth0 --last 50'],
@@ -57,6 +60,7 @@ export const attachCommand = defineCommand({
     const names = interfacesOf(options);
     const session = await sessionContext(context);
     const { mode, reader, maxSources, netns, bpffs, fileMode, replace } = options;
+    refuseTcx(options);
     const log = options.log ? logRequest(options) : refuseWithoutLog(options);
     const requests = names.map((name) => ({
       ...{ mode, reader, maxSources, netns, bpffs, fileMode, replace, log },
@@ -87,6 +91,18 @@ export const attachCommand = defineCommand({
     return exitCodeOf(failures.map((each) => each.failure));
   },
 });
+
+/** What is attached at TCX ends with the process that attached it. */
+function refuseTcx(options: Readonly<Record<'sent' | 'beside', boolean>>): void {
+  for (const name of ['sent', 'beside'] as const) {
+    if (!options[name]) continue;
+    const why =
+      "bpftool cannot leave a program at TCX safely: its attach lands behind the chain's others, its detach takes the last one, whosever it is";
+    throw new XdpwhoError('usage', `--${name}: not with attach: ${why}`, {
+      hint: `xdpwho watch --${name} ...`,
+    });
+  }
+}
 
 function tellOutcome(outcome: StayOutcome, context: CommandContext): void {
   const { attachment, failure, changed } = outcome;

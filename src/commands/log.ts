@@ -34,10 +34,7 @@ export const logCommand = defineCommand({
   verb: 'log',
   arguments: INTERFACES,
   describe: 'one line per packet, until Ctrl-C; detach',
-  about: [
-    'One line per packet: time, interface, source, length. Attaches, and detaches',
-    'when it ends. Where `attach --log` has attached, it only reads, beside others.',
-  ],
+  about: ['Each packet: time, interface, source, length. After `attach --log` only reads.'],
   options: {
     ...chooseOptions('iface'),
     ...outputOption('table', 'ndjson'),

@@ -27,9 +27,7 @@ export const watchCommand = defineCommand({
   describe: 'attach, show sources live until Ctrl-C, detach',
   about: [
     'Attaches, shows sources live until Ctrl-C (or q; ? shows the keys), detaches.',
-    'While it runs, the kernel refuses every other XDP program there: end it first.',
-    'k, M and G are powers of 1000. The table has room for 65,536 sources, or fewer',
-    'where that takes more than 64 MiB; in front of it 1 MiB for each CPU, up to 16.',
+    'By XDP, which the kernel then refuses to others; on a veth by TCX. k: 1000.',
   ],
   options: {
     ...chooseOptions('iface'),

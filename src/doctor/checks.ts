@@ -24,7 +24,7 @@ import type { Check } from '../model/records.js';
 import { ObjectFiles, type ObjectName } from '../objects/files.js';
 import { quoteWord } from '../text/shell-words.js';
 import { checkIterator } from './iterator.js';
-import { checkLink } from './link.js';
+import { checkLink, checkTcx } from './link.js';
 
 interface HostOptions extends FindBpftoolOptions {
   readonly bpffs: string;
@@ -45,6 +45,7 @@ export async function checkHost(options: HostOptions): Promise<Check[]> {
     tool.check,
     checkTools(options.bpffs),
     await checkLink(tool.bpftool, options.objectsDirectory),
+    await checkTcx(tool.bpftool, options.objectsDirectory),
     await checkIterator(tool.bpftool, options.objectsDirectory),
     checkBpffs(options.bpffs),
     checkKernelBtf(),

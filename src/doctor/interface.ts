@@ -10,6 +10,7 @@ import { type Device, describeDevice } from '../host/devices.js';
 import { isOlder } from '../host/find-bpftool.js';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import type { Check } from '../model/records.js';
+import { ownCommand } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 
 interface InterfaceOptions {
@@ -146,7 +147,9 @@ async function checkAttached(context: SessionContext | undefined, target: Target
       const why = entry?.why == null ? '' : `; ${printable(entry.why)}`;
       return { ...about, status: 'pass', detail: `ours is attached: program ${what}${why}` };
     }
-    const fix = `look at it: bpftool prog show id ${first.programId}`;
+    const { name: netns } = target.netns;
+    const behind = ownCommand('watch --beside', { interface: target.device, netns });
+    const fix = `look at it: bpftool prog show id ${first.programId}; or count behind it: ${behind}`;
     return { ...about, status: 'fail', detail: `held by another program: ${what}`, fix };
   } catch (error) {
     return { ...about, status: 'warn', detail: `unknown: ${messageOf(error)}` };

@@ -4,6 +4,7 @@
  */
 import { rmSync } from 'node:fs';
 import { holdLink, LinkUnavailable } from '../attachment/link.js';
+import { programType } from '../attachment/load.js';
 import { makeScratch } from '../attachment/scratch.js';
 import type { Bpftool } from '../host/bpftool.js';
 import { PrivateBpffs } from '../host/private-bpffs.js';
@@ -24,7 +25,8 @@ export async function checkLink(
     return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
   }
   try {
-    await tryLink(bpftool, new ObjectFiles(objectsDirectory));
+    // `lo` has no native mode.
+    await tryLink(bpftool, new ObjectFiles(objectsDirectory), 'generic');
     return { ...about, status: 'pass', detail: 'by a link: the kernel detaches when a run ends' };
   } catch (error) {
     const why = messageOf(error);
@@ -36,22 +38,44 @@ export async function checkLink(
   }
 }
 
+/** Whether a program can be attached at TCX, which what is sent takes. `bpftool` is undefined where none works. */
+export async function checkTcx(
+  bpftool: Bpftool | undefined,
+  objectsDirectory: string,
+): Promise<Check> {
+  const about = { name: 'tcx', title: 'TCX' };
+  if (bpftool === undefined) {
+    return { ...about, status: 'warn', detail: 'unknown: no bpftool that works' };
+  }
+  try {
+    await tryLink(bpftool, new ObjectFiles(objectsDirectory), 'tcx');
+    return { ...about, status: 'pass', detail: 'for --sent, --both, --beside, and on a veth' };
+  } catch (error) {
+    const detail = `no --sent, --both, --beside, which take kernel 6.6 or newer: ${messageOf(error)}`;
+    return { ...about, status: 'warn', detail };
+  }
+}
+
 /** Rejects with LinkUnavailable where no link can be had. Leaves nothing. */
-async function tryLink(bpftool: Bpftool, objects: ObjectFiles): Promise<void> {
+async function tryLink(
+  bpftool: Bpftool,
+  objects: ObjectFiles,
+  mode: 'generic' | 'tcx',
+): Promise<void> {
   const bpffs = await PrivateBpffs.open(bpftool, { command: 'doctor', ownNetns: true });
   let scratch: string | undefined;
   try {
     scratch = makeScratch();
     const programPin = bpffs.outside('program');
-    await bpftool.loadProgram(objects.writePatched('pass', {}, scratch), programPin);
+    const object = objects.writePatched(mode === 'tcx' ? 'xdpwho.tcx' : 'pass', {}, scratch);
+    await bpftool.loadProgram(object, programPin, programType(mode));
     const link = await holdLink(bpftool, objects, {
       programPin,
       programId: (await bpftool.showProgram(programPin)).id,
       testFrame: new Uint8Array(),
       ifindex: LOOPBACK_IFINDEX,
       netnsPath: bpffs.netnsPath,
-      // `lo` has no native mode.
-      mode: 'generic',
+      mode,
       pin: bpffs.outside('linkmaker'),
       scratch,
     });

@@ -88,9 +88,13 @@ export class Bpftool {
     return stringIn(value, 'version') ?? this.#unexpected('version', value);
   }
 
-  /** Loads the XDP program of an object and pins it at `pin`. */
-  async loadProgram(object: string, pin: string, options: CallOptions = {}): Promise<void> {
-    await this.#json('prog load', bpftoolArguments.loadProgram(object, pin), options);
+  /** Loads the program of an object and pins it at `pin`. */
+  async loadProgram(
+    object: string,
+    pin: string,
+    type: 'xdp' | 'classifier' = 'xdp',
+  ): Promise<void> {
+    await this.#json('prog load', bpftoolArguments.loadProgram(object, pin, {}, type));
   }
 
   /** Loads every program of an object, and pins each by its name in a new directory. */

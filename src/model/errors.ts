@@ -52,6 +52,8 @@ export type ErrorCode = keyof typeof EXIT_CODES;
 export interface Retry {
   readonly option: string;
   readonly value?: string | undefined;
+  /** Options with a value that it excludes. */
+  readonly without?: readonly string[] | undefined;
 }
 
 interface XdpwhoErrorOptions {

@@ -129,8 +129,24 @@ export async function* track(
   for (const target of await targetsOf(interfaces, directions, options)) {
     if (options.signal?.aborted === true) return;
     const joined = await findStaying(context, target, look);
-    const attachment = joined ?? (await open(context, target, { ...options, mayTakeTcx: true }));
+    const attachment = joined ?? (await openFor(context, target, options));
     yield { attachment, owned: joined === undefined };
+  }
+}
+
+/** Where a stranger's XDP program is, says how to count behind it. */
+async function openFor(
+  context: SessionContext,
+  target: Target,
+  settings: AttachSettings,
+): Promise<Attachment> {
+  try {
+    return await open(context, target, { ...settings, mayTakeTcx: true });
+  } catch (error) {
+    if (!hasErrorCode(error, 'interface-busy')) throw error;
+    const { code, message, hint, cause } = error;
+    const retry = { option: '--beside', without: ['--mode'] };
+    throw new XdpwhoError(code, message, { retry, hint, cause });
   }
 }
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { parsePinName, pinName, pinsAt } from '../../src/attachment/pin-paths.js';
 import { pinsRoot } from '../../src/host/bpffs.js';
+import type { Direction } from '../../src/model/records.js';
 import { suite } from '../suite.js';
 
 /** What the kernel takes as an interface's name (net/core/dev.c dev_valid_name). */
@@ -12,12 +13,16 @@ const interfaceName = fc
       Buffer.byteLength(name) < 16 && name !== '.' && name !== '..' && !/[/:\s\0]/.test(name),
   );
 const inode = fc.option(fc.integer({ min: 0, max: 0xffff_ffff }));
+const direction = fc.constantFrom<Direction>('received', 'sent');
+const attachment = fc.tuple(interfaceName, inode, direction);
 
 const names = suite('pinName');
 
 names('keeps usual names as they are and encodes every other byte', () => {
   assert.is(pinName('eth0', null), 'eth0');
   assert.is(pinName('br-lan_2', null), 'br-lan_2');
+  assert.is(pinName('eth0', null, 'sent'), 'eth0+sent');
+  assert.is(pinName('a+sent', 7, 'sent'), 'a%2bsent+sent@7');
   assert.is(pinName('eth0.100', null), 'eth0%2e100');
   assert.is(pinName('a@b', 7), 'a%40b@7');
   assert.is(pinName('100%', null), '100%25');
@@ -26,31 +31,46 @@ names('keeps usual names as they are and encodes every other byte', () => {
 
 names('gives what bpffs takes as the name of one directory, for every interface', () => {
   fc.assert(
-    fc.property(interfaceName, inode, (name, netns) => {
-      assert.match(pinName(name, netns), /^[\w@%-]{1,255}$/);
+    fc.property(attachment, (parts) => {
+      assert.match(pinName(...parts), /^[\w@%+-]{1,255}$/);
     }),
   );
 });
 
 names('is undone by parsePinName', () => {
   fc.assert(
-    fc.property(interfaceName, inode, (name, netnsInode) => {
-      assert.equal(parsePinName(pinName(name, netnsInode)), { interface: name, netnsInode });
+    fc.property(interfaceName, inode, direction, (name, netnsInode, sent) => {
+      const parsed = parsePinName(pinName(name, netnsInode, sent));
+      assert.equal(parsed, { interface: name, netnsInode, direction: sent });
     }),
   );
 });
 
 names('tells interfaces and namespaces apart', () => {
   fc.assert(
-    fc.property(interfaceName, inode, interfaceName, inode, (one, oneNetns, two, twoNetns) => {
-      const same = one === two && oneNetns === twoNetns;
-      assert.is(pinName(one, oneNetns) === pinName(two, twoNetns), same);
+    fc.property(attachment, attachment, (one, two) => {
+      const same = one.every((part, index) => part === two[index]);
+      assert.is(pinName(...one) === pinName(...two), same);
     }),
   );
 });
 
 names('parsePinName takes nothing that pinName never gives', () => {
-  for (const name of ['', '@7', 'eth0@', 'eth0@x', 'eth0@1@2', 'a.b', 'a%2', 'a%2E', 'a b', '..']) {
+  for (const name of [
+    '',
+    '@7',
+    'eth0@',
+    'eth0@x',
+    'eth0@1@2',
+    'a+b',
+    'a@7+sent',
+    'a+sent+sent',
+    'a.b',
+    'a%2',
+    'a%2E',
+    'a b',
+    '..',
+  ]) {
     assert.is(parsePinName(name), undefined, name);
   }
 });

@@ -23,6 +23,14 @@ again('is the same command with the option that avoids it', () => {
     commandWith(['attach', 'eth0', '--replace'], { option: '--replace' }),
     'xdpwho attach --replace eth0',
   );
+  const beside = { option: '--beside', without: ['--mode'] };
+  for (const words of [
+    ['watch', 'eth0', '--mode', 'native', '--top', '3'],
+    ['watch', 'eth0', '--mode=native', '--top', '3'],
+    ['watch', 'eth0', '--top', '3'],
+  ]) {
+    assert.is(commandWith(words, beside), 'xdpwho watch --beside eth0 --top 3');
+  }
 });
 
 again('has what else helps behind it', () => {

@@ -24,12 +24,15 @@ devices('reads what iproute2 prints', () => {
       driver: undefined,
       mtu: 9000,
       address: '02:00:00:00:00:01',
+      hasXdp: false,
     },
   );
   assert.equal(deviceIn('[{"ifname":"lo","link_type":"loopback"}]'), {
     ...NOTHING,
     linkType: 'loopback',
+    hasXdp: false,
   });
+  assert.is(deviceIn('[{"link_type":"ether","xdp":{"mode":1,"prog":{"id":7}}}]')?.hasXdp, true);
 });
 
 devices('takes what is no description for none', () => {
