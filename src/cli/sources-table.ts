@@ -1,5 +1,7 @@
 /** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
+import type { Order } from '../model/ranking.js';
 import type { Direction, SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import type { BothColumns, Parts } from '../table/both.js';
 import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
 import { cutLine, paint, printable, textWidth, wrapWords } from '../text/text.js';
@@ -14,14 +16,14 @@ interface SourcesTableOptions {
   readonly rates: boolean;
 }
 
-interface Column {
+interface Column<T = SourceRecord> {
   readonly title: string;
   /** Keeps the columns in place from one reading to the next. */
   readonly minWidth: number;
   /** If the line is too wide, the column of the highest rank is left out first. */
   readonly rank: number;
   /** In ASCII. */
-  readonly cell: (source: SourceRecord) => string;
+  readonly cell: (row: T) => string;
 }
 
 /** Wide enough for any IPv4 address. */
@@ -77,6 +79,66 @@ export function* sourcesTableLines(
   for (const line of wrapWords(describeTotals(totals), width, '  ')) yield cutLine(line, width);
 }
 
+/** The same for what came from each address and what was sent to it, in order, at most `top` (0: all). */
+export function* bothTableLines(
+  both: BothColumns,
+  totals: readonly TotalsRecord[],
+  { sort, top, ...options }: Omit<SourcesTableOptions, 'hidden'> & BothOrder,
+): Generator<string, void, void> {
+  const { width, color, rates } = options;
+  const limit = top === 0 ? both.sums.size : top;
+  const { indexes } = both.sums.first(sort, limit, () => true);
+  const rows = indexes.map((at) => ({ ...both.sums.record(at), parts: both.parts(at) }));
+  const columns = [
+    { ...ADDRESS_COLUMN, title: 'ADDRESS' },
+    ...PARTS.flatMap((part) => partColumns(part, rates)),
+    IDLE_COLUMN,
+  ];
+  const hidden = both.sums.size - rows.length;
+  if (rows.length > 0) yield* columnLines(rows, columns, { width, color });
+  if (hidden > 0) {
+    yield paint(cutLine(`+${hidden} more address${hidden === 1 ? '' : 'es'}`, width), 'dim', color);
+  }
+  for (const each of totals) {
+    for (const line of wrapWords(describeTotals(each), width, '  ')) yield cutLine(line, width);
+  }
+}
+
+const PARTS = ['from', 'to'] as const;
+
+interface BothOrder {
+  readonly sort: Order;
+  readonly top: number;
+}
+
+function partColumns(part: keyof Parts, rates: boolean): Column<PartedRow>[] {
+  const title = part.toUpperCase();
+  const figures = ({ parts }: PartedRow) => parts[part];
+  const columns: (Column<PartedRow> | false)[] = [
+    {
+      ...{ title: `${title} PKT`, minWidth: 7, rank: 0 },
+      cell: (row) => formatCount(figures(row).packets),
+    },
+    {
+      ...{ title: `${title} BYTES`, minWidth: 7, rank: 2 },
+      cell: (row) => formatCount(figures(row).bytes),
+    },
+    rates && {
+      ...{ title: `${title} PKT/S`, minWidth: 6, rank: 1 },
+      cell: (row) => formatRate(figures(row).packets_per_second ?? 0),
+    },
+    rates && {
+      ...{ title: `${title} BIT/S`, minWidth: 6, rank: 3 },
+      cell: (row) => formatRate(8 * (figures(row).bytes_per_second ?? 0)),
+    },
+  ];
+  return columns.filter((column) => column !== false);
+}
+
+interface PartedRow extends SourceRecord {
+  readonly parts: Parts;
+}
+
 export function renderSourcesTable(...table: Parameters<typeof sourcesTableLines>): string[] {
   return [...sourcesTableLines(...table)];
 }
@@ -85,26 +147,35 @@ export function renderSourcesTable(...table: Parameters<typeof sourcesTableLines
 function* rowLines(
   sources: SourceList,
   title: string,
-  { rates, width, color }: Omit<SourcesTableOptions, 'hidden'>,
+  { rates, ...options }: Omit<SourcesTableOptions, 'hidden'>,
 ): Generator<string, void, void> {
-  const wanted = [
+  const columns = [
     { ...ADDRESS_COLUMN, title },
     PACKETS_COLUMN,
     BYTES_COLUMN,
     ...(rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
     IDLE_COLUMN,
-  ].map((column) => ({
+  ];
+  yield* columnLines(sources, columns, options);
+}
+
+function* columnLines<T>(
+  rows: Iterable<T>,
+  all: readonly Column<T>[],
+  { width, color }: Pick<SourcesTableOptions, 'width' | 'color'>,
+): Generator<string, void, void> {
+  const wanted = all.map((column) => ({
     ...column,
     width: Math.max(column.minWidth, textWidth(column.title)),
   }));
-  for (const source of sources) {
+  for (const row of rows) {
     for (const column of wanted) {
-      const { length } = column.cell(source);
+      const { length } = column.cell(row);
       if (length > column.width) column.width = length;
     }
   }
   const columns = fitColumns(wanted, width);
-  const lineOf = (cell: (column: Column) => string) => {
+  const lineOf = (cell: (column: Column<T>) => string) => {
     const cells = columns.map((column, index) =>
       alignCell(cell(column), column.width, index === 0 ? 'left' : 'right'),
     );
@@ -115,7 +186,7 @@ function* rowLines(
     'bold',
     color,
   );
-  for (const source of sources) yield lineOf(({ cell }) => cell(source));
+  for (const row of rows) yield lineOf(({ cell }) => cell(row));
 }
 
 /** One sentence that accounts for every packet: `eth0: 2 sources; 15 packets (10 IPv4, 5 other), 1790 bytes`. */

@@ -1,7 +1,8 @@
 /** What `watch` and `demo` print: readings as data, and the rest as messages. */
 import type { CommandContext } from '../cli/context.js';
 import { type OutputContext, writeDocument, writeLines, writeRecords } from '../cli/output.js';
-import { nameIn, sourcesTableLines } from '../cli/sources-table.js';
+import { bothTableLines, nameIn, sourcesTableLines } from '../cli/sources-table.js';
+import type { Order } from '../model/ranking.js';
 import {
   type AttachedRecord,
   type DestinationRecord,
@@ -10,6 +11,8 @@ import {
   type SourceRecord,
   toDestination,
 } from '../model/records.js';
+import { BothColumns } from '../table/both.js';
+import { printable } from '../text/text.js';
 import type { Reading, WatchEvent } from '../verbs/watch.js';
 import { describeAttachment } from './describe-attachment.js';
 
@@ -27,8 +30,19 @@ interface WatchView {
   end(): Promise<void>;
 }
 
+/** Which addresses a table of both directions shows. */
+interface TableOrder {
+  readonly sort: Order;
+  /** 0: all. */
+  readonly top: number;
+}
+
 /** The view `none` prints no data: the caller prints the outcome in its own way. */
-export function viewOf(format: WatchFormat | 'none', context: ViewContext): WatchView {
+export function viewOf(
+  format: WatchFormat | 'none',
+  context: ViewContext,
+  order: TableOrder = { sort: 'packets', top: 0 },
+): WatchView {
   switch (format) {
     case 'none':
       return { show: async () => {}, end: async () => {} };
@@ -37,7 +51,7 @@ export function viewOf(format: WatchFormat | 'none', context: ViewContext): Watc
     case 'json':
       return new DocumentView(context);
     case 'table':
-      return new TableView(context);
+      return new TableView(context, order);
   }
 }
 
@@ -144,26 +158,36 @@ class DocumentView implements WatchView {
 /** Prints a table of each interface for each reading, one below the other. */
 class TableView implements WatchView {
   readonly #context: ViewContext;
+  readonly #order: TableOrder;
   #isFirst = true;
 
-  constructor(context: ViewContext) {
+  constructor(context: ViewContext, order: TableOrder) {
     this.#context = context;
+    this.#order = order;
   }
 
   async show(event: WatchEvent): Promise<void> {
     if (event.kind !== 'readings') return;
     const { readings, final } = event;
     const { stdout, color } = this.#context;
-    for (const { sources, totals } of readings) {
-      const lines = sourcesTableLines(sources, totals, {
-        width: stdout.columns || DEFAULT_WIDTH,
-        color,
-        hidden: totals.sources - sources.length,
-        rates: !final,
-      });
+    const width = stdout.columns || DEFAULT_WIDTH;
+    const tables = tablesOf(readings);
+    for (const [{ sources, totals, columns }, other] of tables) {
+      const options = { width, color, rates: !final };
+      const lines =
+        columns === undefined || other?.columns === undefined
+          ? sourcesTableLines(sources, totals, {
+              ...options,
+              hidden: totals.sources - sources.length,
+            })
+          : bothTableLines(BothColumns.of(columns, other.columns), [totals, other.totals], {
+              ...options,
+              ...this.#order,
+            });
+      const name = other === undefined ? nameIn(totals) : printable(totals.interface);
       await writeLines(this.#context, [
         ...(this.#isFirst ? [] : ['']),
-        ...(readings.length > 1 || final ? [`${nameIn(totals)}${final ? ', in all' : ''}:`] : []),
+        ...(tables.length > 1 || final ? [`${name}${final ? ', in all' : ''}:`] : []),
       ]);
       await writeLines(this.#context, lines);
       this.#isFirst = false;
@@ -171,4 +195,17 @@ class TableView implements WatchView {
   }
 
   async end(): Promise<void> {}
+}
+
+/** A table for each reading, or for the two directions of an interface one. */
+function tablesOf(readings: readonly Reading[]): (readonly [Reading, Reading | undefined])[] {
+  const isJoined = ({ interface: name, direction }: Reading) =>
+    direction === 'sent' &&
+    readings.some((one) => one.interface === name && one.direction !== 'sent');
+  return readings
+    .filter((reading) => !isJoined(reading))
+    .map((reading) => [
+      reading,
+      readings.find((one) => one.interface === reading.interface && one !== reading),
+    ]);
 }

@@ -55,14 +55,16 @@ export const watchCommand = defineCommand({
     const ending = endingOf(context.signal);
     const sort = options.sort ?? 'packets';
     const live = options.output === 'table' && isLive(context);
-    const plainView = viewOf(options.output, endingOutput(context));
+    const top = options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0);
+    const plainView = viewOf(options.output, endingOutput(context), { sort, top });
     const showPlain = async (event: WatchEvent) => {
       printMessages(event, context);
       await plainView.show(event);
     };
     const view = live
       ? new LiveView(context, session, {
-          interfaces: interfaces.length,
+          attachments: interfaces.length * hook.directions.length,
+          both: options.both,
           sort,
           top: options.top ?? 0,
           onQuit: ending.end,
@@ -78,9 +80,9 @@ export const watchCommand = defineCommand({
       durationMs: options.duration,
       count: options.count,
       // The live view gets all sources as columns. What is printed at its end is a table.
-      top: options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0),
+      top,
       sort,
-      columns: live,
+      columns: live || (options.both && options.output === 'table'),
     };
     try {
       for await (const event of watch(session, watching)) {

@@ -1,6 +1,7 @@
 /** Draws the live view of `watch`: makes the lines of a terminal from a frame. Pure. */
 import type { Order } from '../model/ranking.js';
-import type { Mode, TotalsRecord } from '../model/records.js';
+import type { Direction, Mode, TotalsRecord } from '../model/records.js';
+import type { Parts } from '../table/both.js';
 import type { ColorDepth } from '../text/color.js';
 import { type Alignment, alignCell, COLUMN_GAP, fitColumns, lineWidth } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
@@ -30,6 +31,7 @@ export interface LiveFrame {
 
 export interface LiveInterface {
   readonly interface: string;
+  readonly direction: Direction;
   readonly mode: Mode;
   readonly maxSources: number;
   /** Undefined before the first reading. */
@@ -48,6 +50,8 @@ export interface LiveRow {
   /** Undefined at the first reading. */
   readonly packetsPerSecond: number | undefined;
   readonly bytesPerSecond: number | undefined;
+  /** What came from it and what was sent to it, where both are shown: the figures above are the sums. */
+  readonly parts: Parts | undefined;
   /** The share of all traffic, in the figure that is sorted by: 0 to 1. */
   readonly share: number;
   /** Packets per second in each second of the last minute, oldest first. */
@@ -127,6 +131,7 @@ function headerLine(attached: LiveInterface, frame: LiveFrame | undefined, width
     ...(frame?.paused === true ? [['PAUSED', 'inverse'] as const, ['  '] as const] : []),
     [printable(attached.interface), 'bold'],
     [` ${mode}`],
+    ...(attached.direction === 'sent' ? [[' sent', 'bold'] as const] : []),
   ];
   const fill = totals === undefined ? 0 : totals.sources / maxSources;
   const items: Piece[] =
@@ -135,7 +140,7 @@ function headerLine(attached: LiveInterface, frame: LiveFrame | undefined, width
       : [
           [`${formatRate(totals.packets_per_second ?? 0)} pkt/s`, 'bold'],
           [`${formatRate(8 * (totals.bytes_per_second ?? 0))} bit/s`],
-          [`${totals.sources} ${totals.sources === 1 ? 'source' : 'sources'}`],
+          [countOf(totals.sources, attached.direction)],
           [`table ${formatPercent(100 * fill)}`, fill >= 0.9 ? 'yellow' : undefined],
           ...(nsPerPacket === undefined
             ? []
@@ -230,8 +235,10 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
     return [alignCell(title, width, alignment), order === frame.sort ? 'inverse' : 'bold'];
   });
   const hidden = all - rows.length;
-  const noun = frame.group === undefined ? 'source' : 'prefix';
-  const nouns = frame.group === undefined ? 'sources' : 'prefixes';
+  const address = addressIn(frame);
+  const noun = frame.group === undefined ? address : 'prefix';
+  const nouns =
+    frame.group === undefined ? `${address}${address === 'address' ? 'es' : 's'}` : 'prefixes';
   return [
     joinCells(titles),
     ...rows.map((row) =>
@@ -249,16 +256,19 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
 function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
   const rate = (value: number | undefined, factor: number) =>
     value === undefined ? '-' : formatRate(factor * value);
+  const figures = showsBoth(frame)
+    ? [...partColumns('from', rate), ...partColumns('to', rate)]
+    : sumColumns(rate);
   const columns: (Column | false)[] = [
     {
       ...{
-        title: frame.group === undefined ? 'SOURCE' : 'PREFIX',
+        title: frame.group === undefined ? addressIn(frame).toUpperCase() : 'PREFIX',
         alignment: 'left',
         order: 'source',
       },
       ...{ minWidth: 15, rank: 0, cell: (row) => [row.source] },
     },
-    frame.interfaces.length > 1 && {
+    new Set(frame.interfaces.map((one) => one.interface)).size > 1 && {
       ...{ title: 'INTERFACE', alignment: 'left', minWidth: 9, rank: 2 },
       cell: (row) => [printable(row.interface)],
     },
@@ -266,6 +276,27 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
       ...{ title: 'NAME', alignment: 'left', minWidth: 12, maxWidth: 40, rank: 1 },
       cell: ({ name }) => (name === undefined ? ['-', 'dim'] : [printable(name)]),
     },
+    ...figures,
+    {
+      ...{ title: 'SHARE', alignment: 'left', minWidth: 10, maxWidth: 21, rank: 4 },
+      cell: (row, width) => [shareCell(row.share, width, size.blocks), shareInk(row.share)],
+    },
+    {
+      ...{ title: 'LAST MINUTE', alignment: 'left', minWidth: 11, maxWidth: 60, rank: 8 },
+      cell: (row, width) => [sparkline(row.minute, width, size.blocks), 'cyan'],
+    },
+    {
+      ...{ title: 'IDLE', minWidth: 4, rank: 6 },
+      cell: (row) => [formatIdle(row.idleMs)],
+    },
+  ];
+  return columns.filter((column) => column !== false);
+}
+
+type RateCell = (value: number | undefined, factor: number) => string;
+
+function sumColumns(rate: RateCell): Column[] {
+  return [
     {
       ...{ title: 'PKT/S', order: 'rate', minWidth: 6, rank: 0 },
       cell: (row) => [rate(row.packetsPerSecond, 1)],
@@ -282,20 +313,45 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
       ...{ title: 'BYTES', order: 'bytes', minWidth: 7, rank: 7 },
       cell: (row) => [formatCount(row.bytes)],
     },
+  ];
+}
+
+/** What came from an address, or what was sent to it. */
+function partColumns(part: keyof Parts, rate: RateCell): Column[] {
+  const of = (row: LiveRow) => row.parts?.[part];
+  const title = part.toUpperCase();
+  return [
     {
-      ...{ title: 'SHARE', alignment: 'left', minWidth: 10, maxWidth: 21, rank: 4 },
-      cell: (row, width) => [shareCell(row.share, width, size.blocks), shareInk(row.share)],
+      ...{ title: `${title} PKT/S`, order: 'rate', minWidth: 6, rank: 0 },
+      cell: (row) => [rate(of(row)?.packets_per_second, 1)],
     },
     {
-      ...{ title: 'LAST MINUTE', alignment: 'left', minWidth: 11, maxWidth: 60, rank: 8 },
-      cell: (row, width) => [sparkline(row.minute, width, size.blocks), 'cyan'],
+      ...{ title: `${title} BIT/S`, minWidth: 6, rank: 5 },
+      cell: (row) => [rate(of(row)?.bytes_per_second, 8)],
     },
     {
-      ...{ title: 'IDLE', minWidth: 4, rank: 6 },
-      cell: (row) => [formatIdle(row.idleMs)],
+      ...{ title: `${title} PKT`, order: 'packets', minWidth: 7, rank: 3 },
+      cell: (row) => [formatCount(of(row)?.packets ?? 0n)],
+    },
+    {
+      ...{ title: `${title} BYTES`, order: 'bytes', minWidth: 7, rank: 7 },
+      cell: (row) => [formatCount(of(row)?.bytes ?? 0n)],
     },
   ];
-  return columns.filter((column) => column !== false);
+}
+
+function showsBoth({ interfaces }: LiveFrame): boolean {
+  return new Set(interfaces.map(({ direction }) => direction)).size > 1;
+}
+
+/** What the addresses of the rows are. */
+function addressIn(frame: LiveFrame): string {
+  if (showsBoth(frame)) return 'address';
+  return frame.interfaces[0]?.direction === 'sent' ? 'destination' : 'source';
+}
+
+function countOf(count: number, direction: Direction): string {
+  return `${count} ${direction === 'sent' ? 'destination' : 'source'}${count === 1 ? '' : 's'}`;
 }
 
 /** Leaves columns out until the others fit, then gives the spare width to columns that can grow. */

@@ -2,7 +2,8 @@
 import { XdpwhoError } from '../model/errors.js';
 import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
 import { compareSources, type Order } from '../model/ranking.js';
-import type { Mode, SourceRecord } from '../model/records.js';
+import type { Direction, Mode, SourceRecord } from '../model/records.js';
+import { BothColumns, type Parts, sumOfTotals } from '../table/both.js';
 import type { SourceColumns } from '../table/source-columns.js';
 import type { Reading } from '../verbs/watch.js';
 import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
@@ -28,9 +29,21 @@ const GROUPINGS: readonly (Grouping | null)[] = [
 ];
 const MAX_FILTER_CHARACTERS = 60;
 
+/** The readings of one interface: of one direction, or of both. */
+interface Part extends Pick<Reading, 'interface' | 'totals' | 'columns'> {
+  readonly both?: BothColumns | undefined;
+}
+
+/** A record, with its parts where both directions are shown. */
+interface Shown {
+  readonly record: SourceRecord;
+  readonly parts: Parts | undefined;
+}
+
 /** What was shown at the moment of pausing. */
 interface Snapshot {
   readonly readings: readonly Reading[];
+  readonly parts: readonly Part[];
   readonly history: RateHistory;
 }
 
@@ -38,11 +51,12 @@ export class LiveModel {
   readonly #options: LiveModelOptions;
   readonly #interfaces = new Map<
     string,
-    Pick<LiveInterface, 'interface' | 'mode' | 'maxSources'>
+    Pick<LiveInterface, 'interface' | 'direction' | 'mode' | 'maxSources'>
   >();
   readonly #nsPerPacket = new Map<string, number>();
   readonly #history = new RateHistory();
   #latest: readonly Reading[] = [];
+  #parts: readonly Part[] = [];
   #paused: Snapshot | undefined;
   #sort: Order;
   #grouping: Grouping | null = null;
@@ -58,8 +72,9 @@ export class LiveModel {
     this.#sort = options.sort;
   }
 
-  addInterface(device: string, mode: Mode, maxSources: number): void {
-    this.#interfaces.set(device, { interface: device, mode, maxSources });
+  addInterface(device: string, direction: Direction, mode: Mode, maxSources: number): void {
+    const added = { interface: device, direction, mode, maxSources };
+    this.#interfaces.set(keyOf(added), added);
   }
 
   /**
@@ -68,9 +83,13 @@ export class LiveModel {
    */
   setReadings(readings: readonly Reading[], timeMs: number): void {
     this.#latest = readings;
-    const fastest = firstOf(readings, 'rate', MAX_SOURCES_PER_READING, () => () => true);
-    this.#history.add(fastest.records, Math.floor(timeMs / 1000));
-    const present = new Set(readings.map((reading) => reading.interface));
+    this.#parts = partsOf(readings);
+    const fastest = firstOf(this.#parts, 'rate', MAX_SOURCES_PER_READING, () => () => true);
+    this.#history.add(
+      fastest.shown.map(({ record }) => record),
+      Math.floor(timeMs / 1000),
+    );
+    const present = new Set(readings.map(keyOf));
     for (const name of this.#interfaces.keys()) {
       if (!present.has(name)) this.#interfaces.delete(name);
     }
@@ -106,7 +125,11 @@ export class LiveModel {
       case 'p':
         this.#paused =
           this.#paused === undefined
-            ? { readings: this.#latest.map(copied), history: this.#history.copy() }
+            ? {
+                readings: this.#latest,
+                parts: this.#parts.map(copied),
+                history: this.#history.copy(),
+              }
             : undefined;
         break;
       case 'g':
@@ -142,17 +165,18 @@ export class LiveModel {
 
   /** What to draw now, with at most `maxRows` rows. */
   frame(maxRows: number): LiveFrame {
-    const { readings, history } = this.#paused ?? {
+    const { readings, parts, history } = this.#paused ?? {
       readings: this.#latest,
+      parts: this.#parts,
       history: this.#history,
     };
-    const { rows, hidden } = this.#rows(readings, history, maxRows);
+    const { rows, hidden } = this.#rows(parts, history, maxRows);
     const grouping = this.#grouping;
     return {
       interfaces: [...this.#interfaces.values()].map((attached) => ({
         ...attached,
-        totals: readings.find((reading) => reading.interface === attached.interface)?.totals,
-        nsPerPacket: this.#nsPerPacket.get(attached.interface),
+        totals: readings.find((reading) => keyOf(reading) === keyOf(attached))?.totals,
+        nsPerPacket: this.#nsPerPacket.get(keyOf(attached)),
       })),
       rows,
       hidden,
@@ -168,27 +192,30 @@ export class LiveModel {
     };
   }
 
-  #rows(readings: readonly Reading[], history: RateHistory, maxRows: number) {
+  #rows(parts: readonly Part[], history: RateHistory, maxRows: number) {
     const limit = this.#options.top > 0 ? Math.min(this.#options.top, maxRows) : maxRows;
     const filter = this.#filterOf();
     const grouping = this.#grouping;
     const accepts = (columns: SourceColumns) => filter.onColumns(columns);
-    const { records, accepted } =
+    const { shown: first, accepted } =
       grouping === null
-        ? firstOf(readings, this.#sort, Math.max(limit, 1), accepts)
+        ? firstOf(parts, this.#sort, Math.max(limit, 1), accepts)
         : firstOf(
-            readings.map(({ columns, ...reading }) => ({
-              ...reading,
-              columns: columns?.grouped(grouping, accepts(columns)),
+            parts.map(({ columns, both, ...part }) => ({
+              ...part,
+              columns:
+                both === undefined ? columns?.grouped(grouping, accepts(columns)) : undefined,
+              both: both?.grouped(grouping, accepts),
             })),
             this.#sort,
             Math.max(limit, 1),
             () => () => true,
           );
-    const shown = records.slice(0, limit);
-    const minutes = this.#minutes(shown, history, filter);
-    const rows = shown.map((record): LiveRow => {
-      const totals = readings.find((reading) => reading.interface === record.interface)?.totals;
+    const shown = first.slice(0, limit);
+    const records = shown.map(({ record }) => record);
+    const minutes = this.#minutes(records, history, filter);
+    const rows = shown.map(({ record, parts: both }): LiveRow => {
+      const totals = parts.find((part) => part.interface === record.interface)?.totals;
       return {
         interface: record.interface,
         source: record.source,
@@ -197,6 +224,7 @@ export class LiveModel {
         bytes: record.bytes,
         packetsPerSecond: record.packets_per_second,
         bytesPerSecond: record.bytes_per_second,
+        parts: both,
         share: shareOf(record, totals, this.#sort),
         minute: minutes(record),
         idleMs: record.idle_ms,
@@ -253,27 +281,55 @@ interface Filter {
   readonly onSource: (source: Source) => boolean;
 }
 
-/** The first `limit` sources of all readings together, in order, and how many are accepted. */
+/** The first `limit` sources of all interfaces together, in order, and how many are accepted. */
 function firstOf(
-  readings: readonly Reading[],
+  parts: readonly Part[],
   order: Order,
   limit: number,
   accepts: (columns: SourceColumns) => (at: number) => boolean,
-): { readonly records: readonly SourceRecord[]; readonly accepted: number } {
+): { readonly shown: readonly Shown[]; readonly accepted: number } {
   let accepted = 0;
-  const records: SourceRecord[] = [];
-  for (const { columns } of readings) {
+  const shown: Shown[] = [];
+  for (const { columns: single, both } of parts) {
+    const columns = both?.sums ?? single;
     if (columns === undefined) continue;
     const first = columns.first(order, limit, accepts(columns));
     accepted += first.accepted;
-    records.push(...first.indexes.map((at) => columns.record(at)));
+    for (const at of first.indexes) {
+      shown.push({ record: columns.record(at), parts: both?.parts(at) });
+    }
   }
-  records.sort((a, b) => compareSources(order, a, b));
-  return { records: records.slice(0, limit), accepted };
+  shown.sort((a, b) => compareSources(order, a.record, b.record));
+  return { shown: shown.slice(0, limit), accepted };
 }
 
-function copied(reading: Reading): Reading {
-  return { ...reading, columns: reading.columns?.copy() };
+/** Joins the readings of the two directions of an interface. */
+function partsOf(readings: readonly Reading[]): Part[] {
+  const parts: Part[] = [];
+  for (const reading of readings) {
+    const at = parts.findIndex((part) => part.interface === reading.interface);
+    const other = parts[at];
+    if (other?.columns === undefined || reading.columns === undefined) {
+      parts.push(reading);
+      continue;
+    }
+    parts[at] = {
+      interface: reading.interface,
+      totals: sumOfTotals(other.totals, reading.totals),
+      columns: undefined,
+      both: BothColumns.of(other.columns, reading.columns),
+    };
+  }
+  return parts;
+}
+
+function copied(part: Part): Part {
+  return { ...part, columns: part.columns?.copy(), both: part.both?.copy() };
+}
+
+/** What tells the attachments of a run apart. */
+export function keyOf(of: { readonly interface: string; readonly direction: Direction }): string {
+  return `${of.direction} ${of.interface}`;
 }
 
 /** The record's share of everything that the program saw on that interface, 0 to 1. */

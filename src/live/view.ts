@@ -7,13 +7,15 @@ import type { Order } from '../model/ranking.js';
 import { colorDepth, usesBlockElements } from '../text/color.js';
 import type { WatchEvent } from '../verbs/watch.js';
 import { renderLive } from './frame.js';
-import { LiveModel } from './model.js';
+import { keyOf, LiveModel } from './model.js';
 import { ReverseNames } from './reverse-dns.js';
 import { Terminal } from './terminal.js';
 
 interface LiveViewOptions {
-  /** How many interfaces will be attached. */
-  readonly interfaces: number;
+  /** How many attachments there will be. */
+  readonly attachments: number;
+  /** Whether what is printed afterwards shows both directions in one table, which takes all sources. */
+  readonly both: boolean;
   readonly sort: Order;
   /** The most rows to show; 0: as many as fit. */
   readonly top: number;
@@ -63,17 +65,20 @@ export class LiveView {
         this.#attachments.push(event.attachment);
         this.#model.addInterface(
           event.attachment.interface,
+          event.attachment.direction,
           event.attachment.mode,
           event.attachment.state.maxSources,
         );
         // Messages on standard error need the screen until all are attached.
-        if (this.#attachments.length < this.#options.interfaces) return;
+        if (this.#attachments.length < this.#options.attachments) return;
         this.#terminal.take();
         break;
       case 'readings':
         if (event.final) {
-          // The last reading may be printed long after the others: it keeps the few sources that are.
-          const readings = event.readings.map(({ columns: _, ...reading }) => reading);
+          // The last reading may be printed long after the others: where it can, it keeps the few sources that are.
+          const readings = event.readings.map(({ columns, ...reading }) =>
+            this.#options.both ? { ...reading, columns } : reading,
+          );
           this.#afterwards.push({ ...event, readings });
           return;
         }
@@ -157,7 +162,9 @@ class ProgramCosts {
   async read(attachments: readonly Attachment[]): Promise<Map<string, number>> {
     const costs = new Map<string, number>();
     if (!this.#measured) return costs;
-    for (const { interface: name, pins } of attachments) {
+    for (const attachment of attachments) {
+      const { pins } = attachment;
+      const name = keyOf(attachment);
       // The view can do without this figure, so a failure is ignored.
       const now = await this.#session.bpftool.showProgram(pins.program).catch(() => undefined);
       if (now === undefined) continue;

@@ -97,7 +97,9 @@ export class SourceColumns {
   source(at: number): string {
     const address = formatAddressAt(this.#keys, at * KEY_BYTES);
     if (this.#grouping === undefined) return address;
-    return `${address}/${this.#isMapped(at) ? this.#grouping.ipv4 : this.#grouping.ipv6}`;
+    const { ipv4, ipv6 } = this.#grouping;
+    if (ipv4 === 32 && ipv6 === 128) return address;
+    return `${address}/${this.#isMapped(at) ? ipv4 : ipv6}`;
   }
 
   record(at: number): SourceRecord {
@@ -185,14 +187,20 @@ export class SourceColumns {
   /** The sums by prefix of those that `accepts` takes. The idle time of a group is the shortest of its members. */
   grouped(grouping: Grouping, accepts: (at: number) => boolean): SourceColumns {
     const groups = new SourceColumns(this.interface, grouping);
-    for (let at = 0; at < this.#size; at++) {
-      if (!accepts(at)) continue;
-      const bits = this.#isMapped(at) ? MAPPED_PREFIX_BITS + grouping.ipv4 : grouping.ipv6;
-      const number = groups.#groups.add(keyText(this.#keys, at * KEY_BYTES, bits));
-      if (number < 0) groups.#sum(~number, this, at);
-      else groups.#copy(this, at, bits);
-    }
+    groups.sumUp(this, accepts);
     return groups;
+  }
+
+  /** Adds those of other columns that `accepts` takes to the sums of their prefixes. Only with a grouping. */
+  sumUp(from: SourceColumns, accepts: (at: number) => boolean): void {
+    const { ipv4 = 32, ipv6 = 128 } = this.#grouping ?? {};
+    for (let at = 0; at < from.#size; at++) {
+      if (!accepts(at)) continue;
+      const bits = from.#isMapped(at) ? MAPPED_PREFIX_BITS + ipv4 : ipv6;
+      const number = this.#groups.add(keyText(from.#keys, at * KEY_BYTES, bits));
+      if (number < 0) this.#sum(~number, from, at);
+      else this.#copy(from, at, bits);
+    }
   }
 
   /** A copy, which later readings do not change. */

@@ -118,7 +118,7 @@ view('has a line for each interface and a column that names it', () => {
 
 view('says that nothing has come yet', () => {
   const live = new LiveModel({ sort: 'packets', top: 0, nameOf: () => undefined });
-  live.addInterface('eth0', 'generic', 1000);
+  live.addInterface('eth0', 'received', 'generic', 1000);
   assert.equal(lines(live).slice(0, 1), ['eth0 generic  no reading yet']);
   live.setReadings([reading([])], 0);
   assert.equal(lines(live).slice(1, 3), ['no packets yet', 'no packets yet']);
@@ -140,7 +140,7 @@ view('uses no escape sequence without colour, and the codes that the terminal ha
 
 view('shows names and messages of others without their control characters', () => {
   const live = new LiveModel({ sort: 'packets', top: 0, nameOf: () => 'a\x1b[2Jb' });
-  live.addInterface('eth0', 'native', 10);
+  live.addInterface('eth0', 'received', 'native', 10);
   live.setReadings([reading(FOUR)], 0);
   press(live, ['r']);
   live.showMessage('eth0: x\x07');
