@@ -25,8 +25,13 @@ export const demoCommand = defineCommand({
     let exact = false;
     try {
       for await (const event of demo(session, { mode, reader, signal: context.signal })) {
-        if (event.kind === 'sending') {
-          context.messages.info(`sending ${event.frames} frames from ${event.sources} addresses`);
+        if (event.kind === 'one-way') {
+          context.messages.info(`one way only: ${event.why}`);
+        } else if (event.kind === 'sending') {
+          const back = event.back > 0 ? `, and ${event.back} back` : '';
+          context.messages.info(
+            `sending ${event.frames} frames from ${event.sources} addresses${back}`,
+          );
         } else if (event.kind === 'result') {
           exact = event.exact;
           if (output === 'json') {

@@ -42,6 +42,8 @@ export interface SendOptions {
   readonly length?: number;
   /** An interface of the sending namespace. Default: the stage's own. */
   readonly ifindex?: number;
+  /** Whether the receiving namespace sends, through the interface that else receives. */
+  readonly back?: boolean;
 }
 
 /** The receive ring of a veth holds 256 frames, and nothing empties it while `prog run` sends. */
@@ -71,6 +73,7 @@ export class Stage {
   readonly #ip: string;
   readonly #remover: AtOurEnd;
   #ifindex = 0;
+  #backIfindex = 0;
   /** The pins of the loaded senders, by their constants. */
   readonly #senders = new Map<string, string>();
 
@@ -115,6 +118,7 @@ export class Stage {
     await this.addVeth('eth0', device, mtu);
     const from = bridged ? await this.addBridge(this.sender, 'eth0', mtu) : 'eth0';
     this.#ifindex = await this.ifindex(from);
+    this.#backIfindex = await this.ifindex(device, this.receiver);
   }
 
   /** Adds a veth between the two namespaces, up. */
@@ -160,10 +164,10 @@ export class Stage {
     await this.#run(this.#ip, ['-n', netns, 'link', 'set', 'dev', device, 'up']);
   }
 
-  /** The index of an interface of the sending namespace. */
-  async ifindex(device: string): Promise<number> {
-    const [link] = await showLinks(resolveNetns(this.sender), device);
-    if (link === undefined) throw new XdpwhoError('failed', `${device}: not in ${this.sender}`);
+  /** The index of an interface, by default of the sending namespace. */
+  async ifindex(device: string, netns = this.sender): Promise<number> {
+    const [link] = await showLinks(resolveNetns(netns), device);
+    if (link === undefined) throw new XdpwhoError('failed', `${device}: not in ${netns}`);
     return link.ifindex;
   }
 
@@ -172,7 +176,7 @@ export class Stage {
     const pin = await this.loadSender(options);
     const file = `${this.#options.scratch}/frame`;
     writeFileSync(file, frame);
-    const { path } = resolveNetns(this.sender);
+    const { path } = resolveNetns(options.back === true ? this.receiver : this.sender);
     for (let unsent = count; unsent > 0; unsent -= MAX_BURST) {
       await this.#context.bpftool.runProgram(pin, file, Math.min(unsent, MAX_BURST), path);
     }
@@ -180,8 +184,9 @@ export class Stage {
 
   /** Loads the program that sends, unless it is loaded, and returns its pin. `send` calls it. */
   async loadSender(options: SendOptions = {}): Promise<string> {
-    const { sources = 1, length = 0, ifindex = this.#ifindex } = options;
-    const key = `${sources}-${length}-${ifindex}`;
+    const { sources = 1, length = 0, back = false } = options;
+    const { ifindex = back ? this.#backIfindex : this.#ifindex } = options;
+    const key = `${sources}-${length}-${ifindex}${back ? '-back' : ''}`;
     const loaded = this.#senders.get(key);
     if (loaded !== undefined) return loaded;
     const constants = { ifindex, source_count: sources, frame_length: length };

@@ -319,22 +319,25 @@ function sumColumns(rate: RateCell): Column[] {
 /** What came from an address, or what was sent to it. */
 function partColumns(part: keyof Parts, rate: RateCell): Column[] {
   const of = (row: LiveRow) => row.parts?.[part];
-  const title = part.toUpperCase();
+  const titled = (unit: string) => {
+    const title = `${part.toUpperCase()} ${unit}`;
+    return { title, minWidth: title.length };
+  };
   return [
     {
-      ...{ title: `${title} PKT/S`, order: 'rate', minWidth: 6, rank: 0 },
+      ...{ ...titled('PKT/S'), order: 'rate', rank: 0 },
       cell: (row) => [rate(of(row)?.packets_per_second, 1)],
     },
     {
-      ...{ title: `${title} BIT/S`, minWidth: 6, rank: 5 },
+      ...{ ...titled('BIT/S'), rank: 5 },
       cell: (row) => [rate(of(row)?.bytes_per_second, 8)],
     },
     {
-      ...{ title: `${title} PKT`, order: 'packets', minWidth: 7, rank: 3 },
+      ...{ ...titled('PKT'), order: 'packets', rank: 3 },
       cell: (row) => [formatCount(of(row)?.packets ?? 0n)],
     },
     {
-      ...{ title: `${title} BYTES`, order: 'bytes', minWidth: 7, rank: 7 },
+      ...{ ...titled('BYTES'), order: 'bytes', rank: 7 },
       cell: (row) => [formatCount(of(row)?.bytes ?? 0n)],
     },
   ];

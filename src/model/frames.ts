@@ -6,6 +6,8 @@ import { XdpwhoError } from './errors.js';
 export interface FrameOptions {
   /** IPv4 or IPv6 address. */
   readonly source: string;
+  /** Of the same family. Default: a documentation address. */
+  readonly destination?: string;
   /** VLAN ids, the outermost first. The last tag is 802.1Q, the others are 802.1ad. */
   readonly vlans?: readonly number[];
   /** The length of the frame in bytes, at least that of its headers. Default: 64. */
@@ -19,14 +21,17 @@ const UDP = 17;
 /** The discard service, so nothing answers. */
 const DISCARD_PORT = 9;
 
-/** A UDP datagram from `source` to a documentation address of the same family. */
+/** A UDP datagram. */
 export function udpFrame(options: FrameOptions): Uint8Array {
   const { source, vlans = [] } = options;
+  const { destination = isIPv6(source) ? '2001:db8::fffe' : '192.0.2.254' } = options;
   const headers = ethernetHeader(isIPv6(source) ? ETHERTYPE.ipv6 : ETHERTYPE.ipv4, vlans);
   const networkBytes = isIPv6(source) ? 40 : 20;
   const length = Math.max(options.length ?? 64, headers.length + networkBytes + 8);
   const payload = length - headers.length - networkBytes;
-  const network = isIPv6(source) ? ipv6Header(source, payload) : ipv4Header(source, payload);
+  const network = isIPv6(source)
+    ? ipv6Header(source, destination, payload)
+    : ipv4Header(source, destination, payload);
   const udp = [...u16(DISCARD_PORT), ...u16(DISCARD_PORT), ...u16(payload), 0, 0];
   return padded([...headers, ...network, ...udp], length);
 }
@@ -53,9 +58,9 @@ function ethernetHeader(type: number, vlans: readonly number[]): number[] {
   return [...ETHERNET_ADDRESSES, ...tags, ...u16(type)];
 }
 
-function ipv4Header(source: string, payload: number): number[] {
+function ipv4Header(source: string, destination: string, payload: number): number[] {
   const header = [0x45, 0, ...u16(20 + payload), 0, 0, 0, 0, 64, UDP, 0, 0];
-  header.push(...addressBytes(source), ...addressBytes('192.0.2.254'));
+  header.push(...addressBytes(source), ...addressBytes(destination));
   let sum = 0;
   for (let index = 0; index < 20; index += 2) {
     sum += ((header[index] ?? 0) << 8) | (header[index + 1] ?? 0);
@@ -65,8 +70,8 @@ function ipv4Header(source: string, payload: number): number[] {
   return header;
 }
 
-function ipv6Header(source: string, payload: number): number[] {
-  const addresses = [...addressBytes(source), ...addressBytes('2001:db8::fffe')];
+function ipv6Header(source: string, destination: string, payload: number): number[] {
+  const addresses = [...addressBytes(source), ...addressBytes(destination)];
   return [0x60, 0, 0, 0, ...u16(payload), UDP, 64, ...addresses];
 }
 

@@ -156,6 +156,8 @@ const READINGS = 1_000_000;
 const READING_MS = 60_000;
 const SETS = 5;
 const IN_SET = 100;
+/** The bytes are read after the packets: more packets come between, many where the reader has lost its CPU. */
+const READ_APART = 1000n;
 
 front(
   'read as fast as can be while lines change hands on both CPUs, no figure is ever smaller than before',
@@ -195,7 +197,10 @@ front(
           );
         }
         for (const { source, packets, bytes } of records) {
-          assert.ok(bytes <= (packets + 2n) * BigInt(LENGTH), `${source}: ${packets}, ${bytes}`);
+          assert.ok(
+            bytes <= (packets + READ_APART) * BigInt(LENGTH),
+            `${source}: ${packets}, ${bytes}`,
+          );
         }
         before = now;
         readings++;
