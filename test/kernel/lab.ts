@@ -171,6 +171,11 @@ export class Lab {
     return this.#stage.ifindex(device);
   }
 
+  /** The index of an interface of one of the two namespaces. */
+  async ifindexIn(netns: string, device: string): Promise<number> {
+    return this.#stage.ifindex(device, netns);
+  }
+
   /** Sends `count` copies of a frame. */
   async send(frame: Uint8Array, count: number, options: SendOptions = {}): Promise<void> {
     await this.#stage.send(frame, count, options);
@@ -219,7 +224,8 @@ export class Lab {
   #mode(args: readonly string[]): string[] {
     const [verb = ''] = args;
     const attaches = verb !== '' && !verb.startsWith('-') && !OTHER_VERBS.has(verb);
-    return attaches && !args.includes('--mode') ? ['--mode', 'native'] : [];
+    const isNamed = ['--mode', '--sent', '--beside'].some((option) => args.includes(option));
+    return attaches && !isNamed ? ['--mode', 'native'] : [];
   }
 
   /** Attaches a program that is not ours; returns its id. */
@@ -320,9 +326,14 @@ export class Lab {
     await this.untilTraces([]);
   }
 
-  async close(): Promise<void> {
+  /** Ends what it has started and still runs. */
+  async endAll(): Promise<void> {
     for (const started of this.#started) started.child.kill('SIGKILL');
     await Promise.all(this.#started.map((started) => started.ended()));
+  }
+
+  async close(): Promise<void> {
+    await this.endAll();
     await this.#stage.takeDown();
     await this.#remover.finish();
   }
