@@ -83,8 +83,8 @@ look_once() {
     if [ -z "$found" ]; then
       state=$(readlink "$directory/state" 2>/dev/null) || state=
       whose=foreign
-      # A run may be attaching it at this moment.
-      if [ -n "$state" ] && [ -z "$(number_of programId)" ] && holder_alive; then whose=foreground; fi
+      # A run may be attaching it at this moment, or counts at TCX behind the program that is there.
+      case $state in *'"mode":null'* | *'"mode":"tcx"'*) if holder_alive; then whose=foreground program_id=$(pinned_id "$directory"); fi ;; esac
       return
     fi
     directory=$found

@@ -42,21 +42,21 @@ status() {
     ours | foreground)
       if [ -n "$(number_of programId)" ]; then
         count
-        printf '{"changed":false,"interfaces":[{%s,"ownership":"%s","why":%s,"program_name":"%s","sources":%s,"packets":%s,"bytes":%s,"holder":%s,"link_id":%s}]}\n' "$(described)" "$whose" "$why_json" "$program_name" "$sources" "$packets" "$bytes" "$holder_json" "$(link_id)"
+        printf '{"changed":false,"interfaces":[{%s,"ownership":"%s","direction":"received","why":%s,"program_name":"%s","sources":%s,"packets":%s,"bytes":%s,"holder":%s,"link_id":%s}]}\n' "$(described)" "$whose" "$why_json" "$program_name" "$sources" "$packets" "$bytes" "$holder_json" "$(link_id)"
         return
       fi ;;
   esac
-  id_json=null mode_json=null since_json=null name_json=null
+  id_json=null mode_json=null since_json=null name_json=null direction=null
   if [ "$whose" = foreign ]; then
     id_json=$id_there mode_json=\"$mode_there\"
     name_json=$(run show_program_by_id && sed -n 's/.*"name":\("[^"]*"\).*/\1/p' "$scratch/out")
   elif [ -n "$state" ]; then
     id_json=${program_id:-null}
     [ -z "$(text_of mode)" ] || mode_json=\"$(text_of mode)\"
-    since_json=\"$(text_of since)\"
+    since_json=\"$(text_of since)\" direction='"received"'
   fi
-  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"mode_note":null,"since":%s,"options":null,"ownership":"%s","why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s,"held_by":null,"link_id":null}]}\n' \
-    "$interface_json" "$netns_json" "$mode_json" "$id_json" "$since_json" "$whose" "$why_json" "${name_json:-null}" "$holder_json"
+  printf '{"changed":false,"interfaces":[{"interface":"%s","netns":%s,"mode":%s,"program_id":%s,"reader":null,"file":null,"file_note":null,"mode_note":null,"since":%s,"options":null,"ownership":"%s","direction":%s,"why":%s,"program_name":%s,"sources":null,"packets":null,"bytes":null,"holder":%s,"held_by":null,"link_id":null}]}\n' \
+    "$interface_json" "$netns_json" "$mode_json" "$id_json" "$since_json" "$whose" "$direction" "$why_json" "${name_json:-null}" "$holder_json"
   case $whose in
     broken) exit "$(code_of bad-object)" ;;
     other-version) exit "$(code_of other-version)" ;;

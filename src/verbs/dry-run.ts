@@ -42,6 +42,15 @@ export async function planAttachment(
   return [...(await planLoading(context, target, settings, mode)), ...attaching];
 }
 
+/** The same of a run in the foreground. */
+function planRun(
+  context: SessionContext,
+  target: Target,
+  settings: AttachSettings,
+): Promise<CommandLine[]> {
+  return planAttachment(context, target, { ...settings, mayTakeTcx: true });
+}
+
 async function planLoading(
   context: SessionContext,
   target: Target,
@@ -135,7 +144,7 @@ export async function planWatch(
   settings: AttachSettings,
 ): Promise<CommandLine[]> {
   const joined = await findStaying(context, target);
-  if (joined === undefined) return planAttachment(context, target, settings);
+  if (joined === undefined) return planRun(context, target, settings);
   return planReading(context, joined);
 }
 
@@ -146,7 +155,7 @@ export async function planLog(
   settings: AttachSettings,
   joined: Attachment | undefined,
 ): Promise<CommandLine[]> {
-  const attaching = joined === undefined ? await planAttachment(context, target, settings) : [];
+  const attaching = joined === undefined ? await planRun(context, target, settings) : [];
   const pins = joined?.pins ?? target.pins;
   const bpftool = bpftoolOf(context);
   const reader = joined?.reader ?? settings.reader;

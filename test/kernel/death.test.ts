@@ -503,7 +503,7 @@ death('SIGSTOP keeps it attached, and SIGKILL after that leaves nothing', async 
 
 death('a terminal that is closed leaves nothing', async () => {
   const lab = first();
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
   const command = [process.execPath, CLI, 'watch', 'eth0', ...own].join(' ');
   // It holds the other side of the terminal.
   const terminal = spawn('script', ['-qc', `exec ${command}`, '/dev/null'], {
@@ -543,7 +543,7 @@ death(
       return;
     }
     try {
-      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
       const script = `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`;
       const args = ['-c', script, 'sh', group, process.execPath, CLI, 'watch', 'eth0', ...own];
       const run = execa('sh', args, { reject: false });
@@ -582,7 +582,15 @@ for (const hold of HOLDS) {
         return;
       }
       try {
-        const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, ...holdArguments(lab, hold)];
+        const own = [
+          '--netns',
+          lab.netns,
+          '--bpffs',
+          lab.bpffs,
+          '--mode',
+          'generic',
+          ...holdArguments(lab, hold),
+        ];
         const script = `echo $$ >"$1/cgroup.procs"; mount -o remount,bind,ro "$2"; shift 2; exec "$@"`;
         const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
         const args = ['sh', '-c', script, 'sh', group, root, ...command];
@@ -615,7 +623,15 @@ for (const hold of HOLDS) {
     async () => {
       const lab = first();
       for (const collect of [['clean'], ONE_READING, ['detach', 'eth0']]) {
-        const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, ...holdArguments(lab, hold)];
+        const own = [
+          '--netns',
+          lab.netns,
+          '--bpffs',
+          lab.bpffs,
+          '--mode',
+          'generic',
+          ...holdArguments(lab, hold),
+        ];
         const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
         const run = lab.startProgram('unshare', ['--pid', '--fork', '--mount-proc', ...command]);
         await run.says(/attached in generic mode/);
@@ -671,7 +687,7 @@ async function endCgroup(group: string): Promise<void> {
 
 /** Runs the command from a shell that does something first. */
 function runFrom(lab: Lab, prepare: string, args: readonly string[], env = {}) {
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
   const words = [process.execPath, CLI, ...args, ...own];
   return execa('sh', ['-c', `${prepare}\nexec "$@"`, 'sh', ...words], {
     reject: false,
@@ -715,7 +731,15 @@ death(
     };
     for (const [name, prepare] of Object.entries(places)) {
       const directory = `${lab.scratch}/closed`;
-      const words = [process.execPath, CLI, ...ONE_READING, '--bpffs', lab.bpffs];
+      const words = [
+        process.execPath,
+        CLI,
+        ...ONE_READING,
+        '--bpffs',
+        lab.bpffs,
+        '--mode',
+        'generic',
+      ];
       const enter = [`--net=/run/netns/${lab.netns}`, 'unshare', '-m', '--propagation', 'private'];
       const script = `T=$1; shift; ${prepare}; exec "$@"`;
       const { exitCode, stderr } = await execa(
@@ -763,7 +787,7 @@ death(
       await runFrom(lab, prepare, ONE_READING);
       await lab.untilNothingLeft();
     }
-    const words = `${process.execPath} ${CLI} watch eth0 -o ndjson --interval 100ms`;
+    const words = `${process.execPath} ${CLI} watch eth0 -o ndjson --interval 100ms --mode generic`;
     const piped = `trap '' PIPE; ${words} --netns ${lab.netns} --bpffs ${lab.bpffs} | head -n 1`;
     const { stdout } = await execa('sh', ['-c', piped], { timeout: 60_000 });
     assert.match(stdout, /^\{"type":"attached"/);
@@ -1031,7 +1055,7 @@ death('a link that somebody detaches by its id is told, and the run ends', async
 
 death('a guard whose shell is busybox does the same', async () => {
   const lab = first();
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs];
+  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
   const words = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
   const { stdout: busybox } = await execa('sh', ['-c', 'command -v busybox']);
   const mounted = [busybox, realpathSync('/bin/sh')];

@@ -202,7 +202,7 @@ signals(
 
 signals('when its terminal is closed', async ({ lab, before }) => {
   for (const args of [['watch', 'eth0', '--interval', '100ms'], WATCH]) {
-    const words = [CLI, ...args, '--netns', lab.netns, '--bpffs', lab.bpffs];
+    const words = [CLI, ...args, '--mode', 'native', '--netns', lab.netns, '--bpffs', lab.bpffs];
     const command = renderCommand(process.execPath, words);
     const terminal = lab.startProgram('script', ['-qfc', `exec ${command}`, '/dev/null']);
     await lab.until(async () => (await lab.attached()).length === 2, 'attached');
@@ -215,7 +215,7 @@ signals('when its terminal is closed', async ({ lab, before }) => {
 
 signals('quietly, with 0, when nobody reads its output any longer', async ({ lab, before }) => {
   for (const format of ['ndjson', 'table']) {
-    const words = [CLI, 'watch', 'eth0', '-o', format, '--interval', '100ms'];
+    const words = [CLI, 'watch', 'eth0', '-o', format, '--interval', '100ms', '--mode', 'native'];
     const run = lab.startProgram('sh', [
       ...['-c', '{ "$@"; echo "ended with $?" >&2; } | head -n 1', 'sh', process.execPath],
       ...[...words, '--netns', lab.netns, '--bpffs', lab.bpffs],
@@ -229,7 +229,7 @@ signals('quietly, with 0, when nobody reads its output any longer', async ({ lab
 });
 
 signals('with an error when its output cannot be written', async ({ lab, before }) => {
-  const words = [CLI, ...WATCH, '--netns', lab.netns, '--bpffs', lab.bpffs];
+  const words = [CLI, ...WATCH, '--mode', 'native', '--netns', lab.netns, '--bpffs', lab.bpffs];
   const run = lab.startProgram('sh', [
     ...['-c', 'exec "$@" >/dev/full', 'sh', process.execPath, ...words],
   ]);

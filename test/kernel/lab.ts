@@ -425,6 +425,15 @@ export class Started {
     }
   }
 
+  /** The same for standard output. */
+  async prints(pattern: RegExp): Promise<void> {
+    const endMs = Date.now() + 30_000;
+    while (!pattern.test(this.stdout)) {
+      if (Date.now() > endMs) throw new Error(`it did not print ${pattern}: ${this.stderr}`);
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  }
+
   /** Waits until it has ended and all its output has been read. */
   async ended(): Promise<{ exitCode: number | null; signal: string | null }> {
     let limit: NodeJS.Timeout | undefined;

@@ -441,7 +441,7 @@ test('takes back what it had begun when it is ended, and is collected when it is
 });
 
 test('leaves a run in another pid namespace alone, and collects it when that has ended', async () => {
-  const words = [process.execPath, CLI, 'watch', 'eth0', '--bpffs', lab.bpffs];
+  const words = [process.execPath, CLI, 'watch', 'eth0', '--mode', 'generic', '--bpffs', lab.bpffs];
   const inside = [`--net=/run/netns/${lab.netns}`, '--', ...words];
   const run = lab.startProgram('unshare', [
     ...['--pid', '--fork', '--mount-proc', 'nsenter', ...inside],

@@ -20,7 +20,17 @@ import { documentIn, Lab, listIn, recordsIn, WHY_NOT } from './lab.js';
 
 const FRAME = udpFrame({ source: '192.0.2.1' });
 const MEMBERS = [
-  ...['interface', 'netns', 'ownership', 'why', 'mode', 'program_id', 'program_name', 'reader'],
+  ...[
+    'interface',
+    'netns',
+    'ownership',
+    'direction',
+    'why',
+    'mode',
+    'program_id',
+    'program_name',
+    'reader',
+  ],
   ...['file', 'file_note', 'mode_note', 'since', 'options'],
   ...['sources', 'packets', 'bytes', 'holder', 'held_by', 'link_id'],
 ];

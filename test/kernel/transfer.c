@@ -4,6 +4,7 @@
  *
  *   transfer sink PORT                     takes one TCP connection, prints its bytes and their sum
  *   transfer tcp HOST PORT BYTES           sends that much, prints the same two numbers
+ *   transfer take PORT                     takes datagrams until it is killed
  *   transfer udp HOST PORT COUNT SIZE [SEGMENT]
  *                                          sends COUNT datagrams, or with SEGMENT, buffers of SIZE
  *                                          bytes that are cut into datagrams of SEGMENT bytes
@@ -139,10 +140,26 @@ static void udp(const char *host, int port, int count, int size, int segment)
 	}
 }
 
+static void take(int port)
+{
+	struct sockaddr_in6 own = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	if (fd < 0 || bind(fd, (void *)&own, sizeof(own)))
+		fail("bind");
+	printf("ready\n");
+	fflush(stdout);
+	while (read(fd, buffer, sizeof(buffer)) >= 0)
+		;
+	fail("read");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "sink"))
 		sink(atoi(argv[2]));
+	else if (argc == 3 && !strcmp(argv[1], "take"))
+		take(atoi(argv[2]));
 	else if (argc == 5 && !strcmp(argv[1], "tcp"))
 		tcp(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10));
 	else if (argc >= 6 && !strcmp(argv[1], "udp"))

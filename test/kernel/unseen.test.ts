@@ -391,7 +391,7 @@ unseen('a record of another user is not believed about processes that are not hi
 
 unseen('a run in a time namespace of its own is alive for those outside', async () => {
   const under = ['unshare', '-T', '--boottime', '1000000', '--fork', '--kill-child'];
-  const watch = ['watch', 'eth0', '--netns', lab.netns, '--bpffs', lab.bpffs];
+  const watch = ['watch', 'eth0', '--mode', 'generic', '--netns', lab.netns, '--bpffs', lab.bpffs];
   const started = lab.startProgram('unshare', [
     ...under.slice(1),
     process.execPath,
