@@ -90,12 +90,13 @@ export async function readReport(
   try {
     for await (const record of parser) {
       line++;
-      const device = stringIn(record, 'interface');
+      const device = nameIn(record);
       switch (stringIn(record, 'type')) {
         case 'attached':
           if (device !== undefined) sumOf(device).attached(record);
           break;
         case 'source':
+        case 'destination':
           if (device !== undefined) sumOf(device).source(record);
           break;
         case 'totals':
@@ -114,6 +115,14 @@ export async function readReport(
   if (reports.every((report) => report.readings === 0))
     throw notARecording(name, 'it holds no reading');
   return { interfaces: reports };
+}
+
+/** The interface of a record; what it sends is a part of its own. */
+function nameIn(record: unknown): string | undefined {
+  const device = stringIn(record, 'interface');
+  const isSent =
+    stringIn(record, 'direction') === 'sent' || stringIn(record, 'type') === 'destination';
+  return device !== undefined && isSent ? `${device} (sent)` : device;
 }
 
 function notARecording(name: string, why: string, cause?: unknown): XdpwhoError {
@@ -168,7 +177,7 @@ class InterfaceSum {
   }
 
   source(record: unknown): void {
-    const address = stringIn(record, 'source');
+    const address = stringIn(record, 'source') ?? stringIn(record, 'destination');
     if (address === undefined) return;
     const packets = figureIn(record, 'packets') ?? 0;
     const bytes = figureIn(record, 'bytes') ?? 0;

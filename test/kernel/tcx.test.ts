@@ -526,7 +526,7 @@ tcx('on a veth auto takes TCX, with the reason, and stays away where a stranger 
 });
 
 tcx('status shows both, and a second run is told who holds it', async () => {
-  const run = lab.start(['watch', 'eth0', '--both']);
+  const run = lab.start(['watch', 'eth0', '--both', '-o', 'ndjson']);
   await run.says(/\(sent\): attached at TCX/);
   const { stdout } = await lab.run(['status']);
   assert.match(stdout, /^eth0 +\S+ +foreground +native /m);
@@ -545,8 +545,8 @@ tcx('status shows both, and a second run is told who holds it', async () => {
 tcx('--dry-run prints the commands of both', async () => {
   const { exitCode, stdout } = await lab.run(['watch', 'eth0', '--both', '--dry-run']);
   assert.is(exitCode, 0);
-  assert.match(stdout, /xdpwho\.frags\.o \S+\/eth0@\d+\/program type xdp/);
-  assert.match(stdout, /xdpwho\.tcx\.o \S+\/eth0\+sent@\d+\/program type classifier/);
+  assert.match(stdout, /xdpwho\.frags\.o'? \S+\/eth0@\d+\/program type xdp/);
+  assert.match(stdout, /xdpwho\.tcx\.o'? \S+\/eth0\+sent@\d+\/program type classifier/);
 });
 
 // Programs of others.

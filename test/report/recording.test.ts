@@ -51,6 +51,23 @@ reading('keeps interfaces apart', async () => {
   );
 });
 
+reading('keeps what is sent apart from what is received', async () => {
+  const sent = SMALL.map((record) =>
+    record.type === 'source'
+      ? { ...record, type: 'destination', source: undefined, destination: record.source }
+      : { ...record, direction: 'sent' },
+  );
+  const { interfaces } = await read([...SMALL, ...sent]);
+  assert.equal(
+    interfaces.map((each) => [each.interface, each.readings, each.totals.bytes]),
+    [
+      ['eth0', 3, 11_000],
+      ['eth0 (sent)', 3, 11_000],
+    ],
+  );
+  assert.equal(interfaces[1]?.sources, interfaces[0]?.sources);
+});
+
 reading('a source that was evicted and came back keeps what it had', async () => {
   const { interfaces } = await read([
     source('192.0.2.1', 100, 1000),
