@@ -18,6 +18,8 @@
 const volatile __u32 ifindex = 1;
 /* If n > 1, the low 32 bits of the source are those of the frame plus 0 to n-1 in turn. */
 const volatile __u32 source_count = 1;
+/* Whether it is the destination that changes so. */
+const volatile __u32 vary_destination = 0;
 /*
  * The length to send, at least 14; 0: the length of the frame. `prog run` accepts no frame that is
  * longer than about a page, and newer kernels accept none without the whole IP header that it
@@ -44,8 +46,8 @@ static __noinline void count(struct sender_counts *counts, long error)
 		counts->sent++;
 }
 
-/* Returns the low 32 bits of the source address in the frame, or NULL if there is none. */
-static __always_inline __be32 *find_source(struct __sk_buff *skb)
+/* Returns the low 32 bits of the address in the frame that changes, or NULL if there is none. */
+static __always_inline __be32 *find_address(struct __sk_buff *skb)
 {
 	void *cursor = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -53,9 +55,11 @@ static __always_inline __be32 *find_source(struct __sk_buff *skb)
 	int type = parse_ethernet(&cursor, end, 0);
 
 	if (type == bpf_htons(ETH_P_IP) && parse_ipv4(cursor, end, &key, 0) >= 0)
-		return &((struct iphdr *)cursor)->saddr;
+		return vary_destination ? &((struct iphdr *)cursor)->daddr
+					: &((struct iphdr *)cursor)->saddr;
 	if (type == bpf_htons(ETH_P_IPV6) && parse_ipv6(cursor, end, &key, 0) >= 0)
-		return &((struct ipv6hdr *)cursor)->saddr.s6_addr32[3];
+		return vary_destination ? &((struct ipv6hdr *)cursor)->daddr.s6_addr32[3]
+					: &((struct ipv6hdr *)cursor)->saddr.s6_addr32[3];
 	return NULL;
 }
 
@@ -63,7 +67,7 @@ SEC("tc")
 int sender(struct __sk_buff *skb)
 {
 	struct sender_counts *counts;
-	__be32 *source = NULL;
+	__be32 *address = NULL;
 	__be32 original = 0;
 	__u32 zero = 0;
 
@@ -80,21 +84,21 @@ int sender(struct __sk_buff *skb)
 	}
 
 	if (source_count > 1)
-		source = find_source(skb);
-	if (source) {
+		address = find_address(skb);
+	if (address) {
 		__u64 run = counts->sent + counts->failed;
 
-		original = *source;
-		*source = bpf_htonl(bpf_ntohl(original) + run % source_count);
+		original = *address;
+		*address = bpf_htonl(bpf_ntohl(original) + run % source_count);
 	}
 
 	count(counts, bpf_clone_redirect(skb, ifindex, 0));
 
 	/* The next run gets the same buffer, so restore it. The helper may have moved it. */
-	if (source)
-		source = find_source(skb);
-	if (source)
-		*source = original;
+	if (address)
+		address = find_address(skb);
+	if (address)
+		*address = original;
 	return TC_ACT_OK;
 }
 

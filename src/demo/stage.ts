@@ -36,7 +36,7 @@ export interface StageOptions {
 }
 
 export interface SendOptions {
-  /** The low 32 bits of the source take this many consecutive values in turn. Default: 1. */
+  /** The low 32 bits of the source, or with `back` of the destination, take this many consecutive values in turn. Default: 1. */
   readonly sources?: number;
   /** Bytes to send, for frames that `prog run` does not take: under 15 bytes, or over a page. */
   readonly length?: number;
@@ -189,7 +189,8 @@ export class Stage {
     const key = `${sources}-${length}-${ifindex}${back ? '-back' : ''}`;
     const loaded = this.#senders.get(key);
     if (loaded !== undefined) return loaded;
-    const constants = { ifindex, source_count: sources, frame_length: length };
+    const vary_destination = back ? 1 : 0;
+    const constants = { ifindex, source_count: sources, vary_destination, frame_length: length };
     const objects = new ObjectFiles(this.#context.objectsDirectory);
     const object = objects.writePatched('sender', { constants }, this.#options.scratch);
     const pin = `${this.#options.pins}/sender-${key}`;

@@ -1,7 +1,7 @@
 /**
  * What watching a veth costs TCP: the throughput of one connection through it, in turn with nothing
- * attached, with `watch` in generic mode, which `auto` takes there, and in native mode; and how many
- * packets the sending end drops meanwhile (veth_xmit counts them where the other end's ring is full).
+ * attached, with `watch` at TCX, which `auto` takes there, at TCX in both directions, in generic and
+ * in native mode; and how many packets the sending end drops meanwhile (veth_xmit counts them where the other end's ring is full).
  *
  * Usage: npm run bench:veth [-- ROUNDS]   (as root)
  */
@@ -16,8 +16,16 @@ import { CLI, Started, WHY_NOT } from '../kernel/lab.js';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const SECONDS = 3;
-const WAYS = ['nothing', 'generic', 'native'] as const;
-type Way = (typeof WAYS)[number];
+/** With the options that it takes. */
+const WAYS = {
+  nothing: undefined,
+  tcx: ['--mode', 'auto'],
+  both: ['--mode', 'auto', '--both'],
+  generic: ['--mode', 'generic'],
+  native: ['--mode', 'native'],
+} as const;
+type Way = keyof typeof WAYS;
+const NAMED: readonly Way[] = ['nothing', 'tcx', 'both', 'generic', 'native'];
 
 if (WHY_NOT !== undefined) throw new Error(WHY_NOT);
 
@@ -55,10 +63,10 @@ try {
   }
   const server = start(NAMES.b, ['-e', SERVER]);
   await once(server.child.stdout ?? server.child, 'data');
-  const rates: Record<Way, number[]> = { nothing: [], generic: [], native: [] };
-  const drops: Record<Way, number> = { nothing: 0, generic: 0, native: 0 };
+  const rates: Record<Way, number[]> = { nothing: [], tcx: [], both: [], generic: [], native: [] };
+  const drops: Record<Way, number> = { nothing: 0, tcx: 0, both: 0, generic: 0, native: 0 };
   for (let round = 0; round < ROUNDS; round++) {
-    for (const way of WAYS) {
+    for (const way of NAMED) {
       const before = await dropped();
       rates[way].push(await measure(way, server));
       drops[way] += (await dropped()) - before;
@@ -68,7 +76,7 @@ try {
   const middle = (list: readonly number[]) =>
     [...list].sort((a, b) => a - b)[list.length >> 1] ?? 0;
   const base = middle(rates.nothing);
-  for (const way of WAYS) {
+  for (const way of NAMED) {
     const rate = middle(rates[way]);
     const share = Math.round((rate / base) * 100);
     console.log(`${way.padEnd(8)} ${rate.toFixed(1)} Gbit/s  ${share} %  ${drops[way]} dropped`);
@@ -83,9 +91,13 @@ function start(netns: string, args: readonly string[]): Started {
 
 /** Gbit/s of one connection, by the server's own clock. */
 async function measure(way: Way, server: Started): Promise<number> {
-  const words = ['watch', 'v0', '--mode', way, '--netns', NAMES.b];
-  const run = way === 'nothing' ? undefined : start(NAMES.b, [CLI, ...words]);
-  if (run !== undefined) await run.says(/attached in/);
+  const options = WAYS[way];
+  const run =
+    options === undefined
+      ? undefined
+      : start(NAMES.b, [CLI, 'watch', 'v0', ...options, '--netns', NAMES.b]);
+  if (run !== undefined) await run.says(/attached (?:in|at)/);
+  if (way === 'both') await run?.says(/\(sent\): attached at/);
   const before = server.stdout.length;
   await start(NAMES.a, ['-e', CLIENT]).ended();
   while (server.stdout.length === before) await new Promise((done) => setTimeout(done, 20));

@@ -181,6 +181,11 @@ export class Lab {
     await this.#stage.send(frame, count, options);
   }
 
+  /** The pin of the program that sends: see Stage. */
+  async loadSender(options: SendOptions): Promise<string> {
+    return this.#stage.loadSender(options);
+  }
+
   /** Runs the command to its end, in this lab's namespace and bpffs. Never rejects. */
   run(args: readonly string[], options: RunCliOptions = {}) {
     const command = [process.execPath, options.cli ?? CLI, ...args, ...this.#own(args, options)];
