@@ -47,7 +47,7 @@ export async function chooseMode(
 ): Promise<ModeChoice> {
   if (direction === 'sent') return { first: 'tcx', second: undefined, note: null };
   if (asked !== 'auto') return { first: asked, second: undefined, note: null };
-  const whyTcx = WHY_TCX[device.kind ?? ''];
+  const whyTcx = whyAtTcx(device);
   // Behind a program of somebody else it counts what that lets through: only where the user wants that.
   if (whyTcx !== undefined && mayTakeTcx && !device.hasXdp) {
     return { first: 'tcx', second: undefined, note: whyTcx };
@@ -60,10 +60,23 @@ export async function chooseMode(
   return { first: 'native', second: 'generic', note: nativeCost(device) };
 }
 
-/** Why `auto` takes TCX, by the kinds of devices on which XDP costs what TCP carries. */
-export const WHY_TCX: Readonly<Record<string, string>> = {
-  veth: 'at TCX, because XDP slows TCP through a veth down; --mode generic or native takes XDP all the same',
+/**
+ * The devices on which XDP costs what TCP carries, as measured (`npm run bench:veth`): native mode takes the
+ * segmentation offload of a veth's other end, generic mode makes large buffers linear and switches GRO off
+ * (net/core/dev.c, netif_elide_gro).
+ */
+const AT_TCX: Readonly<Record<string, string>> = {
+  veth: 'through a veth',
+  bridge: 'on a bridge',
+  lo: 'on the loopback',
 };
+
+/** Why `auto` takes TCX on this device, if it does. */
+export function whyAtTcx({ kind, linkType }: Device): string | undefined {
+  const where = AT_TCX[kind ?? (linkType === 'loopback' ? 'lo' : '')];
+  if (where === undefined) return undefined;
+  return `at TCX, because XDP slows TCP ${where} down; --mode generic or native takes XDP all the same`;
+}
 
 /** Why `auto` does not take native mode. */
 export const WHY_GENERIC = {

@@ -4,7 +4,7 @@ import type { SessionContext } from '../attachment/context.js';
 import { findEntry } from '../attachment/find.js';
 import { LINK_LAYER_OF_TYPE, LINK_LAYERS, linkLayerOf } from '../attachment/link-layer.js';
 import { Look } from '../attachment/look.js';
-import { chooseMode, type ModeChoice } from '../attachment/mode.js';
+import { chooseMode, type ModeChoice, whyAtTcx } from '../attachment/mode.js';
 import { resolveTarget, type Target } from '../attachment/target.js';
 import { type Device, describeDevice } from '../host/devices.js';
 import { isOlder } from '../host/find-bpftool.js';
@@ -34,6 +34,7 @@ export async function checkInterface(options: InterfaceOptions): Promise<Check[]
       { name: 'interface', title, status: 'pass', detail: `${printable(device)}${where}` },
       checkLinkLayer(device, described),
       checkDriver(described, choice),
+      ...checkHook(described),
       checkMtu(described, choice, release()),
       await checkAttached(options.context, target),
     ];
@@ -74,6 +75,14 @@ const NATIVE_DRIVERS = new Set(
 /** Kinds of virtual devices with ndo_bpf, and without. */
 const NATIVE_KINDS = new Set(['veth', 'tun', 'bond', 'netdevsim']);
 const GENERIC_KINDS = new Set(['bridge', 'dummy', 'vlan', 'macvlan', 'ifb', 'vxlan', 'wireguard']);
+
+/** Where a run in the foreground counts on this device, if that is not where `attach` does. Pure. */
+export function checkHook(device: Device): Check[] {
+  const why = whyAtTcx(device);
+  if (why === undefined) return [];
+  const detail = device.hasXdp === true ? 'at XDP, where a program is already' : why;
+  return [{ name: 'hook', title: 'a run counts', status: 'pass', detail }];
+}
 
 /** Which mode `auto` takes on this device, as far as we know, and what it costs. Pure. */
 export function checkDriver(device: Device, { first, note }: ModeChoice): Check {

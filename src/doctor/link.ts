@@ -49,7 +49,11 @@ export async function checkTcx(
   }
   try {
     await tryLink(bpftool, new ObjectFiles(objectsDirectory), 'tcx');
-    return { ...about, status: 'pass', detail: 'for --sent, --both, --beside, and on a veth' };
+    return {
+      ...about,
+      status: 'pass',
+      detail: 'for --sent, --both, --beside, and on a veth, a bridge and lo',
+    };
   } catch (error) {
     const detail = `no --sent, --both, --beside, which take kernel 6.6 or newer: ${messageOf(error)}`;
     return { ...about, status: 'warn', detail };

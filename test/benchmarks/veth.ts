@@ -1,9 +1,9 @@
 /**
- * What watching a veth costs TCP: the throughput of one connection through it, in turn with nothing
+ * What watching a veth costs TCP, or a bridge over one, or the loopback: the throughput of one connection, in turn with nothing
  * attached, with `watch` at TCX, which `auto` takes there, at TCX in both directions, in generic and
  * in native mode; and how many packets the sending end drops meanwhile (veth_xmit counts them where the other end's ring is full).
  *
- * Usage: npm run bench:veth [-- ROUNDS]   (as root)
+ * Usage: npm run bench:veth [-- ROUNDS [veth|bridge|lo]]   (as root)
  */
 
 import { spawn } from 'node:child_process';
@@ -15,17 +15,23 @@ import { propertyOf } from '../../src/model/json-values.js';
 import { CLI, Started, WHY_NOT } from '../kernel/lab.js';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
+const KIND = process.argv[3] ?? 'veth';
+const DEVICE = { veth: 'v0', bridge: 'br0', lo: 'lo' }[KIND] ?? KIND;
 const SECONDS = 3;
 /** With the options that it takes. */
 const WAYS = {
   nothing: undefined,
-  tcx: ['--mode', 'auto'],
-  both: ['--mode', 'auto', '--both'],
+  tcx: ['--beside'],
+  both: ['--beside', '--both'],
   generic: ['--mode', 'generic'],
   native: ['--mode', 'native'],
 } as const;
 type Way = keyof typeof WAYS;
-const NAMED: readonly Way[] = ['nothing', 'tcx', 'both', 'generic', 'native'];
+const NAMED: readonly Way[] = [
+  ...(['nothing', 'tcx', 'both', 'generic'] as const),
+  // Neither a bridge nor the loopback has a native mode.
+  ...(KIND === 'veth' ? (['native'] as const) : []),
+];
 
 if (WHY_NOT !== undefined) throw new Error(WHY_NOT);
 
@@ -60,6 +66,15 @@ try {
   ] as const) {
     await execa('ip', ['-n', name, 'addr', 'add', address, 'dev', 'v0']);
     await execa('ip', ['-n', name, 'link', 'set', 'dev', 'v0', 'up']);
+    await execa('ip', ['-n', name, 'link', 'set', 'dev', 'lo', 'up']);
+  }
+  if (KIND === 'bridge') {
+    const inB = (...words: string[]) => execa('ip', ['-n', NAMES.b, ...words]);
+    await inB('addr', 'del', '192.0.2.1/24', 'dev', 'v0');
+    await inB('link', 'add', 'br0', 'type', 'bridge');
+    await inB('link', 'set', 'dev', 'v0', 'master', 'br0');
+    await inB('link', 'set', 'dev', 'br0', 'up');
+    await inB('addr', 'add', '192.0.2.1/24', 'dev', 'br0');
   }
   const server = start(NAMES.b, ['-e', SERVER]);
   await once(server.child.stdout ?? server.child, 'data');
@@ -95,11 +110,11 @@ async function measure(way: Way, server: Started): Promise<number> {
   const run =
     options === undefined
       ? undefined
-      : start(NAMES.b, [CLI, 'watch', 'v0', ...options, '--netns', NAMES.b]);
+      : start(NAMES.b, [CLI, 'watch', DEVICE, ...options, '--netns', NAMES.b]);
   if (run !== undefined) await run.says(/attached (?:in|at)/);
   if (way === 'both') await run?.says(/\(sent\): attached at/);
   const before = server.stdout.length;
-  await start(NAMES.a, ['-e', CLIENT]).ended();
+  await start(KIND === 'lo' ? NAMES.b : NAMES.a, ['-e', CLIENT]).ended();
   while (server.stdout.length === before) await new Promise((done) => setTimeout(done, 20));
   run?.child.kill('SIGINT');
   await run?.ended();

@@ -100,6 +100,7 @@ telling('of ours: mode, options, since, packets, fill of the table', async () =>
     interface: 'eth0',
     netns: lab.netns,
     ownership: 'ours',
+    direction: 'received',
     why: null,
     mode: 'native',
     program_id: id,
