@@ -95,7 +95,7 @@ export class LiveModel {
     }
   }
 
-  /** `cpuPercent`: the share of one CPU that our processes use. `nsPerPacket`: by interface. */
+  /** `cpuPercent`: the share of one CPU that our processes use. `nsPerPacket`: by keyOf. */
   setCosts(cpuPercent: number | undefined, nsPerPacket: ReadonlyMap<string, number>): void {
     this.#cpuPercent = cpuPercent;
     for (const [name, ns] of nsPerPacket) this.#nsPerPacket.set(name, ns);

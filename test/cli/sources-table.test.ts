@@ -1,6 +1,8 @@
 import * as assert from 'uvu/assert';
-import { describeTotals, renderSourcesTable } from '../../src/cli/sources-table.js';
+import { bothTableLines, describeTotals, renderSourcesTable } from '../../src/cli/sources-table.js';
 import type { SourceRecord, TotalsRecord } from '../../src/model/records.js';
+import { BothColumns } from '../../src/table/both.js';
+import { SourceColumns } from '../../src/table/source-columns.js';
 import { suite } from '../suite.js';
 
 const ESCAPE = '\x1b';
@@ -55,6 +57,32 @@ table('aligns its columns', () => {
       '192.0.2.7             10     1420  0.3s',
       '2001:db8::7           10     1420  0.3s',
       'eth0: 2 sources; 15 packets (10 IPv4, 3 IPv6, 2 other), 1790 bytes',
+    ],
+  );
+});
+
+table('names destinations, and shows both directions of an address', () => {
+  const options = { width: 100, color: false, hidden: 0, rates: false };
+  const sent = totals({ direction: 'sent', sources: 1 });
+  assert.equal(renderSourcesTable([source('192.0.2.7')], sent, { ...options, hidden: 2 }), [
+    'DESTINATION      PACKETS    BYTES  IDLE',
+    '192.0.2.7             10     1420  0.3s',
+    '+2 more destinations',
+    'eth0 (sent): 1 destination; 15 packets (10 IPv4, 3 IPv6, 2 other), 1790 bytes',
+  ]);
+  const [from, to] = [new SourceColumns('eth0'), new SourceColumns('eth0')];
+  from.add(source('192.0.2.7'));
+  to.add(source('192.0.2.7', { packets: 3n, bytes: 300n, idle_ms: 100 }));
+  to.add(source('192.0.2.8', { packets: 1n, bytes: 100n }));
+  const order = { ...options, sort: 'packets', top: 1 } as const;
+  assert.equal(
+    [...bothTableLines(BothColumns.of(from, to), [totals(), sent], order)],
+    [
+      'ADDRESS          FROM PKT  FROM BYTES   TO PKT  TO BYTES  IDLE',
+      '192.0.2.7              10        1420        3       300  0.1s',
+      '+1 more address',
+      'eth0: 2 sources; 15 packets (10 IPv4, 3 IPv6, 2 other), 1790 bytes',
+      'eth0 (sent): 1 destination; 15 packets (10 IPv4, 3 IPv6, 2 other), 1790 bytes',
     ],
   );
 });

@@ -11,7 +11,7 @@ const view = suite('the live view');
 
 view('has a header, a line for each source and the keys', () => {
   const live = model();
-  live.setCosts(1.26, new Map([['eth0', 46.6]]));
+  live.setCosts(1.26, new Map([['received eth0', 46.6]]));
   assert.equal(lines(live), [
     'eth0 native  100 pkt/s  80000 bit/s  4 sources  table 0.4%  47 ns/packet',
     '1000 packets: 1000 IPv4; 100000 bytes',
@@ -26,7 +26,7 @@ view('has a header, a line for each source and the keys', () => {
 
 view('says what it costs where there is room', () => {
   const live = model();
-  live.setCosts(1.26, new Map([['eth0', 46.6]]));
+  live.setCosts(1.26, new Map([['received eth0', 46.6]]));
   assert.match(lines(live, { width: 100 })[0] ?? '', / {2}47 ns\/packet {2}own CPU 1\.3%$/);
   const unmeasured = model();
   unmeasured.setCosts(0.01, new Map());
@@ -114,6 +114,26 @@ view('has a line for each interface and a column that names it', () => {
   assert.match(text[4] ?? '', /^192\.0\.2\.2 {8}eth1 /);
   const twenty = Array.from({ length: 20 }, (_, index) => reading(FOUR, `eth${index}`));
   assert.is(lines(model(twenty))[7], '+13 more interfaces');
+});
+
+view('names what is sent, and shows both directions of an address in one row', () => {
+  const sent = { ...reading(FOUR.slice(0, 2)), direction: 'sent' } as const;
+  const text = lines(model([sent]));
+  assert.match(text[0] ?? '', /^eth0 native sent {2}.* {2}2 destinations /);
+  assert.match(text[2] ?? '', /^DESTINATION /);
+  const more = source('192.0.2.1', 400, { bytes: 1000n, idle_ms: 9, packets_per_second: 5 });
+  const live = model([reading(FOUR), { ...reading([more]), direction: 'sent' }]);
+  const both = lines(live, { width: 150 });
+  assert.match(both[0] ?? '', /^eth0 native {2}/);
+  assert.match(both[1] ?? '', /^eth0 native sent {2}/);
+  assert.match(both[2] ?? '', /^ADDRESS .*FROM PKT\/S .*FROM PKT .*TO PKT\/S .*TO PKT .*IDLE$/);
+  assert.match(both[3] ?? '', /^192\.0\.2\.1 +60 +\S+ +600 +60000 +5 +\S+ +400 +1000 .* 0\.0s$/);
+  assert.match(both[4] ?? '', /^192\.0\.2\.2 +90 +\S+ +250 +250\.0k +0 +0 +0 +0 /);
+  // Groups, a filter and a pause keep the two apart.
+  press(live, ['g']);
+  assert.match(lines(live, { width: 150 })[3] ?? '', /^192\.0\.2\.0\/24 .* 850 .* 400 /);
+  press(live, ['p', 'g', 'g', 'g', '/', ...'192.0.2.1', 'return']);
+  assert.match(lines(live, { width: 150 })[3] ?? '', /^192\.0\.2\.1 .* 600 .* 400 /);
 });
 
 view('says that nothing has come yet', () => {

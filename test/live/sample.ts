@@ -65,7 +65,9 @@ export function model(readings: readonly Reading[] = [reading(FOUR)], top = 0): 
     top,
     nameOf: (address) => (address === '192.0.2.2' ? 'printer.example' : undefined),
   });
-  for (const { interface: name } of readings) live.addInterface(name, 'received', 'native', 1000);
+  for (const { interface: name, direction } of readings) {
+    live.addInterface(name, direction, 'native', 1000);
+  }
   for (let second = 0; second < 3; second++) live.setReadings(readings, second * 1000);
   return live;
 }
