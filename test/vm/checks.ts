@@ -12,6 +12,7 @@ import { DEFAULT_MAX_SOURCES } from '../../src/attachment/defaults.js';
 import { frontPinName, linkFront, unlinkFront } from '../../src/attachment/front-pin.js';
 import { frontShape } from '../../src/attachment/load.js';
 import { bpftoolArguments } from '../../src/host/bpftool-arguments.js';
+import { isOlder } from '../../src/host/find-bpftool.js';
 import { countListMembers, countPossibleCpus } from '../../src/host/kernel.js';
 import { type FrameOptions, udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -243,6 +244,54 @@ const CHECKS: readonly Check[] = [
         const types = recordsIn(counted.stdout).map(({ type }) => type);
         assert.is(types.at(0), 'attached');
         assert.is(types.at(-1), 'detached');
+        await untilNothingLeft(lab);
+      }),
+  },
+  {
+    name: 'what is sent, and what comes behind a stranger, is counted at TCX, or refused in one line',
+    run: (guest) =>
+      withLab({}, async (lab) => {
+        const hasTcx = !isOlder(release(), [6, 6]);
+        const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
+        const tcx = checksOf(doctor.stdout).find(({ name }) => name === 'tcx');
+        assert.is(tcx?.status, hasTcx ? 'pass' : 'warn', tcx?.detail);
+        const auto = await lab.run([
+          ...['watch', 'eth0', '--mode', 'auto', '-o', 'ndjson', '--count', '1'],
+          ...['--interval', '100ms'],
+        ]);
+        assert.is(recordsIn(auto.stdout)[0]?.['mode'], hasTcx ? 'tcx' : 'generic', auto.stderr);
+        if (!hasTcx) {
+          for (const option of ['--sent', '--beside']) {
+            const refused = await lab.run(['watch', 'eth0', option, '--count', '1']);
+            assert.is(refused.exitCode, 5, refused.stderr);
+            assert.match(refused.stderr, /takes kernel 6\.6 or newer/);
+          }
+          await untilNothingLeft(lab);
+          return;
+        }
+        await lab.attachStranger('eth0');
+        for (const [option, back] of [
+          ['--sent', true],
+          ['--beside', false],
+        ] as const) {
+          const run = lab.start(['watch', 'eth0', option, '-o', 'ndjson']);
+          await lab.until(() => /attached at TCX/.test(run.stderr), 'attached', LIMIT_MS);
+          const frame = { source: '192.0.2.1', destination: '192.0.2.1', vlans: [5], length: 100 };
+          await lab.send(udpFrame(frame), 30, { back });
+          await lab.send(udpFrame({ source: '2001:db8::1' }), 20, { back });
+          run.child.kill('SIGINT');
+          await run.ended();
+          const totals = recordsIn(run.stdout)
+            .filter(({ type }) => type === 'totals')
+            .at(-1);
+          assert.equal([totals?.['ipv4'], totals?.['ipv6'], totals?.['bytes']], [30, 20, 4280]);
+        }
+        const killed = lab.start(['watch', 'eth0', '--both', '--beside']);
+        await lab.until(() => /\(sent\): attached/.test(killed.stderr), 'attached', LIMIT_MS);
+        killed.child.kill('SIGKILL');
+        await killed.ended();
+        await lab.until(() => lab.pins().length === 0, 'no pins', LIMIT_MS);
+        await lab.detachStranger('eth0');
         await untilNothingLeft(lab);
       }),
   },
