@@ -249,7 +249,7 @@ const CHECKS: readonly Check[] = [
   },
   {
     name: 'what is sent, and what comes behind a stranger, is counted at TCX, or refused in one line',
-    run: (guest) =>
+    run: () =>
       withLab({}, async (lab) => {
         const hasTcx = !isOlder(release(), [6, 6]);
         const doctor = await lab.run(['doctor', '-o', 'json'], { bare: true });
