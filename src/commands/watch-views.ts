@@ -7,6 +7,7 @@ import {
   type AttachedRecord,
   type DestinationRecord,
   type Direction,
+  keyOf,
   type SourceList,
   type SourceRecord,
   toDestination,
@@ -70,16 +71,6 @@ export function printMessages(event: WatchEvent, context: CommandContext): void 
   } else if (event.kind === 'detached') {
     context.messages.info(`${nameIn(event.record)}: detached`);
   }
-}
-
-/** What tells the readings of a run apart. */
-function keyOf({ interface: name, direction = 'received' }: Named): string {
-  return `${direction} ${name}`;
-}
-
-interface Named {
-  readonly interface: string;
-  readonly direction?: Direction;
 }
 
 /** Source records, or of what is sent, destination records. They are made while they are read. */

@@ -2,7 +2,7 @@
 import { XdpwhoError } from '../model/errors.js';
 import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
 import { compareSources, type Order } from '../model/ranking.js';
-import type { Direction, Mode, SourceRecord } from '../model/records.js';
+import { type Direction, keyOf, type Mode, type SourceRecord } from '../model/records.js';
 import { BothColumns, type Parts, sumOfTotals } from '../table/both.js';
 import type { SourceColumns } from '../table/source-columns.js';
 import type { Reading } from '../verbs/watch.js';
@@ -325,11 +325,6 @@ function partsOf(readings: readonly Reading[]): Part[] {
 
 function copied(part: Part): Part {
   return { ...part, columns: part.columns?.copy(), both: part.both?.copy() };
-}
-
-/** What tells the attachments of a run apart. */
-export function keyOf(of: { readonly interface: string; readonly direction: Direction }): string {
-  return `${of.direction} ${of.interface}`;
 }
 
 /** The record's share of everything that the program saw on that interface, 0 to 1. */

@@ -4,10 +4,11 @@ import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
 import type { Order } from '../model/ranking.js';
+import { keyOf } from '../model/records.js';
 import { colorDepth, usesBlockElements } from '../text/color.js';
 import type { WatchEvent } from '../verbs/watch.js';
 import { renderLive } from './frame.js';
-import { keyOf, LiveModel } from './model.js';
+import { LiveModel } from './model.js';
 import { ReverseNames } from './reverse-dns.js';
 import { Terminal } from './terminal.js';
 

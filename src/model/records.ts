@@ -22,6 +22,11 @@ interface Sent {
   readonly direction?: 'sent';
 }
 
+/** What tells the attachments of a run apart. */
+export function keyOf(of: { readonly interface: string; readonly direction?: Direction }): string {
+  return `${of.direction ?? 'received'} ${of.interface}`;
+}
+
 /** That member. */
 export function sentMember(direction: Direction): Sent {
   return direction === 'sent' ? { direction } : {};
