@@ -63,8 +63,8 @@ struct packet_record {
 	struct source_key source;
 	__u32 length; /* in bytes, as in source_value */
 	__u32 cpu;    /* and in the upper 16 bits the packets of a buffer of TCX; otherwise 1 */
-	__u32 check;   /* record_check() of all other words */
-	__u32 kind;    /* RECORD_KIND */
+	__u32 check;  /* record_check() of all other words */
+	__u32 kind;   /* RECORD_KIND */
 };
 
 struct log_segment {

@@ -46,7 +46,10 @@ export async function chooseMode(
   { mode: asked = 'auto', mayTakeTcx = false }: Pick<AttachSettings, 'mode' | 'mayTakeTcx'>,
 ): Promise<ModeChoice> {
   if (direction === 'sent') return { first: 'tcx', second: undefined, note: null };
-  if (asked !== 'auto') return { first: asked, second: undefined, note: null };
+  if (asked !== 'auto') {
+    const note = asked === 'tcx' && device.hasXdp ? BEHIND_XDP : null;
+    return { first: asked, second: undefined, note };
+  }
   const whyTcx = whyAtTcx(device);
   // Behind a program of somebody else it counts what that lets through: only where the user wants that.
   if (whyTcx !== undefined && mayTakeTcx && !device.hasXdp) {
@@ -77,6 +80,9 @@ export function whyAtTcx({ kind, linkType }: Device): string | undefined {
   if (where === undefined) return undefined;
   return `at TCX, because XDP slows TCP ${where} down; --mode generic or native takes XDP all the same`;
 }
+
+const BEHIND_XDP =
+  'behind the XDP program that is there: what that drops, redirects or sends back is not counted';
 
 /** Why `auto` does not take native mode. */
 export const WHY_GENERIC = {

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -16,6 +16,7 @@ import { VERBS } from '../../src/commands/verbs.js';
 import { type SendOptions, Stage } from '../../src/demo/stage.js';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
 import { Bpftool } from '../../src/host/bpftool.js';
+import { isOlder } from '../../src/host/find-bpftool.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { requireTool } from '../../src/host/tools.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -27,6 +28,9 @@ export const CLI = fileURLToPath(new URL('../../bin/xdpwho.js', import.meta.url)
 
 /** Why tests on the kernel cannot run here, or undefined. For test/suite.ts. */
 export const WHY_NOT = process.getuid?.() === 0 ? undefined : 'needs root';
+
+/** TCX came with kernel 6.6. */
+export const WHY_NO_TCX = WHY_NOT ?? (isOlder(release(), [6, 6]) ? 'needs kernel 6.6' : undefined);
 
 const REMOVE = `
 umount -l "$1"

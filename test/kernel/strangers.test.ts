@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { resolveNetns } from '../../src/host/netns.js';
+import { udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
 import { ObjectFiles } from '../../src/objects/files.js';
 import { timesOf, tried } from '../reliability.js';
@@ -15,7 +16,15 @@ import { suite } from '../suite.js';
 import { detachXdp } from './bpftool.js';
 import { compileTool } from './compiler.js';
 import { USUAL_READER } from './iterators.js';
-import { Lab, OBJECTS_DIRECTORY, recordsIn, type Started, WHY_NOT } from './lab.js';
+import {
+  Lab,
+  lastReading,
+  OBJECTS_DIRECTORY,
+  recordsIn,
+  type Started,
+  WHY_NO_TCX,
+  WHY_NOT,
+} from './lab.js';
 
 const PROMISE = "A stranger's program is never removed, replaced or taken for ours";
 
@@ -104,6 +113,20 @@ async function linksOf(device: string): Promise<number[]> {
   );
 }
 
+/** A run at TCX counts what a stranger's program lets through, and leaves it there. */
+async function countedBehind(before: readonly number[]): Promise<void> {
+  const run = lab.start(['watch', 'eth0', '--beside', '-o', 'ndjson']);
+  await run.says(/behind the XDP program that is there/);
+  await run.says(/attached at TCX/);
+  await lab.send(udpFrame({ source: '192.0.2.1' }), 20);
+  assert.equal(await programsThere(), before);
+  run.child.kill('SIGINT');
+  assert.is((await run.ended()).exitCode, 130);
+  assert.is(lastReading(recordsIn(run.stdout)).totals?.['packets'], 20);
+  assert.equal(await programsThere(), before);
+  assert.equal(lab.pins(), []);
+}
+
 for (const [way, place] of Object.entries(WAYS)) {
   strangers(`one that is there first, ${way}, stays, and every verb says so`, async () => {
     const stranger = await place();
@@ -129,6 +152,7 @@ for (const [way, place] of Object.entries(WAYS)) {
         assert.equal(await programsThere(), before, verb.join(' '));
       }
       assert.equal(lab.pins(), []);
+      if (WHY_NO_TCX === undefined) await countedBehind(before);
     } finally {
       await stranger.leave();
     }

@@ -2,13 +2,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { log, watch } from '../../src/api.js';
 import { holdLink, type Link, makeTestFrame } from '../../src/attachment/link.js';
-import { isOlder } from '../../src/host/find-bpftool.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { arpFrame, malformedFrame, udpFrame } from '../../src/model/frames.js';
 import { propertyOf } from '../../src/model/json-values.js';
@@ -27,13 +25,10 @@ import {
   OBJECTS_DIRECTORY,
   recordsIn,
   type Started,
-  WHY_NOT,
+  WHY_NO_TCX,
 } from './lab.js';
 
 const PROMISE = 'What it attached at TCX is gone when its run is gone, however that ended';
-
-/** TCX came with kernel 6.6. */
-const WHY_NO_TCX = WHY_NOT ?? (isOlder(release(), [6, 6]) ? 'needs kernel 6.6' : undefined);
 
 const SENT = ['watch', 'eth0', '--sent', '--interval', '200ms', '-o', 'ndjson'];
 
