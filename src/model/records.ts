@@ -111,7 +111,7 @@ export interface TotalsRecord extends Sent {
   readonly time?: string;
   /**
    * Packets with a source since this `log` began: printed + sampled_out + filtered_out + lost. Only
-   * in `log`. With --count, packets after the last printed one are not counted.
+   * in `log`; a buffer of several packets (TCX) is one here. With --count, packets after the last printed one are not counted.
    */
   readonly seen?: bigint;
   readonly printed?: bigint;
