@@ -99,7 +99,7 @@ function refuseTcx(options: Readonly<Record<'sent' | 'beside', boolean>>): void 
     const why =
       "bpftool cannot leave a program at TCX safely: its attach lands behind the chain's others, its detach takes the last one, whosever it is";
     throw new XdpwhoError('usage', `--${name}: not with attach: ${why}`, {
-      hint: `xdpwho watch --${name} ...`,
+      hint: name === 'sent' ? 'xdpwho watch --sent ...' : 'xdpwho watch --beside ...',
     });
   }
 }
