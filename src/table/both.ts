@@ -1,10 +1,7 @@
 /** What came from each address and what was sent to it, of one interface. Pure. */
 import type { Grouping } from '../model/prefix.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
-import { SourceColumns } from './source-columns.js';
-
-/** The whole address. */
-const ADDRESSES: Grouping = { ipv4: 32, ipv6: 128 };
+import { ADDRESSES, SourceColumns } from './source-columns.js';
 
 /** The two parts of a figure for one address or prefix. */
 export interface Parts {

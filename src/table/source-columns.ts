@@ -22,6 +22,9 @@ const BYTE_ORDER = Array.from({ length: FIGURE_BYTES }, (_, index) =>
   endianness() === 'LE' ? index : FIGURE_BYTES - 1 - index,
 );
 
+/** Sums by address: what its sums are called is the address, and no prefix. */
+export const ADDRESSES: Grouping = { ipv4: 32, ipv6: 128 };
+
 export class SourceColumns {
   readonly interface: string;
   /** For sums by prefix: then each key is a network. */
@@ -97,8 +100,8 @@ export class SourceColumns {
   source(at: number): string {
     const address = formatAddressAt(this.#keys, at * KEY_BYTES);
     if (this.#grouping === undefined) return address;
+    if (this.#grouping === ADDRESSES) return address;
     const { ipv4, ipv6 } = this.#grouping;
-    if (ipv4 === 32 && ipv6 === 128) return address;
     return `${address}/${this.#isMapped(at) ? ipv4 : ipv6}`;
   }
 
