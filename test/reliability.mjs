@@ -17,6 +17,7 @@ const FILES = [
   'death',
   'kills',
   'unseen',
+  'tcx',
   'guards',
   'link-layer',
   'strangers',
