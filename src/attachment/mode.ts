@@ -71,12 +71,11 @@ export async function chooseMode(
 const AT_TCX: Readonly<Record<string, string>> = {
   veth: 'through a veth',
   bridge: 'on a bridge',
-  lo: 'on the loopback',
 };
 
 /** Why `auto` takes TCX on this device, if it does. */
-export function whyAtTcx({ kind, linkType }: Device): string | undefined {
-  const where = AT_TCX[kind ?? (linkType === 'loopback' ? 'lo' : '')];
+export function whyAtTcx({ kind }: Device): string | undefined {
+  const where = AT_TCX[kind ?? ''];
   if (where === undefined) return undefined;
   return `at TCX, because XDP slows TCP ${where} down; --mode generic or native takes XDP all the same`;
 }

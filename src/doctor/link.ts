@@ -52,7 +52,7 @@ export async function checkTcx(
     return {
       ...about,
       status: 'pass',
-      detail: 'for --sent, --both, --beside, and on a veth, a bridge and lo',
+      detail: 'for --sent, --both, --beside, and on a veth or a bridge',
     };
   } catch (error) {
     const detail = `no --sent, --both, --beside, which take kernel 6.6 or newer: ${messageOf(error)}`;

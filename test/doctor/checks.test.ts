@@ -151,7 +151,6 @@ whole(
         'interface pass lo',
         'link-layer pass loopback',
         'driver warn loopback, which has generic mode only, slower',
-        'hook pass at TCX, because XDP slows TCP on the loopback down; --mode generic or native takes XDP all the same',
         'mtu pass 65536',
         'attached warn unknown: no bpftool that works',
       ],
