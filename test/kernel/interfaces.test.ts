@@ -4,7 +4,7 @@ import { pinName } from '../../src/attachment/pin-paths.js';
 import { udpFrame } from '../../src/model/frames.js';
 import { suite } from '../suite.js';
 import { USUAL_READER } from './iterators.js';
-import { documentIn, Lab, lastReading, listIn, recordsIn, WHY_NOT } from './lab.js';
+import { documentIn, Lab, lastReading, listIn, recordsIn, WHY_NO_TCX, WHY_NOT } from './lab.js';
 
 interface Context {
   lab: Lab;
@@ -213,21 +213,22 @@ modes('that the driver does not have is refused', async ({ lab }) => {
   await lab.untilNothingLeft();
 });
 
-modes('that is generic comes by itself where there is no other: a bridge', async ({ lab }) => {
-  await lab.ip(lab.netns, ['link', 'add', 'bridge0', 'type', 'bridge']);
-  const { exitCode, stdout, stderr } = await lab.run([
-    'watch',
-    'bridge0',
-    '--mode',
-    'auto',
-    '--count',
-    '1',
-    ...WATCH,
-  ]);
-  assert.is(exitCode, 0, stderr);
-  assert.is(recordsIn(stdout)[0]?.mode, 'generic');
-  await lab.untilNothingLeft();
-});
+modes(
+  'that is generic comes by itself where there is no other, or TCX where that is better',
+  async ({ lab }) => {
+    await lab.ip(lab.netns, ['link', 'add', 'bridge0', 'type', 'bridge']);
+    for (const [device, mode] of [
+      ['bridge0', WHY_NO_TCX === undefined ? 'tcx' : 'generic'],
+      ['lo', 'generic'],
+    ] as const) {
+      const auto = ['watch', device, '--mode', 'auto', '--count', '1'];
+      const { exitCode, stdout, stderr } = await lab.run([...auto, ...WATCH]);
+      assert.is(exitCode, 0, stderr);
+      assert.is(recordsIn(stdout)[0]?.mode, mode);
+      await lab.untilNothingLeft();
+    }
+  },
+);
 
 /** What drivers answer that only means "not natively", in the words of the kernel. */
 for (const answer of [
