@@ -46,7 +46,10 @@ static __always_inline int tags_beside(packet_context *ctx)
 	return ctx->vlan_present;
 }
 
-/* The kernel gives no packet twice to this hook (net/core/dev.c, tc_skip_classify). */
+/*
+ * A received packet comes only once (net/core/dev.c, tc_skip_classify). A sent one that tc
+ * redirects to an ifb device comes a second time, and cannot be told from another.
+ */
 static __always_inline int is_given_back(packet_context *ctx)
 {
 	return 0;
@@ -164,8 +167,13 @@ static __always_inline int measure(packet_context *ctx, const struct parsed *par
 
 	amount->packets = 1;
 	amount->bytes = bytes + tag;
-	if (!size || !is_ip(parsed->type))
+	if (!size)
 		return 1;
+	if (!is_ip(parsed->type)) {
+		if (ctx->gso_segs)
+			amount->packets = ctx->gso_segs;
+		return 1;
+	}
 	headers = parsed->type == bpf_htons(ETH_P_IP) ? ipv4_headers(parsed->cursor, end)
 						      : ipv6_headers(parsed->cursor, end);
 	if (headers.length < 0)

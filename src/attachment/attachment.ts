@@ -171,6 +171,10 @@ export class Attachment {
     const names = await look.interfacesIn(this.netns);
     if (ifindex === undefined || ifindex > 0) {
       const device = ifindex === undefined ? undefined : await look.nameOf(this.netns, ifindex);
+      // The index is one of another namespace, to which the interface has been moved.
+      if (ifindex !== undefined && device === undefined && !names.includes(this.interface)) {
+        return { kind: 'gone' };
+      }
       this.#ifindex = ifindex;
       return { kind: 'attached', device: device ?? this.interface, mode: 'tcx' };
     }

@@ -52,7 +52,7 @@ export async function chooseMode(
   }
   const whyTcx = whyAtTcx(device);
   // Behind a program of somebody else it counts what that lets through: only where the user wants that.
-  if (whyTcx !== undefined && mayTakeTcx && !device.hasXdp) {
+  if (whyTcx !== undefined && mayTakeTcx && device.hasXdp === false) {
     return { first: 'tcx', second: undefined, note: whyTcx };
   }
   if (device.kind === 'veth')

@@ -32,14 +32,19 @@ export async function open(
   target: Target,
   settings: AttachSettings = {},
 ): Promise<Attachment> {
+  let prepared: Prepared | undefined;
   try {
-    return await attach(await prepare(context, target, settings), false);
+    prepared = await prepare(context, target, settings);
+    return await attach(prepared, false);
   } catch (error) {
-    // Where nobody asked for TCX, XDP does.
+    // Where nobody asked for TCX, XDP does. Loading rejects with this code for TCX only.
     const isAsked = settings.mode === 'tcx' || target.direction === 'sent';
-    if (isAsked || !settings.mayTakeTcx || !hasErrorCode(error, 'mode-unsupported')) throw error;
-    const prepared = await prepare(context, target, { ...settings, mayTakeTcx: false });
-    return attach(prepared, false, [error.message]);
+    const isOfTcx = prepared === undefined || prepared.choice.first === 'tcx';
+    if (isAsked || !isOfTcx || !settings.mayTakeTcx || !hasErrorCode(error, 'mode-unsupported')) {
+      throw error;
+    }
+    const other = await prepare(context, target, { ...settings, mayTakeTcx: false });
+    return attach(other, false, [error.message]);
   }
 }
 

@@ -183,6 +183,8 @@ class Watched extends Tracked {
   /** Also tells, once, of a device that receives packets of which none comes to the program. */
   override async check(look: Look): Promise<Change | undefined> {
     const change = await super.check(look);
+    // At TCX the reason would be another one, and what is sent is not what the device has received.
+    if (this.attachment.mode === 'tcx') return change;
     if (change !== undefined || this.#isDeafTold || this.#previousTotal.packets > 0n) return change;
     const received = await receivedPackets(this.device, this.attachment.netns);
     this.#receivedAtFirst ??= received;
