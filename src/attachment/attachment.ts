@@ -273,8 +273,8 @@ export class Attachment {
 
   /** Lets the attachment stay when this process ends. A link then stays pinned. */
   async keep(): Promise<void> {
-    if (this.mode === 'tcx') throw tcxUnavailable(WHY_NOT_KEPT);
-    if (this.#link !== undefined) await this.#keepLink(this.#link);
+    const mode = this.#xdpMode();
+    if (this.#link !== undefined) await this.#keepLink(this.#link, mode);
     this.#state = { ...this.#state, holder: null };
     this.#writeState(this.#state);
     await this.#guard?.release();
@@ -282,7 +282,7 @@ export class Attachment {
   }
 
   /** Where a link cannot be pinned, for want of CAP_SYS_ADMIN, `net attach` comes in its place: not without a gap. */
-  async #keepLink(link: Link): Promise<void> {
+  async #keepLink(link: Link, mode: XdpMode): Promise<void> {
     const { bpftool } = this.#context;
     let isPinned = true;
     try {
@@ -295,10 +295,11 @@ export class Attachment {
     await link.close();
     if (isPinned) return;
     await this.#guard?.watch(this.programId);
-    await bpftool.attach(this.#xdpMode(), this.pins.program, this.interface, this.netns.path);
+    await bpftool.attach(mode, this.pins.program, this.interface, this.netns.path);
     this.#state = { ...this.#state, ...recordedLink(undefined) };
   }
 
+  /** The mode of one that can stay. Throws for TCX. */
   #xdpMode(): XdpMode {
     const { mode } = this;
     if (mode === 'tcx') throw tcxUnavailable(WHY_NOT_KEPT);

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { countPossibleCpus, cpuNumberLimit, cpuNumbers } from '../host/kernel.js';
 import { pidNamespaceOf, processStartTicks, timeNamespaceOf } from '../host/processes.js';
 import { formatPrefix } from '../model/prefix.js';
-import type { Reader } from '../model/records.js';
+import { type Reader, sentMember } from '../model/records.js';
 import { frontLines } from '../objects/front.js';
 import { SOURCE_VALUE } from '../objects/layout.js';
 import { ringBytes, ringSegments } from '../objects/ring-size.js';
@@ -60,7 +60,11 @@ export function fittingLog(log: LogState | null, reader: Reader): LogState | nul
 
 /** The record that an attachment with these settings begins with. */
 export function initialState(
-  { device, netns, direction }: Pick<Target, 'device' | 'netns'> & Pick<Scope, 'direction'>,
+  {
+    device,
+    netns,
+    direction = 'received',
+  }: Pick<Target, 'device' | 'netns'> & Pick<Scope, 'direction'>,
   settings: AttachSettings,
 ): AttachmentState {
   const cpus = countPossibleCpus();
@@ -76,7 +80,7 @@ export function initialState(
     version: STATE_VERSION,
     token: randomUUID(),
     interface: device,
-    ...(direction === 'sent' ? { direction } : {}),
+    ...sentMember(direction),
     netns: netns.name,
     netnsInode: netns.inode,
     netnsPath: netns.path ?? null,

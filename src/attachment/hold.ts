@@ -49,11 +49,11 @@ export async function hold(holding: Holding): Promise<Held> {
   const attachIn = async (mode: AttachMode) => {
     if (!stays && ifindex !== undefined && whyNoLink === undefined) {
       const made = await tryLink(holding, ifindex, mode);
-      if (!(made instanceof LinkUnavailable)) {
+      if (typeof made !== 'string') {
         link = made;
         return;
       }
-      whyNoLink = made.message;
+      whyNoLink = made;
     }
     if (mode === 'tcx') throw tcxUnavailable(whyNoLink ?? 'it cannot stay');
     await netAttach(holding, mode);
@@ -67,7 +67,7 @@ async function tryLink(
   { context, target, programId, testFrame, guard, signal }: Holding,
   ifindex: number,
   mode: AttachMode,
-): Promise<Link | LinkUnavailable> {
+): Promise<Link | string> {
   signal?.throwIfAborted();
   const { pins, netns } = target;
   const scratch = makeScratch();
@@ -91,7 +91,7 @@ async function tryLink(
     }
     return link;
   } catch (error) {
-    if (error instanceof LinkUnavailable) return error;
+    if (error instanceof LinkUnavailable) return error.message;
     throw error;
   } finally {
     rmSync(scratch, { recursive: true, force: true });

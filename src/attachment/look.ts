@@ -31,6 +31,7 @@ export class Look {
   readonly #attached = new Map<number, Promise<readonly XdpAttachment[]>>();
   readonly #shownByIp = new Map<number, Promise<readonly XdpAttachment[]>>();
   readonly #interfaces = new Map<number, Promise<readonly string[]>>();
+  readonly #links = new Map<number, ReturnType<typeof showLinks>>();
   readonly #facts = new Map<string, PinFacts>();
   #paths: ReadonlyMap<number, string | undefined> | undefined;
 
@@ -98,7 +99,7 @@ export class Look {
 
   /** The interface with this index in a namespace. Undefined where there is none, or iproute2 does not tell. */
   async nameOf(netns: Netns, ifindex: number): Promise<string | undefined> {
-    const links = await showLinks(netns).catch(() => []);
+    const links = await memoized(this.#links, netns.inode, () => showLinks(netns)).catch(() => []);
     return links.find((link) => link.ifindex === ifindex)?.name;
   }
 

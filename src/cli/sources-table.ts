@@ -1,6 +1,12 @@
 /** The table of sources that `watch`, `dump` and `demo` print, with the totals as a sentence. Pure. */
 import type { Order } from '../model/ranking.js';
-import type { Direction, SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import {
+  type Direction,
+  nameInDirection,
+  type SourceList,
+  type SourceRecord,
+  type TotalsRecord,
+} from '../model/records.js';
 import type { BothColumns, Parts } from '../table/both.js';
 import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
@@ -221,10 +227,10 @@ export function addressNoun(direction: Direction | undefined): string {
 
 /** An interface in a message: `eth0`, or `eth0 (sent)`. */
 export function nameIn(of: { readonly interface: string; readonly direction?: Direction }): string {
-  const name = printable(of.interface);
-  return of.direction === 'sent' ? `${name} (sent)` : name;
+  return nameInDirection(printable(of.interface), of.direction);
 }
 
-function plural(count: number | bigint, noun: string): string {
+/** `1 source`, `2 sources`. */
+export function plural(count: number | bigint, noun: string): string {
   return `${count} ${noun}${BigInt(count) === 1n ? '' : 's'}`;
 }

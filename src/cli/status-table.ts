@@ -1,12 +1,12 @@
 /** The table that `status` prints. Pure. */
 import { asCalled } from '../host/called-as.js';
-import type { StatusRecord } from '../model/records.js';
+import { nameInDirection, type StatusRecord } from '../model/records.js';
 import { renderTable } from '../text/columns.js';
 import { formatCount } from '../text/figures.js';
 import { printable } from '../text/text.js';
 
 const COLUMNS: readonly (readonly [string, (row: StatusRecord) => string])[] = [
-  ['INTERFACE', (row) => printable(row.interface) + (row.direction === 'sent' ? ' (sent)' : '')],
+  ['INTERFACE', (row) => nameInDirection(printable(row.interface), row.direction)],
   ['NETNS', (row) => printable(row.netns ?? '-')],
   ['WHOSE', (row) => row.ownership],
   ['MODE', (row) => row.mode ?? '-'],

@@ -14,7 +14,7 @@ import {
 } from '../model/records.js';
 import { BothColumns } from '../table/both.js';
 import { printable } from '../text/text.js';
-import type { Reading, WatchEvent } from '../verbs/watch.js';
+import { pairsOf, type Reading, type WatchEvent } from '../verbs/watch.js';
 import { describeAttachment } from './describe-attachment.js';
 
 type WatchFormat = 'table' | 'ndjson' | 'json';
@@ -162,7 +162,7 @@ class TableView implements WatchView {
     const { readings, final } = event;
     const { stdout, color } = this.#context;
     const width = stdout.columns || DEFAULT_WIDTH;
-    const tables = tablesOf(readings);
+    const tables = pairsOf(readings);
     for (const [{ sources, totals, columns }, other] of tables) {
       const options = { width, color, rates: !final };
       const lines =
@@ -186,17 +186,4 @@ class TableView implements WatchView {
   }
 
   async end(): Promise<void> {}
-}
-
-/** A table for each reading, or for the two directions of an interface one. */
-function tablesOf(readings: readonly Reading[]): (readonly [Reading, Reading | undefined])[] {
-  const isJoined = ({ interface: name, direction }: Reading) =>
-    direction === 'sent' &&
-    readings.some((one) => one.interface === name && one.direction !== 'sent');
-  return readings
-    .filter((reading) => !isJoined(reading))
-    .map((reading) => [
-      reading,
-      readings.find((one) => one.interface === reading.interface && one !== reading),
-    ]);
 }

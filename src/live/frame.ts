@@ -1,4 +1,5 @@
 /** Draws the live view of `watch`: makes the lines of a terminal from a frame. Pure. */
+import { addressNoun, plural } from '../cli/sources-table.js';
 import type { Order } from '../model/ranking.js';
 import type { Direction, Mode, TotalsRecord } from '../model/records.js';
 import type { Parts } from '../table/both.js';
@@ -140,7 +141,7 @@ function headerLine(attached: LiveInterface, frame: LiveFrame | undefined, width
       : [
           [`${formatRate(totals.packets_per_second ?? 0)} pkt/s`, 'bold'],
           [`${formatRate(8 * (totals.bytes_per_second ?? 0))} bit/s`],
-          [countOf(totals.sources, attached.direction)],
+          [plural(totals.sources, addressNoun(attached.direction))],
           [`table ${formatPercent(100 * fill)}`, fill >= 0.9 ? 'yellow' : undefined],
           ...(nsPerPacket === undefined
             ? []
@@ -350,11 +351,7 @@ function showsBoth({ interfaces }: LiveFrame): boolean {
 /** What the addresses of the rows are. */
 function addressIn(frame: LiveFrame): string {
   if (showsBoth(frame)) return 'address';
-  return frame.interfaces[0]?.direction === 'sent' ? 'destination' : 'source';
-}
-
-function countOf(count: number, direction: Direction): string {
-  return `${count} ${direction === 'sent' ? 'destination' : 'source'}${count === 1 ? '' : 's'}`;
+  return addressNoun(frame.interfaces[0]?.direction);
 }
 
 /** Leaves columns out until the others fit, then gives the spare width to columns that can grow. */

@@ -5,7 +5,7 @@ import { compareSources, type Order } from '../model/ranking.js';
 import { type Direction, keyOf, type Mode, type SourceRecord } from '../model/records.js';
 import { BothColumns, type Parts, sumOfTotals } from '../table/both.js';
 import type { SourceColumns } from '../table/source-columns.js';
-import type { Reading } from '../verbs/watch.js';
+import { pairsOf, type Reading } from '../verbs/watch.js';
 import type { LiveFrame, LiveInterface, LiveRow } from './frame.js';
 import { MAX_SOURCES_PER_READING, RateHistory, sourceId } from './rate-history.js';
 
@@ -305,22 +305,18 @@ function firstOf(
 
 /** Joins the readings of the two directions of an interface. */
 function partsOf(readings: readonly Reading[]): Part[] {
-  const parts: Part[] = [];
-  for (const reading of readings) {
-    const at = parts.findIndex((part) => part.interface === reading.interface);
-    const other = parts[at];
-    if (other?.columns === undefined || reading.columns === undefined) {
-      parts.push(reading);
-      continue;
-    }
-    parts[at] = {
-      interface: reading.interface,
-      totals: sumOfTotals(other.totals, reading.totals),
-      columns: undefined,
-      both: BothColumns.of(other.columns, reading.columns),
-    };
-  }
-  return parts;
+  return pairsOf(readings).flatMap(([reading, other]): Part[] => {
+    if (other === undefined) return [reading];
+    if (reading.columns === undefined || other.columns === undefined) return [reading, other];
+    return [
+      {
+        interface: reading.interface,
+        totals: sumOfTotals(reading.totals, other.totals),
+        columns: undefined,
+        both: BothColumns.of(reading.columns, other.columns),
+      },
+    ];
+  });
 }
 
 function copied(part: Part): Part {

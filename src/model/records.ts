@@ -22,6 +22,11 @@ interface Sent {
   readonly direction?: 'sent';
 }
 
+/** An interface in words: `eth0`, or `eth0 (sent)`. */
+export function nameInDirection(name: string, direction: Direction | null | undefined): string {
+  return direction === 'sent' ? `${name} (sent)` : name;
+}
+
 /** What tells the attachments of a run apart. */
 export function keyOf(of: { readonly interface: string; readonly direction?: Direction }): string {
   return `${of.direction ?? 'received'} ${of.interface}`;

@@ -7,6 +7,7 @@ import { addAbortSignal, pipeline } from 'node:stream';
 import ndjson from 'ndjson';
 import { messageOf, XdpwhoError } from '../model/errors.js';
 import { propertyOf, stringIn } from '../model/json-values.js';
+import { nameInDirection } from '../model/records.js';
 
 export interface Report {
   /** In the order of the recording. */
@@ -122,7 +123,7 @@ function nameIn(record: unknown): string | undefined {
   const device = stringIn(record, 'interface');
   const isSent =
     stringIn(record, 'direction') === 'sent' || stringIn(record, 'type') === 'destination';
-  return device !== undefined && isSent ? `${device} (sent)` : device;
+  return device === undefined ? undefined : nameInDirection(device, isSent ? 'sent' : 'received');
 }
 
 function notARecording(name: string, why: string, cause?: unknown): XdpwhoError {

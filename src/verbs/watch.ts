@@ -52,6 +52,17 @@ export interface Reading {
   readonly columns?: SourceColumns | undefined;
 }
 
+/** Each reading alone, or what an interface receives with what it sends. */
+export function pairsOf(readings: readonly Reading[]): (readonly [Reading, Reading | undefined])[] {
+  const others = (reading: Reading) =>
+    readings.filter((one) => one.interface === reading.interface && one !== reading);
+  const isSecond = (reading: Reading) =>
+    reading.direction === 'sent' && others(reading).some(({ direction }) => direction !== 'sent');
+  return readings
+    .filter((reading) => !isSecond(reading))
+    .map((reading) => [reading, others(reading)[0]]);
+}
+
 export type WatchEvent =
   | { readonly kind: 'attached'; readonly attachment: Attachment }
   /** `attach` had attached there. It is read, and stays attached. */

@@ -28,6 +28,7 @@ import { USUAL_READER } from './iterators.js';
 import {
   CLI,
   documentIn,
+  holderPid,
   Lab,
   lastReading,
   listIn,
@@ -79,6 +80,11 @@ async function watching(lab: Lab, ...args: string[]): Promise<Started> {
   return run;
 }
 
+/** For a command that a test starts by itself. */
+function ownArguments(lab: Lab): string[] {
+  return ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+}
+
 /** What holds a run's program: a link, or, with a bpftool of which none can be had, the guard. */
 const HOLDS = ['link', 'guard'] as const;
 type Hold = (typeof HOLDS)[number];
@@ -115,30 +121,6 @@ function remainsWords(hold: Hold, collected: string): string {
   const state =
     hold === 'link' ? 'nothing attached; the pins stay, and' : 'stays attached and passes packets;';
   return `${state} \`status\` says stale; ${collected} collected it`;
-}
-
-/** The process of bpftool that holds the link of a run. A reading is another batch, with `-j`. */
-async function holderPid(lab: Lab, run: Started): Promise<number> {
-  let pid: number | undefined;
-  await lab.until(async () => {
-    pid = childOf(run.pid, /^\S+ -n batch file -$/);
-    return pid !== undefined;
-  }, 'a process that holds the link');
-  return pid ?? 0;
-}
-
-/** The child of a process that has these words, joined by spaces. */
-function childOf(parent: number, words: RegExp): number | undefined {
-  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').split(' ');
-  const wordsOf = (pid: string) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '').replaceAll('\0', ' ');
-    } catch {
-      return '';
-    }
-  };
-  const found = children.find((pid) => pid !== '' && words.test(wordsOf(pid)));
-  return found === undefined ? undefined : Number(found);
 }
 
 /** The process that guards the only attachment in a lab. */
@@ -503,7 +485,7 @@ death('SIGSTOP keeps it attached, and SIGKILL after that leaves nothing', async 
 
 death('a terminal that is closed leaves nothing', async () => {
   const lab = first();
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+  const own = ownArguments(lab);
   const command = [process.execPath, CLI, 'watch', 'eth0', ...own].join(' ');
   // It holds the other side of the terminal.
   const terminal = spawn('script', ['-qc', `exec ${command}`, '/dev/null'], {
@@ -543,7 +525,7 @@ death(
       return;
     }
     try {
-      const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+      const own = ownArguments(lab);
       const script = `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`;
       const args = ['-c', script, 'sh', group, process.execPath, CLI, 'watch', 'eth0', ...own];
       const run = execa('sh', args, { reject: false });
@@ -582,15 +564,7 @@ for (const hold of HOLDS) {
         return;
       }
       try {
-        const own = [
-          '--netns',
-          lab.netns,
-          '--bpffs',
-          lab.bpffs,
-          '--mode',
-          'generic',
-          ...holdArguments(lab, hold),
-        ];
+        const own = [...ownArguments(lab), ...holdArguments(lab, hold)];
         const script = `echo $$ >"$1/cgroup.procs"; mount -o remount,bind,ro "$2"; shift 2; exec "$@"`;
         const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
         const args = ['sh', '-c', script, 'sh', group, root, ...command];
@@ -623,15 +597,7 @@ for (const hold of HOLDS) {
     async () => {
       const lab = first();
       for (const collect of [['clean'], ONE_READING, ['detach', 'eth0']]) {
-        const own = [
-          '--netns',
-          lab.netns,
-          '--bpffs',
-          lab.bpffs,
-          '--mode',
-          'generic',
-          ...holdArguments(lab, hold),
-        ];
+        const own = [...ownArguments(lab), ...holdArguments(lab, hold)];
         const command = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
         const run = lab.startProgram('unshare', ['--pid', '--fork', '--mount-proc', ...command]);
         await run.says(/attached in generic mode/);
@@ -687,7 +653,7 @@ async function endCgroup(group: string): Promise<void> {
 
 /** Runs the command from a shell that does something first. */
 function runFrom(lab: Lab, prepare: string, args: readonly string[], env = {}) {
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+  const own = ownArguments(lab);
   const words = [process.execPath, CLI, ...args, ...own];
   return execa('sh', ['-c', `${prepare}\nexec "$@"`, 'sh', ...words], {
     reject: false,
@@ -1055,7 +1021,7 @@ death('a link that somebody detaches by its id is told, and the run ends', async
 
 death('a guard whose shell is busybox does the same', async () => {
   const lab = first();
-  const own = ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+  const own = ownArguments(lab);
   const words = [process.execPath, CLI, 'watch', 'eth0', '--interval', '200ms', ...own];
   const { stdout: busybox } = await execa('sh', ['-c', 'command -v busybox']);
   const mounted = [busybox, realpathSync('/bin/sh')];

@@ -6,7 +6,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -501,4 +501,28 @@ export function listIn(document: unknown, name: string): Readonly<Record<string,
   return list.map((each: unknown) =>
     typeof each === 'object' && each !== null ? { ...each } : {},
   );
+}
+
+/** The process of bpftool that holds the link of a run. A reading is another batch, with `-j`. */
+export async function holderPid(lab: Lab, run: Started): Promise<number> {
+  let pid: number | undefined;
+  await lab.until(async () => {
+    pid = childOf(run.pid, /^\S+ -n batch file -$/);
+    return pid !== undefined;
+  }, 'a process that holds the link');
+  return pid ?? 0;
+}
+
+/** The child of a process that has these words, joined by spaces. */
+function childOf(parent: number, words: RegExp): number | undefined {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').split(' ');
+  const wordsOf = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '').replaceAll('\0', ' ');
+    } catch {
+      return '';
+    }
+  };
+  const found = children.find((pid) => pid !== '' && words.test(wordsOf(pid)));
+  return found === undefined ? undefined : Number(found);
 }

@@ -18,6 +18,7 @@ import { READERS } from './iterators.js';
 import {
   CLI,
   documentIn,
+  holderPid,
   type JsonRecord,
   Lab,
   lastReading,
@@ -700,21 +701,6 @@ async function isGone(id: number): Promise<void> {
   await lab.until(async () => !(await isLoaded(id)), `program ${id} is gone`);
 }
 
-/** The process that holds the link of a run. */
-async function holderOf(run: Started): Promise<number> {
-  let found: number | undefined;
-  await lab.until(async () => {
-    const { stdout } = await execa('ps', ['-eo', 'pid,ppid,args']);
-    const line = stdout.split('\n').find((each) => {
-      const [, parent, ...words] = each.trim().split(/\s+/);
-      return parent === String(run.pid) && words.slice(1).join(' ') === '-n batch file -';
-    });
-    found = line === undefined ? undefined : Number.parseInt(line, 10);
-    return found !== undefined;
-  }, 'a holder');
-  return found ?? 0;
-}
-
 const ENDINGS: Readonly<Record<string, (run: Started) => Promise<void>>> = {
   SIGINT: async (run) => void run.child.kill('SIGINT'),
   SIGTERM: async (run) => void run.child.kill('SIGTERM'),
@@ -727,11 +713,11 @@ const ENDINGS: Readonly<Record<string, (run: Started) => Promise<void>>> = {
     run.child.kill('SIGKILL');
   },
   'SIGKILL while what holds its link is stopped': async (run) => {
-    process.kill(await holderOf(run), 'SIGSTOP');
+    process.kill(await holderPid(lab, run), 'SIGSTOP');
     run.child.kill('SIGKILL');
   },
   'SIGKILL of the run and what holds its link': async (run) => {
-    const holder = await holderOf(run);
+    const holder = await holderPid(lab, run);
     run.child.kill('SIGKILL');
     process.kill(holder, 'SIGKILL');
   },
@@ -786,7 +772,7 @@ function commandOf(args: readonly string[]): string {
 
 death('a holder that is killed is replaced, and the run goes on', async () => {
   const { run, id } = await sending();
-  process.kill(await holderOf(run), 'SIGKILL');
+  process.kill(await holderPid(lab, run), 'SIGKILL');
   await run.says(/attached again, and what came meanwhile is not counted/);
   await lab.send(udpFrame({ source: '192.0.2.1' }), 6, { back: true });
   assert.is(lastReading(await stopped(run)).totals?.['packets'], 6);
