@@ -57,6 +57,7 @@ const TOOLS = table(
   ['dash', 'runs the scripts as Debian does', 'test', program, 'dash', 'dash', 'dash', 'dash'],
   ['mmdebstrap', 'makes the Debian that the packages are tried in', 'test', program, 'mmdebstrap', 'mmdebstrap', '', ''],
   ['systemd-analyze', 'checks the units', 'test', program, 'systemd', 'systemd', 'systemd', ''],
+  ['mmdblookup', 'looks addresses up in databases of owners, as we do', 'test', program, 'mmdb-bin', 'libmaxminddb', 'libmaxminddb', 'libmaxminddb'],
   ['logrotate', 'rotates a log', 'test', program, 'logrotate', 'logrotate', 'logrotate', 'logrotate'],
   ['ansible-playbook', 'runs the playbooks', 'test', program, 'ansible-core', 'ansible-core', 'ansible', 'ansible-core'],
   ['ansible-lint', 'checks them', 'test', program, 'ansible-lint', 'python3-ansible-lint', '', 'ansible-lint'],

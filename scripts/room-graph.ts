@@ -10,7 +10,7 @@ export const ARCHITECTURE = fileURLToPath(new URL('../docs/architecture.md', imp
 export const ROOMS = [
   ...['main', 'commands', 'live', 'index', 'api', 'metrics', 'script', 'demo', 'report', 'verbs'],
   ...['cli', 'bench', 'doctor', 'packet-log', 'table', 'attachment', 'objects', 'host'],
-  ...['text', 'model'],
+  ...['owners', 'text', 'model'],
 ];
 
 interface SourceFile {

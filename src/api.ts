@@ -12,7 +12,8 @@ import type { AttachOptions, SessionContext } from './attachment/context.js';
 import { open } from './attachment/open.js';
 import { type Request, resolveTarget } from './attachment/target.js';
 import { findBpftool } from './host/find-bpftool.js';
-import { parseGrouping, parsePrefix } from './model/prefix.js';
+import { parseGrouping } from './model/grouping.js';
+import { parsePrefix } from './model/prefix.js';
 import type { Order } from './model/ranking.js';
 import {
   type DestinationRecord,
@@ -21,6 +22,7 @@ import {
   toDestination,
 } from './model/records.js';
 import { ownObjectsDirectory } from './objects/files.js';
+import { groupingOf, type OwnerSources, Owners } from './owners/owners.js';
 import {
   attachToStay as attachAllToStay,
   type StayOptions,
@@ -100,11 +102,13 @@ export async function attachToStay(
 }
 
 /** One reading of one interface in one direction. */
-export interface Reading extends Omit<ListedReading, 'sources' | 'columns'> {
+export interface Reading extends Omit<ListedReading, 'sources' | 'columns' | 'fresh'> {
   /** In the order of `sort`, at most `top`. Empty in a reading of what is sent. */
   readonly sources: readonly SourceRecord[];
   /** The same of what is sent. Empty in a reading of what is received. */
   readonly destinations: readonly DestinationRecord[];
+  /** With `tellsNew`: the sources that this call has not seen before; of what is sent, `source` is the destination. */
+  readonly fresh?: readonly SourceRecord[];
 }
 
 /** What `watch` yields. */
@@ -112,7 +116,11 @@ export type WatchEvent =
   | Exclude<ListedEvent, { readonly kind: 'readings' }>
   | { readonly kind: 'readings'; readonly readings: readonly Reading[]; readonly final: boolean };
 
-export type WatchOptions = Omit<ListedWatchOptions, 'columns'>;
+export type WatchOptions = Omit<ListedWatchOptions, 'columns' | 'group' | 'owners'> &
+  WithOwners & {
+    /** Sums by prefix: "24", or "24,64" for IPv4 and IPv6; or by "owner", "country", "network". */
+    readonly group?: string | undefined;
+  };
 
 /** Options of `watch` that have a default here. */
 type WatchDefaults = 'intervalMs' | 'top' | 'sort';
@@ -130,19 +138,29 @@ export async function* watch(
     WithSession,
 ): AsyncGenerator<WatchEvent, void, void> {
   const session = await sessionOf(options);
-  const whole = { intervalMs: 1000, top: 0, sort: 'packets', ...options } as const;
-  for await (const event of watchInterfaces(session, whole)) {
-    if (event.kind !== 'readings') yield event;
-    else {
-      const { readings, final } = event;
-      const listed = readings.map(({ sources, ...reading }) =>
-        reading.direction === 'sent'
-          ? { ...reading, sources: [], destinations: [...sources].map(toDestination) }
-          : { ...reading, sources: [...sources], destinations: [] },
-      );
-      yield { kind: 'readings', readings: listed, final };
+  const owners = openOwners(options);
+  const asked = options.group === undefined ? undefined : parseGrouping(options.group);
+  const group = groupingOf(asked, owners);
+  const defaults = { intervalMs: 1000, top: 0, sort: 'packets' } as const;
+  try {
+    const events = watchInterfaces(session, { ...defaults, ...options, group, owners });
+    for await (const event of events) {
+      if (event.kind !== 'readings') yield event;
+      else {
+        const { readings, final } = event;
+        yield { kind: 'readings', readings: readings.map(toListed), final };
+      }
     }
+  } finally {
+    owners?.close();
   }
+}
+
+function toListed({ sources, fresh, ...reading }: ListedReading): Reading {
+  const listed = fresh === undefined ? reading : { ...reading, fresh: [...fresh] };
+  return reading.direction === 'sent'
+    ? { ...listed, sources: [], destinations: [...sources].map(toDestination) }
+    : { ...listed, sources: [...sources], destinations: [] };
 }
 
 /**
@@ -164,32 +182,52 @@ export interface DumpSelection {
   readonly sort?: Exclude<Order, 'rate'> | undefined;
   /** Only sources in this prefix: "198.51.100.0/24". */
   readonly source?: string | undefined;
-  /** Sums by prefix: "24", or "24,64" for IPv4 and IPv6. */
+  /** Sums by prefix: "24", or "24,64" for IPv4 and IPv6; or by "owner", "country", "network". */
   readonly group?: string | undefined;
+}
+
+/** Who addresses belong to: then records have `asn`, `as_name`, `country`, `network` and `name`, where they are known. */
+export interface WithOwners {
+  /** Default: nothing is looked up. `{}`: in the databases of the system. */
+  readonly owners?: OwnerSources | undefined;
 }
 
 /** The counters at one moment. */
 export interface Dump extends Omit<ListedDump, 'sources'> {
-  /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
+  /** In order. With `group`, `source` is what the group is called: "192.0.2.0/24". */
   readonly sources: readonly SourceRecord[];
 }
 
 /**
  * The counters of an attached interface now. Rejects with `not-attached` where nothing of ours is
- * attached, and with `usage` for a prefix that is none.
+ * attached, with `usage` for a prefix that is none, and with `bad-database` for a file that is none.
  */
-export async function dump(options: Request & DumpSelection & WithSession): Promise<Dump> {
+export async function dump(
+  options: Request & DumpSelection & WithOwners & WithSession,
+): Promise<Dump> {
   const { top = 0, sort = 'packets', source, group } = options;
-  const selection = {
-    top,
-    sort,
-    source: source === undefined ? undefined : parsePrefix(source),
-    group: group === undefined ? undefined : parseGrouping(group),
-  };
   const session = await sessionOf(options);
-  const attachment = await findToRead(session, await resolveTarget(options));
-  const result = await dumpTable(session, attachment, selection);
-  return { ...result, sources: [...result.sources] };
+  const owners = openOwners(options);
+  try {
+    const selection = {
+      top,
+      sort,
+      source: source === undefined ? undefined : parsePrefix(source),
+      group: group === undefined ? undefined : groupingOf(parseGrouping(group), owners),
+      owners,
+    };
+    const attachment = await findToRead(session, await resolveTarget(options));
+    const result = await dumpTable(session, attachment, selection);
+    owners?.lookUp(result.sources);
+    await owners?.settle();
+    return { ...result, sources: [...result.sources] };
+  } finally {
+    owners?.close();
+  }
+}
+
+function openOwners({ owners }: WithOwners): Owners | undefined {
+  return owners === undefined ? undefined : Owners.open(owners);
 }
 
 /** What is attached, in which mode, whose it is: see StatusRecord. */

@@ -14,6 +14,7 @@ export {
   status,
   type WatchEvent,
   type WatchOptions,
+  type WithOwners,
   type WithSession,
   watch,
 } from './api.js';
@@ -34,6 +35,8 @@ export type {
   HeldBy,
   LostRecord,
   Mode,
+  NewRecord,
+  Owner,
   Ownership,
   PacketRecord,
   Reader,
@@ -41,6 +44,7 @@ export type {
   StatusRecord,
   TotalsRecord,
 } from './model/records.js';
+export type { OwnerSources } from './owners/owners.js';
 export type { PacketBatch } from './packet-log/ring.js';
 export type { StayOptions, StayOutcome } from './verbs/attach.js';
 export type { LogEvent, LogRunOptions } from './verbs/log.js';

@@ -24,8 +24,9 @@ import { countListMembers, parseMounts } from '../src/host/kernel.js';
 import { ownNetns } from '../src/host/netns.js';
 import { addressKey, formatAddress } from '../src/model/address.js';
 import { hasErrorCode, XdpwhoError } from '../src/model/errors.js';
+import { groupOf, PrefixGrouping, parseGrouping } from '../src/model/grouping.js';
 import { parseToolJson } from '../src/model/json-values.js';
-import { contains, groupOf, parseGrouping, parsePrefix } from '../src/model/prefix.js';
+import { contains, parsePrefix } from '../src/model/prefix.js';
 import { patchObject } from '../src/objects/patch.js';
 import {
   decodeSourceEntry,
@@ -195,7 +196,7 @@ fuzz('addresses, prefixes and groups: each is what it was made of', () => {
     'groups',
     fc.tuple(address, fc.nat({ max: 32 }), fc.nat({ max: 128 })),
     ([text, ipv4, ipv6]) => {
-      const group = groupOf(text, { ipv4, ipv6 });
+      const group = groupOf(text, new PrefixGrouping(ipv4, ipv6));
       const prefix = parsePrefix(group);
       if ((prefix.family === 6) === text.includes(':'))
         assert.ok(contains(prefix, text), `${text} ${group}`);

@@ -43,6 +43,7 @@ const INSTALLED = {
   'usr/bin/dash': '',
   'usr/bin/mmdebstrap': '',
   'usr/bin/systemd-analyze': '',
+  'usr/bin/mmdblookup': '',
   'usr/sbin/logrotate': '',
   'usr/bin/ansible-playbook': '',
   'usr/bin/ansible-lint': '',
@@ -178,16 +179,16 @@ const asRoot = machines('setup.mjs, as root', isRoot ? undefined : 'not root');
 const INSTALLERS = {
   'apt-get': [
     'apt-get update',
-    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format qemu-system-x86 dpkg tmux mandoc xdp-tools perl-base busybox-static dash mmdebstrap systemd logrotate ansible-core ansible-lint zsh fish chromium',
+    'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 clang llvm libbpf-dev linux-libc-dev bpftool iproute2 util-linux mount clang-format qemu-system-x86 dpkg tmux mandoc xdp-tools perl-base busybox-static dash mmdebstrap systemd mmdb-bin logrotate ansible-core ansible-lint zsh fish chromium',
   ],
   dnf: [
-    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra qemu-system-x86-core dpkg tmux mandoc xdp-tools perl busybox dash mmdebstrap systemd logrotate ansible-core python3-ansible-lint zsh fish chromium',
+    'dnf install -y --setopt=install_weak_deps=False clang llvm libbpf-devel kernel-headers bpftool iproute util-linux clang-tools-extra qemu-system-x86-core dpkg tmux mandoc xdp-tools perl busybox dash mmdebstrap systemd libmaxminddb logrotate ansible-core python3-ansible-lint zsh fish chromium',
   ],
   zypper: [
-    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools qemu-x86 dpkg tmux mandoc xdp-tools perl busybox-static dash systemd logrotate ansible zsh fish chromium',
+    'zypper --non-interactive install --no-recommends clang llvm libbpf-devel linux-glibc-devel bpftool iproute2 util-linux clang-tools qemu-x86 dpkg tmux mandoc xdp-tools perl busybox-static dash systemd libmaxminddb logrotate ansible zsh fish chromium',
   ],
   apk: [
-    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools qemu-system-x86_64 dpkg tmux mandoc xdp-tools perl busybox-static dash logrotate ansible-core ansible-lint zsh fish chromium',
+    'apk add --no-cache clang llvm libbpf-dev linux-headers bpftool iproute2 util-linux clang-extra-tools qemu-system-x86_64 dpkg tmux mandoc xdp-tools perl busybox-static dash libmaxminddb logrotate ansible-core ansible-lint zsh fish chromium',
   ],
 };
 

@@ -2,7 +2,7 @@
 import { alignColumns } from '../text/columns.js';
 import { wrapWords } from '../text/text.js';
 import { type CommandDescription, type Example, usageOf } from './command.js';
-import { GENERAL_OPTIONS, type OptionTable, visibleOptions } from './options.js';
+import { GENERAL_OPTIONS, type Option, type OptionTable, visibleOptions } from './options.js';
 
 const COLUMNS = 80;
 
@@ -27,13 +27,30 @@ export function renderHelp(
   ]);
 }
 
-/** Has at most 24 lines, as a screen has. The general options are on one of them. */
+/** What a screen shows. */
+const LINES = 24;
+
+/**
+ * Has at most 24 lines. The general options are on one of them, and where the others do not fit, so are those that
+ * few people need.
+ */
 export function renderCommandHelp(command: CommandDescription): string {
+  const lines = commandHelpLines(command, () => true);
+  if (lines.length <= LINES) return textOf(lines);
+  return textOf(commandHelpLines(command, ({ rare }) => rare !== true));
+}
+
+function commandHelpLines(
+  command: CommandDescription,
+  isShown: (option: Option) => boolean,
+): string[] {
   const positionals = command.arguments.filter(({ describe }) => describe !== undefined);
   const general = visibleOptions(GENERAL_OPTIONS).map(({ name, alias }) =>
     alias === undefined ? `--${name}` : `-${alias}`,
   );
-  return textOf([
+  const options = visibleOptions(command.options);
+  const others = options.filter((option) => !isShown(option)).map(({ name }) => `--${name}`);
+  return [
     `Usage: xdpwho ${usageOf(command)}`,
     ...wrapWords(command.about.join(' '), COLUMNS),
     ...(positionals.length === 0
@@ -44,21 +61,24 @@ export function renderCommandHelp(command: CommandDescription): string {
             positionals.map((each) => [`  ${each.name}`, each.describe ?? '', each.default]),
           ),
         ]),
-    ...(visibleOptions(command.options).length === 0
-      ? []
-      : ['Options:', ...optionLines(command.options)]),
+    ...(options.length === 0 ? [] : ['Options:', ...optionLines(command.options, isShown)]),
+    ...(others.length === 0 ? [] : wrapWords(`In the manual: ${others.join(' ')}`, COLUMNS)),
     `General options: ${general.join(' ')}; see xdpwho --help`,
     ...exampleLines(command.examples),
-  ]);
+  ];
 }
 
 function textOf(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-function optionLines(options: OptionTable): string[] {
+function optionLines(
+  options: OptionTable,
+  isShown: (option: Option) => boolean = () => true,
+): string[] {
+  const shown = visibleOptions(options).filter(isShown);
   return describedLines(
-    visibleOptions(options).map(({ name, alias, describe, defaultDescription }) => [
+    shown.map(({ name, alias, describe, defaultDescription }) => [
       `  ${alias === undefined ? '   ' : `-${alias},`} --${name}`,
       describe,
       defaultDescription,

@@ -6,7 +6,8 @@ import type { Options as YargsOption } from 'yargs';
 import type { LogOptions } from '../attachment/context.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { XdpwhoError } from '../model/errors.js';
-import { type Prefix, parseGrouping, parsePrefix } from '../model/prefix.js';
+import { OWNER_GROUPS, parseGrouping } from '../model/grouping.js';
+import { type Prefix, parsePrefix } from '../model/prefix.js';
 import type { Order } from '../model/ranking.js';
 import type { AttachMode, Direction, Reader, XdpMode } from '../model/records.js';
 import type { ColorChoice } from '../text/color.js';
@@ -43,6 +44,8 @@ export interface Option extends YargsOption {
   readonly values: Values | null;
   /** The default as help shows it. */
   readonly defaultDescription?: string;
+  /** Help shows only its name where not all options fit on a screen. */
+  readonly rare?: boolean;
 }
 
 /** A word that may follow the verb. */
@@ -64,6 +67,13 @@ export type OptionTable = { readonly [name: string]: Option };
 const COLOR_CHOICES: readonly ColorChoice[] = ['auto', 'always', 'never'];
 const MODE_CHOICES: readonly ('auto' | XdpMode)[] = ['auto', 'native', 'generic'];
 const READER_CHOICES: readonly ('auto' | Reader)[] = ['auto', 'iterator', 'dump'];
+/** A prefix of any length is one too. */
+const GROUP_VALUES: Extract<Values, { readonly kind: 'words' }> = {
+  kind: 'words',
+  words: ['24', '24,64', ...OWNER_GROUPS],
+};
+/** `all` is what the option is without a value. */
+const NEW_CHOICES: readonly ('all' | 'only')[] = ['all', 'only'];
 const SORT_CHOICES: readonly Order[] = ['packets', 'bytes', 'rate', 'source'];
 
 /** Options of every command. main.ts and the parser look at them, the commands hardly ever. */
@@ -88,7 +98,7 @@ export const OPTIONS = {
   ...GENERAL_OPTIONS,
 
   // Which interface, and where.
-  iface: {
+  iface: rare({
     ...valueOption(
       '--iface',
       'interface, in place of its bare name; repeatable',
@@ -97,22 +107,22 @@ export const OPTIONS = {
     ),
     alias: 'i',
     coerce: listOf,
-  },
+  }),
   netns: valueOption('--netns', 'network namespace: name, path or process id', 'netns', parseText),
   /** Undefined when it is not given: `attach` then takes the default, the others search every bpffs that holds our pins. */
-  bpffs: {
+  bpffs: rare({
     ...valueOption('--bpffs', 'where the BPF file system is', 'directory', parsePath),
     defaultDescription: DEFAULT_BPFFS,
-  },
+  }),
   all: flag('everything of ours, in every namespace'),
 
   // How to attach.
   sent: flag('what the interface sends, by destination'),
   both: flag('what it receives and what it sends, by address'),
-  beside: flag("count behind a stranger's XDP program"),
-  mode: withDefault('auto', choice('--mode', MODE_CHOICES)),
-  reader: withDefault('auto', choice('--reader', READER_CHOICES)),
-  'max-sources': {
+  beside: rare(flag("count behind a stranger's XDP program")),
+  mode: rare(withDefault('auto', choice('--mode', MODE_CHOICES))),
+  reader: rare(withDefault('auto', choice('--reader', READER_CHOICES))),
+  'max-sources': rare({
     ...valueOption(
       '--max-sources',
       `size of the table, 1 to ${MAX_SOURCES_LIMIT}`,
@@ -120,7 +130,7 @@ export const OPTIONS = {
       parseMaxSources,
     ),
     defaultDescription: '65536, in 80 MiB',
-  },
+  }),
   'file-mode': {
     ...valueOption(
       '--file-mode',
@@ -132,7 +142,7 @@ export const OPTIONS = {
   },
   replace: flag('attach anew where the options differ; counts are lost'),
   'keep-going': flag('one failure does not take back the others'),
-  'dry-run': flag('only print the commands', 'n'),
+  'dry-run': rare(flag('only print the commands', 'n')),
 
   // What to log, and in how much memory.
   log: flag('also keep the last packets, for `xdpwho log`'),
@@ -170,9 +180,30 @@ export const OPTIONS = {
   // Which sources to show.
   top: valueOption('--top', 'show only the first N sources', 'text', parseWholeNumber),
   sort: { ...choice('--sort', SORT_CHOICES), defaultDescription: 'packets' },
-  group: valueOption('--group', 'sum by prefix: 24, or 24,64 for IPv4,IPv6', 'text', (_, text) =>
-    parseGrouping(text),
+  group: {
+    ...valueOption('--group', `sum by ${GROUP_VALUES.words.join(', ')}`, 'text', (_, text) =>
+      parseGrouping(text),
+    ),
+    values: GROUP_VALUES,
+  },
+  new: {
+    ...choice('--new', NEW_CHOICES),
+    describe: 'tell which are new in this run; `--new only`: nothing else',
+  },
+
+  // Who they belong to.
+  geo: {
+    ...valueOption('--geo', 'MaxMind DB of owners and countries; repeatable', 'file', parsePath),
+    coerce: (given: Given) => listOf(given).map((path) => parsePath('--geo', path)),
+  },
+  networks: valueOption(
+    '--networks',
+    'own networks: `192.0.2.0/24 office` a line',
+    'file',
+    parsePath,
   ),
+  resolve: flag('names by reverse DNS, which tells the server who sends'),
+  owners: flag('who each packet belongs to'),
 
   // Of `serve` alone.
   listen: withDefault(
@@ -247,6 +278,11 @@ type Given = string | readonly string[];
 
 function flag(describe: string, letter?: string) {
   return { alias: letter, describe, type: 'boolean', default: false, values: null } as const;
+}
+
+/** See Option. */
+function rare<O extends object>(option: O) {
+  return { ...option, rare: true };
 }
 
 /** An option with a value. When it is repeated, the last one counts. `read` gets the option's name for its errors. */

@@ -68,9 +68,10 @@ export function defineCommand<O extends OptionTable>(command: Command<O>): AnyCo
 
 /** Throws an XdpwhoError `usage` with a hint. */
 export async function parseCommandLine(
-  words: readonly string[],
+  typed: readonly string[],
   { verbs, defaultVerb, version }: CommandLineOptions,
 ): Promise<Invocation> {
+  const words = withValueOfNew(typed);
   const options = parseGeneralOptions(words);
   const [first, second] = argumentsIn(options);
   const verb = verbs.find((each) => each.verb === first);
@@ -198,6 +199,18 @@ const PARSER_KEYS: readonly string[] = ['_', '--', '$0'];
 function keysOf([name, { alias }]: readonly [string, Option]): string[] {
   const camelCase = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
   return [name, camelCase, ...(alias === undefined ? [] : [alias])];
+}
+
+/** The value of `--new` may be left out; an interface may follow it. */
+function withValueOfNew(words: readonly string[]): string[] {
+  const end = words.indexOf('--');
+  return words.flatMap((word, index) => {
+    if (end >= 0 && index >= end) return [word];
+    const isOfNew = index > 0 && words[index - 1] === '--new' && word === 'only';
+    if (isOfNew) return [];
+    if (word !== '--new') return [word];
+    return [`--new=${words[index + 1] === 'only' ? 'only' : 'all'}`];
+  });
 }
 
 /** `--json` and `--ndjson` are short for `-o`. As its values they are checked together with other ones. */

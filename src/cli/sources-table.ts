@@ -3,10 +3,12 @@ import type { Order } from '../model/ranking.js';
 import {
   type Direction,
   nameInDirection,
+  type Owner,
   type SourceList,
   type SourceRecord,
   type TotalsRecord,
 } from '../model/records.js';
+import { systemName } from '../owners/words.js';
 import type { BothColumns, Parts } from '../table/both.js';
 import { alignCell, COLUMN_GAP, fitColumns } from '../text/columns.js';
 import { formatCount, formatIdle, formatRate } from '../text/figures.js';
@@ -20,6 +22,8 @@ interface SourcesTableOptions {
   readonly hidden: number;
   /** Whether the table shows packets and bits per second. */
   readonly rates: boolean;
+  /** Which sources are marked. Default: none. */
+  readonly isNew?: ((source: string) => boolean) | undefined;
 }
 
 interface Column<T = SourceRecord> {
@@ -28,7 +32,10 @@ interface Column<T = SourceRecord> {
   readonly minWidth: number;
   /** If the line is too wide, the column of the highest rank is left out first. */
   readonly rank: number;
-  /** In ASCII. */
+  /** Default: right. */
+  readonly alignment?: 'left';
+  /** Only where a row has something in it. */
+  readonly optional?: boolean;
   readonly cell: (row: T) => string;
 }
 
@@ -36,8 +43,22 @@ interface Column<T = SourceRecord> {
 const ADDRESS_COLUMN: Omit<Column, 'title'> = {
   minWidth: 15,
   rank: 0,
-  cell: (source) => source.source,
+  alignment: 'left',
+  // Of a group it may be any text.
+  cell: ({ source }) => printable(source),
 };
+/** What is known of an address besides its packets. The live view has the same columns. */
+export const OWNER_COLUMNS = [
+  { title: 'NAME', maxWidth: 40, rank: 5, cell: ({ name = '' }: Owner) => printable(name) },
+  {
+    title: 'NETWORK',
+    maxWidth: 20,
+    rank: 1,
+    cell: ({ network = '' }: Owner) => printable(network),
+  },
+  { title: 'OWNER', maxWidth: 28, rank: 2, cell: systemName },
+  { title: 'CC', maxWidth: 2, rank: 3, cell: ({ country = '' }: Owner) => country },
+] as const;
 const PACKETS_COLUMN: Column = {
   title: 'PACKETS',
   minWidth: 7,
@@ -76,11 +97,12 @@ const IDLE_COLUMN: Column = {
 export function* sourcesTableLines(
   sources: SourceList,
   totals: TotalsRecord,
-  { width, color, hidden, rates }: SourcesTableOptions,
+  { hidden, ...options }: SourcesTableOptions,
 ): Generator<string, void, void> {
+  const { width, color } = options;
   const noun = addressNoun(totals.direction);
   const more = `+${hidden} more ${noun}${hidden === 1 ? '' : 's'}`;
-  if (sources.length > 0) yield* rowLines(sources, noun.toUpperCase(), { rates, width, color });
+  if (sources.length > 0) yield* rowLines(sources, noun.toUpperCase(), options);
   if (hidden > 0) yield paint(cutLine(more, width), 'dim', color);
   for (const line of wrapWords(describeTotals(totals), width, '  ')) yield cutLine(line, width);
 }
@@ -89,14 +111,19 @@ export function* sourcesTableLines(
 export function* bothTableLines(
   both: BothColumns,
   totals: readonly TotalsRecord[],
-  { sort, top, ...options }: Omit<SourcesTableOptions, 'hidden'> & BothOrder,
+  { sort, top, describe, ...options }: Omit<SourcesTableOptions, 'hidden'> & BothOrder,
 ): Generator<string, void, void> {
   const { width, color, rates } = options;
   const limit = top === 0 ? both.sums.size : top;
   const { indexes } = both.sums.first(sort, limit, () => true);
-  const rows = indexes.map((at) => ({ ...both.sums.record(at), parts: both.parts(at) }));
-  const columns = [
+  const rows = indexes.map((at) => {
+    const record = both.sums.record(at);
+    return { ...record, ...describe?.(record), parts: both.parts(at) };
+  });
+  const columns: Column<PartedRow>[] = [
     { ...ADDRESS_COLUMN, title: 'ADDRESS' },
+    newColumn(options.isNew),
+    ...ownerColumns(),
     ...PARTS.flatMap((part) => partColumns(part, rates)),
     IDLE_COLUMN,
   ];
@@ -115,6 +142,22 @@ const PARTS = ['from', 'to'] as const;
 interface BothOrder {
   readonly sort: Order;
   readonly top: number;
+  /** What is known of an address. Default: nothing. */
+  readonly describe?: ((record: SourceRecord) => Owner) | undefined;
+}
+
+function newColumn(isNew: SourcesTableOptions['isNew']): Column<Pick<SourceRecord, 'source'>> {
+  return {
+    ...{ title: 'NEW', minWidth: 3, rank: 0, alignment: 'left', optional: true },
+    cell: ({ source }) => (isNew?.(source) ? 'new' : ''),
+  };
+}
+
+function ownerColumns(): Column<Owner>[] {
+  return OWNER_COLUMNS.map(({ title, maxWidth, rank, cell }) => ({
+    ...{ title, rank, minWidth: title.length, alignment: 'left', optional: true },
+    cell: (row: Owner) => cutLine(cell(row), maxWidth),
+  }));
 }
 
 function partColumns(part: keyof Parts, rates: boolean): Column<PartedRow>[] {
@@ -153,10 +196,12 @@ export function renderSourcesTable(...table: Parameters<typeof sourcesTableLines
 function* rowLines(
   sources: SourceList,
   title: string,
-  { rates, ...options }: Omit<SourcesTableOptions, 'hidden'>,
+  { rates, isNew, ...options }: Omit<SourcesTableOptions, 'hidden'>,
 ): Generator<string, void, void> {
   const columns = [
     { ...ADDRESS_COLUMN, title },
+    newColumn(isNew),
+    ...ownerColumns(),
     PACKETS_COLUMN,
     BYTES_COLUMN,
     ...(rates ? [PACKET_RATE_COLUMN, BIT_RATE_COLUMN] : []),
@@ -173,17 +218,23 @@ function* columnLines<T>(
   const wanted = all.map((column) => ({
     ...column,
     width: Math.max(column.minWidth, textWidth(column.title)),
+    isEmpty: column.optional === true,
   }));
   for (const row of rows) {
     for (const column of wanted) {
-      const { length } = column.cell(row);
-      if (length > column.width) column.width = length;
+      const cell = column.cell(row);
+      if (cell === '') continue;
+      column.isEmpty = false;
+      column.width = Math.max(column.width, textWidth(cell));
     }
   }
-  const columns = fitColumns(wanted, width);
+  const columns = fitColumns(
+    wanted.filter(({ isEmpty }) => !isEmpty),
+    width,
+  );
   const lineOf = (cell: (column: Column<T>) => string) => {
-    const cells = columns.map((column, index) =>
-      alignCell(cell(column), column.width, index === 0 ? 'left' : 'right'),
+    const cells = columns.map((column) =>
+      alignCell(cell(column), column.width, column.alignment ?? 'right'),
     );
     return cutLine(cells.join(COLUMN_GAP), width);
   };

@@ -12,10 +12,15 @@ import { sourcesTableLines } from '../cli/sources-table.js';
 import { METRICS_TOP, metricsOf } from '../metrics/metrics.js';
 import { type MetricsFormat, renderMetrics } from '../metrics/prometheus.js';
 import { XdpwhoError } from '../model/errors.js';
+import type { Grouping, OwnerGroup } from '../model/grouping.js';
+import type { Prefix } from '../model/prefix.js';
+import type { Order } from '../model/ranking.js';
 import type { TotalsRecord } from '../model/records.js';
+import { groupingOf, type Owners } from '../owners/owners.js';
 import { printable } from '../text/text.js';
 import { type Dump, dump, dumpLines, findToRead } from '../verbs/dump.js';
 import { describeForJson } from '../verbs/status.js';
+import { ownersOf } from './owners-of.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson' | 'json' | MetricsFormat;
@@ -37,14 +42,14 @@ export const dumpCommand = defineCommand({
     ...outputOption('table', 'ndjson', 'json', 'prometheus', 'openmetrics'),
     ...chooseOptions('top', 'sort'),
     source: { ...OPTIONS.source, describe: 'only sources in this prefix' },
-    ...chooseOptions('group', 'netns', 'bpffs', 'dry-run'),
+    ...chooseOptions('group', 'geo', 'networks', 'resolve', 'netns', 'bpffs', 'dry-run'),
   },
   examples: [
     ['xdpwho dump eth0 --top 10', 'who sent most since it was attached'],
     ['xdpwho dump eth0 --group 24,64 -o ndjson', 'by network, for jq'],
   ],
   handler: async (options, context) => {
-    const { output, source, group, sort } = options;
+    const { sort, ...others } = options;
     if (sort === 'rate') {
       throw new XdpwhoError('usage', '--sort rate: a dump is one reading, and has no rates', {
         hint: 'xdpwho watch --sort rate',
@@ -63,30 +68,62 @@ export const dumpCommand = defineCommand({
       await writeCommands(context, commands);
       return 0;
     }
-    const plain = options.top === undefined && source === undefined && group === undefined;
-    const dumps: { readonly attachment: Attachment; readonly dump: Dump }[] = [];
-    for (const attachment of attachments) {
-      if (output === 'ndjson' && plain && sort === undefined && hasOwnLines(attachment)) {
-        await copyLines(session, attachment, context);
-        continue;
-      }
-      const top = options.top ?? (isMetrics(output) ? METRICS_TOP : 0);
-      const result = await dump(session, attachment, {
-        signal: context.signal,
-        top,
-        sort: sort ?? 'packets',
-        source,
-        group,
-      });
-      if (output === 'ndjson') {
-        await writeRecords(context, result.sources);
-        await writeRecords(context, [result.totals]);
-      } else dumps.push({ attachment, dump: result });
+    const owners = ownersOf(options, context);
+    try {
+      await dumpAll(session, attachments, owners, { ...others, sort }, context);
+    } finally {
+      owners?.close();
     }
-    await print(output, dumps, context);
     return 0;
   },
 });
+
+interface Selection {
+  readonly output: Format;
+  readonly top: number | undefined;
+  readonly sort: Exclude<Order, 'rate'> | undefined;
+  readonly source: Prefix | undefined;
+  readonly group: Grouping | OwnerGroup | undefined;
+}
+
+async function dumpAll(
+  session: SessionContext,
+  attachments: readonly Attachment[],
+  owners: Owners | undefined,
+  options: Selection,
+  context: CommandContext,
+): Promise<void> {
+  const { output, source, sort } = options;
+  const group = groupingOf(options.group, owners);
+  const plain =
+    options.top === undefined &&
+    source === undefined &&
+    group === undefined &&
+    owners === undefined;
+  const dumps: { readonly attachment: Attachment; readonly dump: Dump }[] = [];
+  for (const attachment of attachments) {
+    if (output === 'ndjson' && plain && sort === undefined && hasOwnLines(attachment)) {
+      await copyLines(session, attachment, context);
+      continue;
+    }
+    const top = options.top ?? (isMetrics(output) ? METRICS_TOP : 0);
+    const result = await dump(session, attachment, {
+      signal: context.signal,
+      top,
+      sort: sort ?? 'packets',
+      source,
+      group,
+      owners,
+    });
+    owners?.lookUp(result.sources);
+    await owners?.settle(context.signal);
+    if (output === 'ndjson') {
+      await writeRecords(context, result.sources);
+      await writeRecords(context, [result.totals]);
+    } else dumps.push({ attachment, dump: result });
+  }
+  await print(output, dumps, group, context);
+}
 
 /** Whether the kernel prints the lines, and with the present name of the interface: the name at the time of attaching is part of the iterator. */
 function hasOwnLines({ reader, state, attachedAs }: Attachment): boolean {
@@ -115,11 +152,12 @@ async function copyLines(
 async function print(
   format: Format,
   dumps: readonly { readonly attachment: Attachment; readonly dump: Dump }[],
+  group: Grouping | undefined,
   context: CommandContext,
 ): Promise<void> {
   if (isMetrics(format)) {
     const metrics = dumps.map(({ attachment, dump }) =>
-      metricsOf(attachment, dump, context.version),
+      metricsOf(attachment, dump, context.version, group),
     );
     await write(context, `${renderMetrics(metrics, format).join('\n')}\n`);
   } else if (format === 'json') {

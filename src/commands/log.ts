@@ -21,11 +21,13 @@ import { defineCommand } from '../cli/parser.js';
 import { addressNoun, nameIn } from '../cli/sources-table.js';
 import { XdpwhoError } from '../model/errors.js';
 import type { TotalsRecord } from '../model/records.js';
+import type { OwnerSources, Owners } from '../owners/owners.js';
 import { PacketLines } from '../packet-log/lines.js';
 import { planLog } from '../verbs/dry-run.js';
 import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
-import { targetsOf } from '../verbs/tracked.js';
+import { noteLine, targetsOf } from '../verbs/tracked.js';
 import { describeAttachment, describeLog } from './describe-attachment.js';
+import { ownersOf } from './owners-of.js';
 import { sessionContext } from './session-context.js';
 
 type Format = 'table' | 'ndjson';
@@ -40,7 +42,7 @@ export const logCommand = defineCommand({
     ...outputOption('table', 'ndjson'),
     ...chooseOptions('source', 'sample', 'buffer'),
     count: { ...OPTIONS.count, describe: 'end after N packets' },
-    ...chooseOptions('duration', 'last', 'totals', 'netns'),
+    ...chooseOptions('duration', 'last', 'totals', 'owners', 'geo', 'networks', 'resolve', 'netns'),
     ...chooseOptions('sent', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
@@ -63,6 +65,7 @@ export const logCommand = defineCommand({
       return 0;
     }
     const { count, last } = options;
+    const owners = asksForOwners(options) ? ownersOf(options, context) : undefined;
     const events =
       last === undefined
         ? log(session, {
@@ -75,11 +78,15 @@ export const logCommand = defineCommand({
             signal: context.signal,
           })
         : logHistory(session, { ...shared, interfaces }, last);
-    const printer = new LogPrinter(context, options.output);
-    for await (const event of events) {
-      // The reader of our output has gone. Leaving the loop detaches.
-      if (isOutputClosed(context.signal)) break;
-      await printer.print(event);
+    const printer = new LogPrinter(context, options.output, owners);
+    try {
+      for await (const event of events) {
+        // The reader of our output has gone. Leaving the loop detaches.
+        if (isOutputClosed(context.signal)) break;
+        await printer.print(event);
+      }
+    } finally {
+      owners?.close();
     }
     return last === undefined ? endingExitCode(context.signal) : 0;
   },
@@ -92,14 +99,29 @@ function refuseBesideLast(options: Readonly<Record<string, unknown>>): void {
   }
 }
 
+/** A log says who packets belong to only where it is asked to, since it prints many lines. */
+function asksForOwners({
+  owners,
+  geo,
+  networks,
+  resolve,
+}: OwnerSources & { readonly owners: boolean }): boolean {
+  return owners || geo !== undefined || networks !== undefined || resolve === true;
+}
+
+/** So many addresses of a pass are asked for by name. */
+const MAX_NAMES = 100;
+
 /** Prints the events of a log: data to standard output, messages to standard error. */
 class LogPrinter {
   readonly #messages: CommandContext['messages'];
   readonly #output: OutputContext;
   readonly #format: Format;
   readonly #lines = new Map<string, PacketLines>();
+  readonly #owners: Owners | undefined;
 
-  constructor(context: CommandContext, format: Format) {
+  constructor(context: CommandContext, format: Format, owners: Owners | undefined) {
+    this.#owners = owners;
     this.#messages = context.messages;
     this.#output = endingOutput(context);
     this.#format = format;
@@ -124,6 +146,8 @@ class LogPrinter {
         break;
       }
       case 'packets':
+        for (const note of this.#owners?.refresh() ?? []) messages.info(note);
+        this.#owners?.lookUp(event.packets.sources(MAX_NAMES));
         for (const piece of this.#linesOf(event).render(event.packets)) {
           await write(output, piece);
         }
@@ -137,7 +161,7 @@ class LogPrinter {
         else messages.info(accountLine(event.record));
         break;
       case 'note':
-        messages.info(`${event.interface}: ${event.text}`);
+        messages.info(noteLine(event));
         break;
       case 'detached':
         if (isNdjson) await writeRecords(output, [event.record]);
@@ -150,7 +174,9 @@ class LogPrinter {
     const known = this.#lines.get(name);
     if (known !== undefined) return known;
     const format = this.#format === 'ndjson' ? 'ndjson' : 'plain';
-    const lines = new PacketLines(name, format, direction);
+    const owners = this.#owners;
+    const ownerOf = owners === undefined ? undefined : (address: string) => owners.of(address);
+    const lines = new PacketLines(name, format, direction, ownerOf);
     this.#lines.set(name, lines);
     return lines;
   }

@@ -7,6 +7,8 @@ import { Bpftool } from '../host/bpftool.js';
 import { findTool } from '../host/tools.js';
 import { METRICS_TOP } from '../metrics/metrics.js';
 import { readMetrics, serve } from '../metrics/serve.js';
+import { groupingOf } from '../owners/owners.js';
+import { ownersOf } from './owners-of.js';
 
 export const serveCommand = defineCommand({
   verb: 'serve',
@@ -23,7 +25,7 @@ export const serveCommand = defineCommand({
       describe: 'sources that become labels',
       defaultDescription: String(METRICS_TOP),
     },
-    ...chooseOptions('netns', 'bpffs'),
+    ...chooseOptions('group', 'geo', 'networks', 'netns', 'bpffs'),
   },
   examples: [
     ['xdpwho serve eth0', `then: curl http://${OPTIONS.listen.default}/metrics`],
@@ -39,11 +41,17 @@ export const serveCommand = defineCommand({
         ? new Bpftool({ path: findTool('bpftool') ?? 'bpftool' })
         : await context.bpftool();
     const session = { bpftool, objectsDirectory };
+    const owners = options.group === undefined ? undefined : ownersOf(options, context);
+    const group = groupingOf(options.group, owners);
     let lastFailure = '';
     await serve({
       listen,
       signal,
-      read: (ending) => readMetrics(session, { interfaces, netns, bpffs, top, version }, ending),
+      read: (ending) => {
+        for (const note of owners?.refresh() ?? []) messages.info(note);
+        const request = { interfaces, netns, bpffs, top, version, group };
+        return readMetrics(session, request, ending);
+      },
       onListening: () => {
         const { host, port } = listen;
         const shown = host.includes(':') ? `[${host}]` : host;

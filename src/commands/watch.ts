@@ -11,12 +11,16 @@ import { endingOutput, writeCommands } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { endingOf } from '../host/abort.js';
 import { LiveView } from '../live/view.js';
+import { XdpwhoError } from '../model/errors.js';
+import type { SourceRecord } from '../model/records.js';
+import { groupingOf } from '../owners/owners.js';
 import { takesEscapes } from '../text/color.js';
 import { planWatch } from '../verbs/dry-run.js';
 import { targetsOf } from '../verbs/tracked.js';
 import { type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
+import { ownersOf } from './owners-of.js';
 import { sessionContext } from './session-context.js';
-import { printMessages, viewOf } from './watch-views.js';
+import { type NewChoice, printMessages, viewOf } from './watch-views.js';
 
 /** How many sources a table shows without --top. */
 const DEFAULT_TOP = 20;
@@ -32,7 +36,8 @@ export const watchCommand = defineCommand({
   options: {
     ...chooseOptions('iface'),
     ...outputOption('table', 'ndjson', 'json'),
-    ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'netns'),
+    ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'group', 'new'),
+    ...chooseOptions('geo', 'networks', 'resolve', 'netns'),
     ...chooseOptions('sent', 'both', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
@@ -52,11 +57,20 @@ export const watchCommand = defineCommand({
       }
       return 0;
     }
+    const owners = ownersOf(options, context);
+    const group = groupingOf(options.group, owners);
+    const tellsNew = newChoice(options);
     const ending = endingOf(context.signal);
     const sort = options.sort ?? 'packets';
-    const live = options.output === 'table' && isLive(context);
+    const live = options.output === 'table' && tellsNew !== 'only' && isLive(context);
     const top = options.top ?? (options.output === 'table' ? DEFAULT_TOP : 0);
-    const plainView = viewOf(options.output, endingOutput(context), { sort, top });
+    // A group says itself what is known of it.
+    const describe =
+      owners === undefined || group !== undefined
+        ? undefined
+        : ({ source }: SourceRecord) => owners.of(source);
+    const order = { sort, top, group, tellsNew, describe };
+    const plainView = viewOf(options.output, endingOutput(context), order);
     const showPlain = async (event: WatchEvent) => {
       printMessages(event, context);
       await plainView.show(event);
@@ -65,6 +79,8 @@ export const watchCommand = defineCommand({
       ? new LiveView(context, session, {
           attachments: interfaces.length * hook.directions.length,
           both: options.both,
+          owners,
+          group,
           sort,
           top: options.top ?? 0,
           onQuit: ending.end,
@@ -82,6 +98,9 @@ export const watchCommand = defineCommand({
       // The live view gets all sources as columns. What is printed at its end is a table.
       top,
       sort,
+      group,
+      owners,
+      tellsNew: tellsNew !== undefined,
       columns: live || (options.both && options.output === 'table'),
     };
     try {
@@ -94,10 +113,27 @@ export const watchCommand = defineCommand({
       ending.release();
       await view.end();
       await plainView.end();
+      owners?.close();
     }
     return endingExitCode(context.signal);
   },
 });
+
+/** Throws an XdpwhoError `usage` for one document, which has only the last reading. */
+function newChoice({
+  new: choice,
+  output,
+}: {
+  readonly new: NewChoice;
+  readonly output: string;
+}): NewChoice {
+  if (choice !== undefined && output === 'json') {
+    throw new XdpwhoError('usage', '--new and -o json: a document has only the last reading', {
+      retry: { option: '--output', value: 'ndjson', without: ['-o', '--json'] },
+    });
+  }
+  return choice;
+}
 
 /** Whether to show the live view. With -v the printed commands would stand in the middle of it. */
 function isLive({ stdout, messages }: CommandContext): boolean {

@@ -1,7 +1,7 @@
 /** Draws the live view of `watch`: makes the lines of a terminal from a frame. Pure. */
-import { addressNoun, plural } from '../cli/sources-table.js';
+import { addressNoun, OWNER_COLUMNS, plural } from '../cli/sources-table.js';
 import type { Order } from '../model/ranking.js';
-import type { Direction, Mode, TotalsRecord } from '../model/records.js';
+import type { Direction, Mode, Owner, TotalsRecord } from '../model/records.js';
 import type { Parts } from '../table/both.js';
 import type { ColorDepth } from '../text/color.js';
 import { type Alignment, alignCell, COLUMN_GAP, fitColumns, lineWidth } from '../text/columns.js';
@@ -16,13 +16,15 @@ export interface LiveFrame {
   /** How many sources or groups are not among `rows`. */
   readonly hidden: number;
   readonly sort: Order;
-  /** The prefix lengths of the groups, "24,64"; undefined: the rows are single sources. */
+  /** As the option takes it, "24,64" or "owner"; undefined: the rows are single sources. */
   readonly group: string | undefined;
   readonly filter: string;
   /** Whether the filter is being typed. */
   readonly typing: boolean;
   readonly paused: boolean;
   readonly showsNames: boolean;
+  /** Undefined where nothing is known of owners. */
+  readonly showsOwners: boolean | undefined;
   readonly showsHelp: boolean;
   /** A note for the user. */
   readonly message: string | undefined;
@@ -43,9 +45,12 @@ export interface LiveInterface {
 
 export interface LiveRow {
   readonly interface: string;
-  /** An address, or a prefix. */
+  /** An address, or a group. */
   readonly source: string;
   readonly name: string | undefined;
+  /** Empty where it is not shown. */
+  readonly owner: Owner;
+  readonly isNew: boolean;
   readonly packets: bigint;
   readonly bytes: bigint;
   /** Undefined at the first reading. */
@@ -79,18 +84,23 @@ export function renderLive(frame: LiveFrame, size: LiveSize): string[] {
   const footer = [renderFooter(frame)];
   const bodyHeight = size.height - header.length - footer.length;
   const body = frame.showsHelp
-    ? HELP.map((line): Piece[] => [[line]])
+    ? helpLines(frame).map((line): Piece[] => [[line]])
     : renderRows(frame, size, bodyHeight);
   return [...header, ...body.slice(0, Math.max(bodyHeight, 0)), ...footer]
     .slice(0, size.height)
     .map((pieces) => paintPieces(pieces, size));
 }
 
+function helpLines({ showsOwners }: LiveFrame): string[] {
+  return HELP.filter((line) => showsOwners !== undefined || !line.startsWith('o  '));
+}
+
 const HELP = [
   '',
   'q  quit: detach and leave          p  pause: freeze the figures, go on counting',
   's  sort: packets, bytes, rate, source',
-  'g  group: by /24 and /64, /16 and /48, /8 and /32, off',
+  'g  group: by /24 and /64, /16 and /48, /8 and /32, by what is known of owners, off',
+  'o  owners, countries and networks: on, off',
   '/  filter: a prefix (198.51.100.0/24), or a part of an address or a name',
   'r  names by reverse DNS: asked for in the background, off at first',
   '?  this help; any key leaves it',
@@ -196,6 +206,9 @@ function renderFooter(frame: LiveFrame): Piece[] {
     ['g', `group:${frame.group ?? 'off'}`],
     ['/', frame.filter === '' ? 'filter' : `filter:${printable(frame.filter)}`],
     ['r', `names:${frame.showsNames ? 'on' : 'off'}`],
+    ...(frame.showsOwners === undefined
+      ? []
+      : [['o', `owners:${frame.showsOwners ? 'on' : 'off'}`] as const]),
     ['?', 'help'],
   ];
   return keys.flatMap(([key, text], index): Piece[] => [
@@ -237,9 +250,8 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
   });
   const hidden = all - rows.length;
   const address = addressIn(frame);
-  const noun = frame.group === undefined ? address : 'prefix';
-  const nouns =
-    frame.group === undefined ? `${address}${address === 'address' ? 'es' : 's'}` : 'prefixes';
+  const noun = groupNoun(frame.group) ?? address;
+  const nouns = PLURALS[noun] ?? `${noun}s`;
   return [
     joinCells(titles),
     ...rows.map((row) =>
@@ -254,6 +266,17 @@ function renderRows(frame: LiveFrame, size: LiveSize, maxLines: number): Piece[]
   ];
 }
 
+const PLURALS: Readonly<Record<string, string>> = {
+  address: 'addresses',
+  prefix: 'prefixes',
+  country: 'countries',
+};
+
+/** What a row is, where it is a group. */
+function groupNoun(group: string | undefined): string | undefined {
+  return group === undefined || !/^\d/.test(group) ? group : 'prefix';
+}
+
 function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
   const rate = (value: number | undefined, factor: number) =>
     value === undefined ? '-' : formatRate(factor * value);
@@ -263,20 +286,25 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
   const columns: (Column | false)[] = [
     {
       ...{
-        title: frame.group === undefined ? addressIn(frame).toUpperCase() : 'PREFIX',
+        title: groupNoun(frame.group)?.toUpperCase() ?? addressIn(frame).toUpperCase(),
         alignment: 'left',
         order: 'source',
       },
-      ...{ minWidth: 15, rank: 0, cell: (row) => [row.source] },
+      ...{ minWidth: 15, rank: 0, cell: (row) => [printable(row.source)] },
     },
     new Set(frame.interfaces.map((one) => one.interface)).size > 1 && {
       ...{ title: 'INTERFACE', alignment: 'left', minWidth: 9, rank: 2 },
       cell: (row) => [printable(row.interface)],
     },
+    frame.rows.some(({ isNew }) => isNew) && {
+      ...{ title: 'NEW', alignment: 'left', minWidth: 3, rank: 3 },
+      cell: ({ isNew }) => [isNew ? 'new' : '', 'bold'],
+    },
     frame.showsNames && {
       ...{ title: 'NAME', alignment: 'left', minWidth: 12, maxWidth: 40, rank: 1 },
       cell: ({ name }) => (name === undefined ? ['-', 'dim'] : [printable(name)]),
     },
+    ...ownerColumns(frame),
     ...figures,
     {
       ...{ title: 'SHARE', alignment: 'left', minWidth: 10, maxWidth: 21, rank: 4 },
@@ -292,6 +320,17 @@ function columnsOf(frame: LiveFrame, size: LiveSize): Column[] {
     },
   ];
   return columns.filter((column) => column !== false);
+}
+
+/** Only those that a row has something for; names have a column of their own. */
+function ownerColumns({ rows }: LiveFrame): Column[] {
+  return OWNER_COLUMNS.filter(
+    ({ title, cell }) => title !== 'NAME' && rows.some(({ owner }) => cell(owner) !== ''),
+  ).map(({ title, maxWidth, rank, cell }) => ({
+    ...{ title, alignment: 'left', rank, maxWidth },
+    minWidth: Math.min(maxWidth, Math.max(title.length, 8)),
+    cell: ({ owner }) => [cell(owner)],
+  }));
 }
 
 type RateCell = (value: number | undefined, factor: number) => string;

@@ -1,8 +1,17 @@
 /** The state of the live view: readings and keys come in, frames go out. It draws nothing and reads nothing. */
 import { XdpwhoError } from '../model/errors.js';
-import { contains, type Grouping, groupOf, parsePrefix } from '../model/prefix.js';
+import { type Grouping, groupOf, OWNER_GROUPS, PrefixGrouping } from '../model/grouping.js';
+import { contains, parsePrefix } from '../model/prefix.js';
 import { compareSources, type Order } from '../model/ranking.js';
-import { type Direction, keyOf, type Mode, type SourceRecord } from '../model/records.js';
+import {
+  type Direction,
+  keyOf,
+  type Mode,
+  type Owner,
+  type SourceRecord,
+} from '../model/records.js';
+import type { Owners } from '../owners/owners.js';
+import { ownerWords } from '../owners/words.js';
 import { BothColumns, type Parts, sumOfTotals } from '../table/both.js';
 import type { SourceColumns } from '../table/source-columns.js';
 import { pairsOf, type Reading } from '../verbs/watch.js';
@@ -16,17 +25,26 @@ interface LiveModelOptions {
   readonly sort: Order;
   /** The most rows to show; 0: as many as fit. */
   readonly top: number;
-  /** The name of an address, if it is known; see src/live/reverse-dns.ts. */
+  /** What the rows are first. Default: single sources. */
+  readonly group?: Grouping | undefined;
+  /** Default: nothing is known of owners. */
+  readonly owners?: Pick<Owners, 'of' | 'knows' | 'grouping'> | undefined;
+  /** Default: false. */
+  readonly showsNames?: boolean | undefined;
+  /** The name of an address, if it is known; see src/owners/names.ts. */
   readonly nameOf: (address: string) => string | undefined;
 }
 
 const ORDERS: readonly Order[] = ['packets', 'bytes', 'rate', 'source'];
-const GROUPINGS: readonly (Grouping | null)[] = [
-  null,
-  { ipv4: 24, ipv6: 64 },
-  { ipv4: 16, ipv6: 48 },
-  { ipv4: 8, ipv6: 32 },
+const PREFIX_GROUPINGS: readonly Grouping[] = [
+  new PrefixGrouping(24, 64),
+  new PrefixGrouping(16, 48),
+  new PrefixGrouping(8, 32),
 ];
+/** So many sources that are new keep their mark. */
+const MAX_NEW = 10_000;
+/** For so long they keep it. */
+const NEW_MS = 60_000;
 const MAX_FILTER_CHARACTERS = 60;
 
 /** The readings of one interface: of one direction, or of both. */
@@ -59,10 +77,14 @@ export class LiveModel {
   #parts: readonly Part[] = [];
   #paused: Snapshot | undefined;
   #sort: Order;
-  #grouping: Grouping | null = null;
+  readonly #groupings: readonly (Grouping | null)[];
+  #grouping: Grouping | null;
+  /** When sources were new, by sourceId. */
+  readonly #new = new Map<string, number>();
   #filter = '';
   #typing = false;
-  #showsNames = false;
+  #showsNames: boolean;
+  #showsOwners = true;
   #showsHelp = false;
   #message: string | undefined;
   #cpuPercent: number | undefined;
@@ -70,6 +92,13 @@ export class LiveModel {
   constructor(options: LiveModelOptions) {
     this.#options = options;
     this.#sort = options.sort;
+    const { group = null, owners, showsNames = false } = options;
+    this.#showsNames = showsNames;
+    const known = OWNER_GROUPS.filter((each) => owners?.knows(each) && each !== group?.text);
+    const byOwner = known.flatMap((each) => owners?.grouping(each) ?? []);
+    const others = [...PREFIX_GROUPINGS, ...byOwner].filter(({ text }) => text !== group?.text);
+    this.#groupings = [null, ...(group === null ? [] : [group]), ...others];
+    this.#grouping = group;
   }
 
   addInterface(device: string, direction: Direction, mode: Mode, maxSources: number): void {
@@ -84,6 +113,7 @@ export class LiveModel {
   setReadings(readings: readonly Reading[], timeMs: number): void {
     this.#latest = readings;
     this.#parts = partsOf(readings);
+    this.#markNew(readings, timeMs);
     const fastest = firstOf(this.#parts, 'rate', MAX_SOURCES_PER_READING, () => () => true);
     this.#history.add(
       fastest.shown.map(({ record }) => record),
@@ -92,6 +122,18 @@ export class LiveModel {
     const present = new Set(readings.map(keyOf));
     for (const name of this.#interfaces.keys()) {
       if (!present.has(name)) this.#interfaces.delete(name);
+    }
+  }
+
+  #markNew(readings: readonly Reading[], timeMs: number): void {
+    for (const { fresh } of readings) {
+      for (const source of fresh ?? []) {
+        if (this.#new.size < MAX_NEW) this.#new.set(sourceId(source), timeMs);
+      }
+    }
+    for (const [id, sinceMs] of this.#new) {
+      if (timeMs - sinceMs < NEW_MS) break;
+      this.#new.delete(id);
     }
   }
 
@@ -133,7 +175,10 @@ export class LiveModel {
             : undefined;
         break;
       case 'g':
-        this.#grouping = nextOf(GROUPINGS, this.#grouping);
+        this.#grouping = nextOf(this.#groupings, this.#grouping);
+        break;
+      case 'o':
+        this.#showsOwners = !this.#showsOwners;
         break;
       case '/':
         this.#typing = true;
@@ -181,11 +226,12 @@ export class LiveModel {
       rows,
       hidden,
       sort: this.#sort,
-      group: grouping === null ? undefined : `${grouping.ipv4},${grouping.ipv6}`,
+      group: grouping?.text,
       filter: this.#filter,
       typing: this.#typing,
       paused: this.#paused !== undefined,
       showsNames: this.#showsNames,
+      showsOwners: this.#options.owners === undefined ? undefined : this.#showsOwners,
       showsHelp: this.#showsHelp,
       message: this.#message,
       cpuPercent: this.#cpuPercent,
@@ -220,6 +266,8 @@ export class LiveModel {
         interface: record.interface,
         source: record.source,
         name: this.#showsNames ? this.#options.nameOf(record.source) : undefined,
+        owner: this.#ownerOf(record),
+        isNew: this.#new.has(sourceId(record)),
         packets: record.packets,
         bytes: record.bytes,
         packetsPerSecond: record.packets_per_second,
@@ -231,6 +279,13 @@ export class LiveModel {
       };
     });
     return { rows, hidden: accepted - rows.length };
+  }
+
+  /** A group says itself what is known of it. */
+  #ownerOf(record: SourceRecord): Owner {
+    const { owners } = this.#options;
+    if (owners === undefined || !this.#showsOwners) return {};
+    return this.#grouping === null ? owners.of(record.source) : record;
   }
 
   /** Returns a function that gives the rates of a shown row in the last minute; those of a group are the sums of its members. */
@@ -250,7 +305,14 @@ export class LiveModel {
     return (group) => history.sum(members.get(sourceId(group)) ?? []);
   }
 
-  /** A prefix accepts the addresses in it; other text must be in the address or the name, or be the interface. */
+  /** Whether text is in what is shown of an owner. */
+  #isOwnedBy(source: string, text: string): boolean {
+    const { owners } = this.#options;
+    if (owners === undefined || !this.#showsOwners) return false;
+    return ownerWords(owners.of(source)).toLowerCase().includes(text);
+  }
+
+  /** A prefix accepts the addresses in it; other text must be in the address, the owner or the name, or be the interface. */
   #filterOf(): Filter {
     const text = this.#filter.toLowerCase();
     if (text === '') return { onColumns: () => () => true, onSource: () => true };
@@ -266,6 +328,7 @@ export class LiveModel {
     const onSource = ({ source, interface: device }: Source) =>
       device.toLowerCase() === text ||
       source.includes(text) ||
+      this.#isOwnedBy(source, text) ||
       (this.#showsNames && this.#options.nameOf(source)?.toLowerCase().includes(text) === true);
     const onColumns = (columns: SourceColumns) => (at: number) =>
       onSource({ interface: columns.interface, source: columns.source(at) });

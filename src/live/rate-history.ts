@@ -2,7 +2,7 @@
 import { Ranking } from '../model/ranking.js';
 import type { SourceRecord } from '../model/records.js';
 
-/** Identifies a source, or a group, of an interface: neither has a space in it. */
+/** Identifies a source, or a group, of an interface, whose name has no space in it. */
 export function sourceId({
   interface: device,
   source,
@@ -12,8 +12,8 @@ export function sourceId({
 
 /** The source with that identity. */
 function sourceOfId(id: string): Pick<SourceRecord, 'interface' | 'source'> {
-  const [source = '', device = ''] = id.split(' ');
-  return { interface: device, source };
+  const end = id.lastIndexOf(' ');
+  return { interface: id.slice(end + 1), source: id.slice(0, end) };
 }
 
 /** How many seconds are kept. */

@@ -3,13 +3,16 @@ import { readFileSync } from 'node:fs';
 import type { Attachment } from '../attachment/attachment.js';
 import type { SessionContext } from '../attachment/context.js';
 import type { CommandContext } from '../cli/context.js';
+import { type Grouping, OWNER_GROUPS } from '../model/grouping.js';
 import type { Order } from '../model/ranking.js';
 import { keyOf } from '../model/records.js';
+import { ReverseNames } from '../owners/names.js';
+import type { Owners } from '../owners/owners.js';
 import { colorDepth, usesBlockElements } from '../text/color.js';
+import { noteLine } from '../verbs/tracked.js';
 import type { WatchEvent } from '../verbs/watch.js';
 import { renderLive } from './frame.js';
 import { LiveModel } from './model.js';
-import { ReverseNames } from './reverse-dns.js';
 import { Terminal } from './terminal.js';
 
 interface LiveViewOptions {
@@ -18,6 +21,9 @@ interface LiveViewOptions {
   /** Whether what is printed afterwards shows both directions in one table, which takes all sources. */
   readonly both: boolean;
   readonly sort: Order;
+  readonly group: Grouping | undefined;
+  /** Undefined where nothing is known of owners. Where it looks names up, they are shown from the first frame on. */
+  readonly owners: Owners | undefined;
   /** The most rows to show; 0: as many as fit. */
   readonly top: number;
   /** Called when `q` is pressed. */
@@ -49,10 +55,14 @@ export class LiveView {
       },
       onRedraw: () => this.#draw(),
     });
-    this.#names = new ReverseNames({ onName: () => this.#draw() });
+    this.#names = options.owners?.names ?? new ReverseNames();
+    this.#names.onName = () => this.#draw();
     this.#model = new LiveModel({
       sort: options.sort,
       top: options.top,
+      group: options.group,
+      owners: OWNER_GROUPS.some((each) => options.owners?.knows(each)) ? options.owners : undefined,
+      showsNames: options.owners?.names !== undefined,
       nameOf: (address) => this.#names.get(address),
     });
     this.#costs = new ProgramCosts(this.#session);
@@ -89,7 +99,7 @@ export class LiveView {
         this.#model.setCosts(this.#cpu.percent(), await this.#costs.read(this.#attachments));
         break;
       case 'note':
-        this.#model.showMessage(`${event.interface}: ${event.text}`);
+        this.#model.showMessage(noteLine(event));
         this.#afterwards.push(event);
         break;
       case 'detached':

@@ -5,7 +5,8 @@
  * collector refuses them.
  */
 
-import type { SourceList, TotalsRecord } from '../model/records.js';
+import type { OwnerGroup } from '../model/grouping.js';
+import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
 import { printable } from '../text/text.js';
 
 export interface Metrics {
@@ -16,6 +17,8 @@ export interface Metrics {
   readonly version: string;
   readonly maxSources: number;
   readonly sources: SourceList;
+  /** Whose sums the sources are; undefined: each is an address, or a prefix. */
+  readonly group?: OwnerGroup | undefined;
   readonly totals: TotalsRecord;
   /** The sums of the selected sources that `top` left out. */
   readonly rest: { readonly sources: number; readonly packets: bigint; readonly bytes: bigint };
@@ -32,23 +35,25 @@ interface Family {
   readonly samples: (metrics: Metrics) => readonly Sample[];
 }
 
-type Sample = readonly [labels: Readonly<Record<string, string>>, value: bigint | number];
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: bigint | number];
 
 const FAMILIES: readonly Family[] = [
   {
     name: 'xdpwho_source_packets',
     type: 'counter',
     unit: 'packets',
-    help: 'Packets by source address.',
-    samples: ({ sources }) =>
-      [...sources].map(({ source, packets }): Sample => [{ source }, packets]),
+    help: 'Packets by source: an address, or the group that it belongs to.',
+    samples: ({ sources, group }) =>
+      [...sources].map((source): Sample => [labelsOf(source, group), source.packets]),
   },
   {
     name: 'xdpwho_source_bytes',
     type: 'counter',
     unit: 'bytes',
-    help: 'Bytes by source address, from the Ethernet header on.',
-    samples: ({ sources }) => [...sources].map(({ source, bytes }): Sample => [{ source }, bytes]),
+    help: 'Bytes by source, from the Ethernet header on.',
+    samples: ({ sources, group }) =>
+      [...sources].map((source): Sample => [labelsOf(source, group), source.bytes]),
   },
   {
     name: 'xdpwho_packets',
@@ -91,20 +96,20 @@ const FAMILIES: readonly Family[] = [
     name: 'xdpwho_sources_omitted',
     type: 'gauge',
     help: 'Sources beyond the first ones, which have no series here, so that labels stay few.',
-    samples: ({ rest }) => [[{}, rest.sources]],
+    samples: ({ rest, group }) => [[labelsOfRest(group), rest.sources]],
   },
   // Gauges: they shrink when a source gets a series of its own, or goes from a full table.
   {
     name: 'xdpwho_omitted_packets',
     type: 'gauge',
     help: 'Packets of the sources that have no series here.',
-    samples: ({ rest }) => [[{}, rest.packets]],
+    samples: ({ rest, group }) => [[labelsOfRest(group), rest.packets]],
   },
   {
     name: 'xdpwho_omitted_bytes',
     type: 'gauge',
     help: 'Bytes of the sources that have no series here.',
-    samples: ({ rest }) => [[{}, rest.bytes]],
+    samples: ({ rest, group }) => [[labelsOfRest(group), rest.bytes]],
   },
   {
     name: 'xdpwho',
@@ -113,6 +118,21 @@ const FAMILIES: readonly Family[] = [
     samples: ({ mode, version }) => [[{ mode, version }, 1]],
   },
 ];
+
+/** The labels that stand for `source`; the same ones in all series of a family. */
+function labelsOf({ source, asn, as_name }: SourceRecord, group: OwnerGroup | undefined): Labels {
+  if (group === undefined) return { source };
+  if (group !== 'owner') return { [group]: source };
+  return { asn: asn === undefined ? source : String(asn), as_name: as_name ?? source };
+}
+
+/** `other` stands for what is left out. It is in gauges, because it shrinks where a group comes into the first ones. */
+function labelsOfRest(group: OwnerGroup | undefined): Labels {
+  if (group === undefined) return {};
+  return group === 'owner' ? { asn: OTHER, as_name: OTHER } : { [group]: OTHER };
+}
+
+const OTHER = 'other';
 
 const SUFFIXES = { counter: '_total', gauge: '', info: '_info' } as const;
 

@@ -15,6 +15,7 @@ import { listInterfaces, showXdpPrograms } from '../host/interfaces.js';
 import type { Netns } from '../host/netns.js';
 import { findTool } from '../host/tools.js';
 import { messageOf, systemErrorCode, XdpwhoError } from '../model/errors.js';
+import type { Grouping } from '../model/grouping.js';
 import { printable } from '../text/text.js';
 import { dump } from '../verbs/dump.js';
 import { metricsOf } from './metrics.js';
@@ -40,12 +41,14 @@ interface MetricsRequest {
   /** The most sources of each interface that are printed. */
   readonly top: number;
   readonly version: string;
+  /** Sums, instead of single sources. */
+  readonly group?: Grouping | undefined;
 }
 
 /** Reads all interfaces once. Rejects with `not-attached` if one of them is not attached. */
 export async function readMetrics(
   context: SessionContext,
-  { interfaces, netns: netnsName, bpffs, top, version }: MetricsRequest,
+  { interfaces, netns: netnsName, bpffs, top, version, group }: MetricsRequest,
   signal: AbortSignal,
 ): Promise<Metrics[]> {
   const netns = netnsOf({ netns: netnsName });
@@ -54,8 +57,8 @@ export async function readMetrics(
     const attachment = findPinned(context, name, netns, bpffs);
     // Only root can look into another namespace, so this is checked only in ours.
     if (netns.path === undefined) await refuseDetached(attachment, netns, name);
-    const reading = await dump(context, attachment, { top, sort: 'packets', signal });
-    all.push(metricsOf(attachment, reading, version));
+    const reading = await dump(context, attachment, { top, sort: 'packets', signal, group });
+    all.push(metricsOf(attachment, reading, version, group));
   }
   return all;
 }

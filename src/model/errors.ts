@@ -22,6 +22,7 @@ export const EXIT_CODES = {
   'mtu-too-large': 1,
   'verifier-rejected': 1,
   'bad-object': 1,
+  'bad-database': 1,
   'bad-output': 1,
   'tool-failed': 1,
   timeout: 1,

@@ -1,4 +1,4 @@
-/** Address prefixes (CIDR), for filters and groups. Pure. */
+/** Address prefixes (CIDR). Pure. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { addressKey, formatAddress } from './address.js';
 import { XdpwhoError } from './errors.js';
@@ -10,12 +10,6 @@ export interface Prefix {
   /** 0 to 128; for IPv4, 96 to 128. */
   readonly bits: number;
   readonly family: 4 | 6;
-}
-
-/** The prefix lengths of groups, by family. */
-export interface Grouping {
-  readonly ipv4: number;
-  readonly ipv6: number;
 }
 
 /**
@@ -57,30 +51,6 @@ export function contains(prefix: Prefix, address: string): boolean {
   }
   const bits = prefix.bits & 7;
   return bits === 0 || ((key[bytes] ?? 0) ^ (prefix.network[bytes] ?? 0)) >> (8 - bits) === 0;
-}
-
-/** The group of an address: "192.0.2.0/24". */
-export function groupOf(address: string, grouping: Grouping): string {
-  const ipv6 = address.includes(':');
-  const bits = ipv6 ? grouping.ipv6 : grouping.ipv4;
-  const network = masked(addressKey(address), ipv6 ? bits : 96 + bits);
-  return `${formatAddress(String.fromCharCode(...network))}/${bits}`;
-}
-
-/**
- * Parses `24` or `24,64`: the prefix lengths of IPv4 and IPv6. The default for IPv6 is 64.
- * @throws XdpwhoError `usage`
- */
-export function parseGrouping(text: string): Grouping {
-  const match = /^(\d{1,2})(?:,(\d{1,3}))?$/.exec(text);
-  const ipv4 = Number(match?.[1] ?? Number.NaN);
-  const ipv6 = Number(match?.[2] ?? 64);
-  if (!(ipv4 <= 32) || !(ipv6 <= 128)) {
-    throw new XdpwhoError('usage', `--group ${text}: not a length of prefixes`, {
-      hint: 'such as --group 24 or --group 24,64',
-    });
-  }
-  return { ipv4, ipv6 };
 }
 
 /** The part of byte `index` that belongs to the first `bits` of a key. */

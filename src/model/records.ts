@@ -59,10 +59,26 @@ export interface AttachedRecord extends Sent {
   readonly file: string | null;
 }
 
-export interface SourceRecord {
+/**
+ * Who an address belongs to, as far as the databases, the list of networks and the name servers that
+ * were named tell. What is not known is absent.
+ */
+export interface Owner {
+  /** The number of the autonomous system. In the record of a group, all members share it. */
+  readonly asn?: number;
+  readonly as_name?: string;
+  /** Two letters, ISO 3166-1. */
+  readonly country?: string;
+  /** The label of the user's own network. */
+  readonly network?: string;
+  /** By the hosts file or reverse DNS. */
+  readonly name?: string;
+}
+
+export interface SourceRecord extends Owner {
   readonly type: 'source';
   readonly interface: string;
-  /** IPv4 dotted, IPv6 as RFC 5952 writes it. */
+  /** IPv4 dotted, IPv6 as RFC 5952 writes it. Of a group: a prefix, `AS64500`, a country, a network's label, or `unknown`. */
   readonly source: string;
   readonly packets: bigint;
   /** Bytes of the frames from the Ethernet header on, as the XDP program sees them. */
@@ -85,6 +101,25 @@ export interface DestinationRecord extends Omit<SourceRecord, 'type' | 'source'>
 export function toDestination(record: SourceRecord): DestinationRecord {
   const { type: _, interface: device, source: destination, ...figures } = record;
   return { type: 'destination', interface: device, destination, ...figures };
+}
+
+/** A source that this run has not seen before. Of what is sent, it has `destination` in place of `source`. */
+export interface NewRecord extends Sent, Owner {
+  readonly type: 'new';
+  readonly interface: string;
+  readonly source?: string;
+  readonly destination?: string;
+  /** When it was read: ISO 8601, UTC. */
+  readonly time: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+/** The record of a source that is new. */
+export function toNew(record: SourceRecord, direction: Direction, time: string): NewRecord {
+  const { type: _, interface: device, source, idle_ms: __, ...rest } = record;
+  const address = direction === 'sent' ? { direction, destination: source } : { source };
+  return { type: 'new', interface: device, ...address, time, ...rest };
 }
 
 /** Sources in an order. They may be made one by one while they are read. Of what is sent, `source` is the destination. */
@@ -248,6 +283,7 @@ export type AnyRecord =
   | AttachedRecord
   | SourceRecord
   | DestinationRecord
+  | NewRecord
   | TotalsRecord
   | PacketRecord
   | SentPacketRecord

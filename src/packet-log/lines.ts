@@ -1,7 +1,8 @@
 /** Prints the packets of a log as text. It makes no string for each packet, which would be some ten times slower. Pure. */
 import { endianness } from 'node:os';
 import { formatAddress } from '../model/address.js';
-import type { Direction } from '../model/records.js';
+import type { Direction, Owner } from '../model/records.js';
+import { ownerWords } from '../owners/words.js';
 import { quoteJson } from '../text/json.js';
 import { printable } from '../text/text.js';
 import { cpuIn, PACKET_WORDS, type PacketBatch, packetsIn } from './ring.js';
@@ -12,6 +13,11 @@ const CHUNK_BYTES = 256 * 1024;
 const ADDRESS_BYTES = 39;
 /** `2026-11-22T10:00:00.` */
 const SECOND_BYTES = 20;
+/** The most that is printed of an owner: a name that is longer is left out with the others. */
+const OWNER_BYTES = 4096;
+const MAX_OWNERS = 4096;
+const NO_OWNER = new Uint8Array(0);
+
 /** The most that a line has besides its fixed parts: time, address, three numbers of ten digits. */
 const VARIABLE_BYTES = SECOND_BYTES + 6 + ADDRESS_BYTES + 30;
 
@@ -49,10 +55,22 @@ export class PacketLines {
   #second = -1;
   readonly #cacheKeys = new Uint32Array(CACHE_SLOTS * 4);
   readonly #cacheTexts: (Uint8Array | undefined)[] = new Array(CACHE_SLOTS);
+  readonly #ownerOf: ((address: string) => Owner) | undefined;
+  /** By the key of the source. */
+  readonly #owners = new Map<string, Uint8Array>();
+  readonly #isPlain: boolean;
 
-  constructor(interfaceName: string, format: PacketFormat, direction: Direction = 'received') {
+  /** `ownerOf`: what is known of an address; undefined: lines do not say it. */
+  constructor(
+    interfaceName: string,
+    format: PacketFormat,
+    direction: Direction = 'received',
+    ownerOf?: (address: string) => Owner,
+  ) {
     const bytes = (text: string) => new Uint8Array(Buffer.from(text));
     const isPlain = format === 'plain';
+    this.#isPlain = isPlain;
+    this.#ownerOf = ownerOf;
     const name = isPlain ? printable(interfaceName) : quoteJson(interfaceName);
     const isSent = direction === 'sent';
     const sent = isSent ? '"direction":"sent",' : '';
@@ -88,7 +106,8 @@ export class PacketLines {
       ...[head, afterTime, afterSource, afterLength, end],
       ...[beforePackets, afterPackets],
     ];
-    const lineBytes = fixed.reduce((sum, part) => sum + part.length, VARIABLE_BYTES);
+    const ownerBytes = this.#ownerOf === undefined ? 0 : OWNER_BYTES;
+    const lineBytes = fixed.reduce((sum, part) => sum + part.length, VARIABLE_BYTES + ownerBytes);
     const limit = bytes.length - lineBytes;
     let length = 0;
     let next = start;
@@ -117,13 +136,29 @@ export class PacketLines {
         length = putNumber(bytes, length, packets);
         length = put(bytes, length, afterPackets);
       }
+      if (ownerBytes > 0) length = put(bytes, length, this.#ownerText(batch, at));
       length = put(bytes, length, end);
     }
     return { next, length };
   }
 
+  /** What follows the other fields. It is made anew each second, since names come in later. */
+  #ownerText(batch: PacketBatch, at: number): Uint8Array {
+    const key = batch.sourceKey(at);
+    const known = this.#owners.get(key);
+    if (known !== undefined) return known;
+    const owner = this.#ownerOf?.(formatAddress(key)) ?? {};
+    const words = this.#isPlain ? ` ${ownerWords(owner)}`.trimEnd() : ownerMembers(owner);
+    const bytes = new Uint8Array(Buffer.from(words));
+    const text = bytes.length > OWNER_BYTES ? NO_OWNER : bytes;
+    if (this.#owners.size >= MAX_OWNERS) this.#owners.clear();
+    this.#owners.set(key, text);
+    return text;
+  }
+
   #beginSecond(second: number): void {
     this.#second = second;
+    this.#owners.clear();
     const text = new Date(second * 1000).toISOString().slice(0, SECOND_BYTES - 1);
     this.#head.set(this.#before);
     this.#head.set(Buffer.from(`${text}.`, 'latin1'), this.#before.length);
@@ -158,6 +193,13 @@ export class PacketLines {
     this.#cacheTexts[slot] = text;
     return text;
   }
+}
+
+/** `,"asn":64500,"as_name":"Example"`. */
+function ownerMembers(owner: Owner): string {
+  return Object.entries(owner)
+    .map(([name, value]) => `,"${name}":${typeof value === 'number' ? value : quoteJson(value)}`)
+    .join('');
 }
 
 /** This function and those below write at `length` and return the new length. */

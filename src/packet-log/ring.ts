@@ -105,6 +105,16 @@ export class PacketBatch {
     return String.fromCharCode(...new Uint8Array(this.words.buffer, start, 16));
   }
 
+  /** The first different sources of the packets, at most `limit`, as text. */
+  sources(limit: number): { readonly source: string }[] {
+    const keys = new Set<string>();
+    for (const at of this.order) {
+      if (keys.size >= limit) break;
+      keys.add(this.sourceKey(at));
+    }
+    return [...keys].map((key) => ({ source: formatAddress(key) }));
+  }
+
   /** The packets as public records. Some ten times slower than lines.ts. */
   records(interfaceName: string): Generator<PacketRecord>;
   records(interfaceName: string, direction: Direction): Generator<PacketRecord | SentPacketRecord>;

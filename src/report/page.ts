@@ -3,6 +3,8 @@
  * are SVG, and it has no script. Its Content-Security-Policy forbids the browser to load anything. Pure.
  */
 
+import type { Owner } from '../model/records.js';
+import { systemName } from '../owners/words.js';
 import { formatCount, formatRate } from '../text/figures.js';
 import { printable } from '../text/text.js';
 import type { InterfaceReport, Point, Report } from './recording.js';
@@ -36,6 +38,7 @@ svg text { fill: var(--soft); font-size: 12px; } svg .name { fill: var(--ink); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 3px 8px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:nth-child(2), td:nth-child(2) { text-align: left; }
+th.text, td.text { text-align: left; }
 td:nth-child(2) { font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 `;
 
@@ -265,8 +268,20 @@ ${bars.join('\n')}
 </svg>`;
 }
 
+/** Only those that the recording says something of. */
+const OWNER_COLUMNS: readonly {
+  readonly title: string;
+  readonly cell: (owner: Owner) => string;
+}[] = [
+  { title: 'Name', cell: ({ name = '' }) => printable(name) },
+  { title: 'Network', cell: ({ network = '' }) => printable(network) },
+  { title: 'Owner', cell: systemName },
+  { title: 'Country', cell: ({ country = '' }) => printable(country) },
+];
+
 function renderTable(report: InterfaceReport, shown: InterfaceReport['sources']): string {
   const timed = hasTimes(report.points);
+  const known = OWNER_COLUMNS.filter(({ cell }) => shown.some(({ owner }) => cell(owner) !== ''));
   const rows = shown.map((row, index) => {
     const cells = [
       `${index + 1}`,
@@ -279,11 +294,15 @@ function renderTable(report: InterfaceReport, shown: InterfaceReport['sources'])
         ? isoTime(row.lastSeenMs).slice(11)
         : `${Math.max(Math.round(row.lastSeenMs / 1000), 0)} s`,
     ];
-    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
+    const texts = known.map(({ cell }) => `<td class="text">${escapeHtml(cell(row.owner))}</td>`);
+    const all = cells.map((cell) => `<td>${cell}</td>`);
+    return `<tr>${[...all.slice(0, 2), ...texts, ...all.slice(2)].join('')}</tr>`;
   });
   const titles = ['', 'Source', 'Packets', 'Bytes', 'Share', 'Peak packets/s', 'Last seen'];
+  const heads = titles.map((title) => `<th>${title}</th>`);
+  const textHeads = known.map(({ title }) => `<th class="text">${title}</th>`);
   return `<table>
-<thead><tr>${titles.map((title) => `<th>${title}</th>`).join('')}</tr></thead>
+<thead><tr>${[...heads.slice(0, 2), ...textHeads, ...heads.slice(2)].join('')}</tr></thead>
 <tbody>
 ${rows.join('\n')}
 </tbody>

@@ -6,8 +6,9 @@ import type { Readable } from 'node:stream';
 import { addAbortSignal, pipeline } from 'node:stream';
 import ndjson from 'ndjson';
 import { messageOf, XdpwhoError } from '../model/errors.js';
-import { propertyOf, stringIn } from '../model/json-values.js';
-import { nameInDirection } from '../model/records.js';
+import { numberIn, propertyOf, stringIn } from '../model/json-values.js';
+import { nameInDirection, type Owner } from '../model/records.js';
+import { ownerWords } from '../owners/words.js';
 
 export interface Report {
   /** In the order of the recording. */
@@ -42,6 +43,8 @@ export interface Point {
 
 interface SourceSum {
   readonly source: string;
+  /** What the recording says of it. */
+  readonly owner: Owner;
   readonly packets: number;
   readonly bytes: number;
   /** The highest rate of any reading. */
@@ -134,6 +137,7 @@ function notARecording(name: string, why: string, cause?: unknown): XdpwhoError 
 }
 
 interface OpenSource {
+  owner: Owner;
   packets: number;
   bytes: number;
   peakPacketsPerSecond: number;
@@ -152,6 +156,7 @@ class InterfaceSum {
   #programId: number | undefined;
   #readings = 0;
   readonly #sources = new Map<string, OpenSource>();
+  readonly #owners = new Map<string, Owner>();
   #points: Point[] = [];
   #totals: Record<TotalsFigure, number> = figuresOf({});
   /** Of the attachments before this one. */
@@ -185,8 +190,9 @@ class InterfaceSum {
     const existing = this.#sources.get(address);
     const source = existing ?? {
       ...{ packets: 0, bytes: 0, packetsBefore: 0, bytesBefore: 0 },
-      ...{ peakPacketsPerSecond: 0, lastSeenMs: 0, idleMs: 0 },
+      ...{ peakPacketsPerSecond: 0, lastSeenMs: 0, idleMs: 0, owner: NOBODY },
     };
+    source.owner = this.#ownerIn(record, source.owner);
     if (existing === undefined) this.#sources.set(address, source);
     if (packets < source.packets) keepCounts(source);
     source.packets = packets;
@@ -198,6 +204,16 @@ class InterfaceSum {
     const byteRate = figureIn(record, 'bytes_per_second') ?? 0;
     if (byteRate > 0) this.#rates.push([address, byteRate]);
     if (this.#rates.length > 50 * MAX_SOURCES) this.#rates = largest(this.#rates);
+  }
+
+  /** One object for all sources of an owner, since a recording may have a million. */
+  #ownerIn(record: unknown, before: Owner): Owner {
+    const owner = ownerIn(record);
+    const key = ownerWords(owner);
+    if (key === '') return before;
+    const known = this.#owners.get(key) ?? owner;
+    this.#owners.set(key, known);
+    return known;
   }
 
   /** The `totals` record ends a reading. */
@@ -282,6 +298,7 @@ class InterfaceSum {
     this.#endRun();
     const sources = [...this.#sources].map(([source, sum]) => ({
       source,
+      owner: sum.owner,
       packets: sum.packets + sum.packetsBefore,
       bytes: sum.bytes + sum.bytesBefore,
       peakPacketsPerSecond: sum.peakPacketsPerSecond,
@@ -297,6 +314,18 @@ class InterfaceSum {
       totals: sumOf(this.#totalsBefore, this.#totals),
     };
   }
+}
+
+const NOBODY: Owner = {};
+
+function ownerIn(record: unknown): Owner {
+  const asn = numberIn(record, 'asn');
+  const words = { as_name: '', country: '', network: '', name: '' };
+  for (const name of ['as_name', 'country', 'network', 'name'] as const) {
+    words[name] = stringIn(record, name) ?? '';
+  }
+  const entries = Object.entries(words).filter(([, text]) => text !== '');
+  return { ...(asn === undefined ? {} : { asn }), ...Object.fromEntries(entries) };
 }
 
 /** Puts the counts of a source aside: it begins at 0 again. */

@@ -1,9 +1,9 @@
 /** What came from each address and what was sent to it, of one interface. Pure. */
-import type { Grouping } from '../model/prefix.js';
+import { ADDRESSES, type Grouping } from '../model/grouping.js';
 import type { SourceRecord, TotalsRecord } from '../model/records.js';
-import { ADDRESSES, SourceColumns } from './source-columns.js';
+import { SourceColumns } from './source-columns.js';
 
-/** The two parts of a figure for one address or prefix. */
+/** The two parts of a figure for one address or group. */
 export interface Parts {
   readonly from: Figures;
   readonly to: Figures;
@@ -30,7 +30,7 @@ export class BothColumns {
     return new BothColumns(sums, from);
   }
 
-  /** The sums by prefix of those that `accepts` takes of columns. */
+  /** The sums by group of those that `accepts` takes of columns. */
   grouped(
     grouping: Grouping,
     accepts: (columns: SourceColumns) => (at: number) => boolean,

@@ -3,13 +3,9 @@
  * gigabyte. The live view sorts, filters and sums them again at each key. Pure.
  */
 import { endianness } from 'node:os';
-import {
-  formatAddressAt,
-  isMappedAt,
-  MAPPED_PREFIX_BITS,
-  writeAddressKey,
-} from '../model/address.js';
-import { type Grouping, maskByte, type Prefix } from '../model/prefix.js';
+import { isMappedAt, writeAddressKey } from '../model/address.js';
+import { ADDRESSES, type Grouping } from '../model/grouping.js';
+import { maskByte, type Prefix } from '../model/prefix.js';
 import { FirstFew, type Order } from '../model/ranking.js';
 import type { SourceList, SourceRecord } from '../model/records.js';
 import { grown } from './grown.js';
@@ -22,14 +18,11 @@ const BYTE_ORDER = Array.from({ length: FIGURE_BYTES }, (_, index) =>
   endianness() === 'LE' ? index : FIGURE_BYTES - 1 - index,
 );
 
-/** Sums by address: what its sums are called is the address, and no prefix. */
-export const ADDRESSES: Grouping = { ipv4: 32, ipv6: 128 };
-
 export class SourceColumns {
   readonly interface: string;
-  /** For sums by prefix: then each key is a network. */
-  readonly #grouping: Grouping | undefined;
-  /** Of sums by prefix: which are there. */
+  /** For sums: then each key is that of a group. */
+  readonly #grouping: Grouping;
+  /** Of sums: which are there. */
   readonly #groups = new SourceSet();
   readonly #groupKey = new Uint8Array(KEY_BYTES);
   #size = 0;
@@ -41,7 +34,7 @@ export class SourceColumns {
   #packetRates = new Float64Array(0);
   #byteRates = new Float64Array(0);
 
-  constructor(interfaceName: string, grouping?: Grouping) {
+  constructor(interfaceName: string, grouping = ADDRESSES) {
     this.interface = interfaceName;
     this.#grouping = grouping;
   }
@@ -65,23 +58,26 @@ export class SourceColumns {
     this.#byteRates[at] = byteRate ?? record.bytes_per_second ?? Number.NaN;
   }
 
-  /** Adds a source to the sum of its prefix. Only with a grouping. */
-  addToGroup(record: SourceRecord): void {
+  /** Adds a source to the sum of its group. All of these columns must have come this way. */
+  addToGroup(record: SourceRecord, packetRate?: number, byteRate?: number): void {
     writeAddressKey(record.source, this.#groupKey, 0);
-    const { ipv4 = 32, ipv6 = 128 } = this.#grouping ?? {};
-    const bits = isMappedAt(this.#groupKey, 0) ? MAPPED_PREFIX_BITS + ipv4 : ipv6;
-    const number = this.#groups.add(keyText(this.#groupKey, 0, bits));
+    this.#grouping.toGroup(this.#groupKey, 0);
+    const number = this.#groups.add(keyText(this.#groupKey));
+    const rates = [
+      packetRate ?? record.packets_per_second,
+      byteRate ?? record.bytes_per_second,
+    ] as const;
     if (number >= 0) {
-      this.add(record);
-      this.#mask(number, bits);
+      this.add(record, ...rates);
+      this.#keys.set(this.#groupKey, number * KEY_BYTES);
       return;
     }
     const to = ~number;
     this.#packets[to] = (this.#packets[to] ?? 0n) + record.packets;
     this.#bytes[to] = (this.#bytes[to] ?? 0n) + record.bytes;
     this.#idleMs[to] = Math.min(this.#idleMs[to] ?? 0, record.idle_ms);
-    this.#packetRates[to] = sumOf(this.#packetRates[to], record.packets_per_second);
-    this.#byteRates[to] = sumOf(this.#byteRates[to], record.bytes_per_second);
+    this.#packetRates[to] = sumOf(this.#packetRates[to], rates[0]);
+    this.#byteRates[to] = sumOf(this.#byteRates[to], rates[1]);
   }
 
   /** Makes room for one more, and returns its index. */
@@ -96,20 +92,17 @@ export class SourceColumns {
     return at;
   }
 
-  /** The address at an index as text, or the prefix: "192.0.2.0/24". */
+  /** The address at an index as text, or what the group is called. */
   source(at: number): string {
-    const address = formatAddressAt(this.#keys, at * KEY_BYTES);
-    if (this.#grouping === undefined) return address;
-    if (this.#grouping === ADDRESSES) return address;
-    const { ipv4, ipv6 } = this.#grouping;
-    return `${address}/${this.#isMapped(at) ? ipv4 : ipv6}`;
+    return this.#grouping.nameAt(this.#keys, at * KEY_BYTES).source;
   }
 
   record(at: number): SourceRecord {
+    const { source, ...owner } = this.#grouping.nameAt(this.#keys, at * KEY_BYTES);
     const record = {
       type: 'source',
       interface: this.interface,
-      source: this.source(at),
+      source,
       packets: this.#packets[at] ?? 0n,
       bytes: this.#bytes[at] ?? 0n,
       idle_ms: this.#idleMs[at] ?? 0,
@@ -117,8 +110,8 @@ export class SourceColumns {
     const packetRate = this.#packetRates[at] ?? Number.NaN;
     const byteRate = this.#byteRates[at] ?? Number.NaN;
     // A source has both rates or none.
-    if (Number.isNaN(packetRate)) return record;
-    return { ...record, packets_per_second: packetRate, bytes_per_second: byteRate };
+    if (Number.isNaN(packetRate)) return { ...record, ...owner };
+    return { ...record, packets_per_second: packetRate, bytes_per_second: byteRate, ...owner };
   }
 
   /** All in order, or with a `limit` the first of them, each made when it is read: for as long as nothing is added or cleared. */
@@ -187,22 +180,22 @@ export class SourceColumns {
     return true;
   }
 
-  /** The sums by prefix of those that `accepts` takes. The idle time of a group is the shortest of its members. */
+  /** The sums by group of those that `accepts` takes. The idle time of a group is the shortest of its members. */
   grouped(grouping: Grouping, accepts: (at: number) => boolean): SourceColumns {
     const groups = new SourceColumns(this.interface, grouping);
     groups.sumUp(this, accepts);
     return groups;
   }
 
-  /** Adds those of other columns that `accepts` takes to the sums of their prefixes. Only with a grouping. */
+  /** Adds those of other columns that `accepts` takes to the sums of their groups. */
   sumUp(from: SourceColumns, accepts: (at: number) => boolean): void {
-    const { ipv4 = 32, ipv6 = 128 } = this.#grouping ?? {};
     for (let at = 0; at < from.#size; at++) {
       if (!accepts(at)) continue;
-      const bits = from.#isMapped(at) ? MAPPED_PREFIX_BITS + ipv4 : ipv6;
-      const number = this.#groups.add(keyText(from.#keys, at * KEY_BYTES, bits));
+      this.#groupKey.set(from.#keys.subarray(at * KEY_BYTES, (at + 1) * KEY_BYTES));
+      this.#grouping.toGroup(this.#groupKey, 0);
+      const number = this.#groups.add(keyText(this.#groupKey));
       if (number < 0) this.#sum(~number, from, at);
-      else this.#copy(from, at, bits);
+      else this.#copy(from, at);
     }
   }
 
@@ -219,10 +212,10 @@ export class SourceColumns {
     return copy;
   }
 
-  #copy(from: SourceColumns, at: number, bits: number): void {
+  /** Appends what is at an index of other columns, under the key of its group. */
+  #copy(from: SourceColumns, at: number): void {
     const to = this.#room();
-    this.#keys.set(from.#keys.subarray(at * KEY_BYTES, (at + 1) * KEY_BYTES), to * KEY_BYTES);
-    this.#mask(to, bits);
+    this.#keys.set(this.#groupKey, to * KEY_BYTES);
     this.#packets[to] = from.#packets[at] ?? 0n;
     this.#bytes[to] = from.#bytes[at] ?? 0n;
     this.#idleMs[to] = from.#idleMs[at] ?? 0;
@@ -236,14 +229,6 @@ export class SourceColumns {
     this.#idleMs[to] = Math.min(this.#idleMs[to] ?? 0, from.#idleMs[at] ?? 0);
     this.#packetRates[to] = sumOf(this.#packetRates[to], from.#packetRates[at]);
     this.#byteRates[to] = sumOf(this.#byteRates[to], from.#byteRates[at]);
-  }
-
-  /** Leaves the first `bits` of a key. */
-  #mask(at: number, bits: number): void {
-    for (let index = bits >> 3; index < KEY_BYTES; index++) {
-      const byte = this.#keys[at * KEY_BYTES + index] ?? 0;
-      this.#keys[at * KEY_BYTES + index] = byte & maskByte(bits, index);
-    }
   }
 
   #isMapped(at: number): boolean {
@@ -281,12 +266,8 @@ export class SourceColumns {
   }
 }
 
-/** The first `bits` of the key that begins at `at`, as 16 latin-1 characters. */
-function keyText(keys: Uint8Array, at: number, bits: number): string {
-  const key = keys.slice(at, at + KEY_BYTES);
-  for (let index = bits >> 3; index < KEY_BYTES; index++) {
-    key[index] = (key[index] ?? 0) & maskByte(bits, index);
-  }
+/** A key as 16 latin-1 characters. */
+function keyText(key: Uint8Array): string {
   return String.fromCharCode(...key);
 }
 

@@ -5,9 +5,11 @@ import { findEntry } from '../attachment/find.js';
 import { Look } from '../attachment/look.js';
 import { namesOf, type Target } from '../attachment/target.js';
 import { XdpwhoError } from '../model/errors.js';
-import { contains, type Grouping, type Prefix } from '../model/prefix.js';
+import type { Grouping } from '../model/grouping.js';
+import { contains, type Prefix } from '../model/prefix.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import type { Owners } from '../owners/owners.js';
 import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { SourceSet } from '../table/source-set.js';
@@ -20,14 +22,16 @@ interface DumpOptions {
   readonly sort: Order;
   /** Only sources in this prefix. The totals are still those of all packets. */
   readonly source?: Prefix | undefined;
-  /** Sums by prefix, instead of single sources. */
+  /** Sums, instead of single sources. */
   readonly group?: Grouping | undefined;
+  /** Tells who the sources belong to. */
+  readonly owners?: Owners | undefined;
   /** Makes the reading reject. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface Dump {
-  /** In order. With `group`, `source` is a prefix: "192.0.2.0/24". */
+  /** In order. With `group`, `source` is what the group is called: "192.0.2.0/24". */
   readonly sources: SourceList;
   readonly totals: TotalsRecord;
   /** The sum of the selected sources that `top` left out. */
@@ -76,7 +80,7 @@ export async function dump(
   options: DumpOptions,
 ): Promise<Dump> {
   const reader = new SourceReader(context, attachment);
-  const { top, sort, group } = options;
+  const { top, sort, group, owners } = options;
   const ranking = top === 0 ? undefined : new Ranking(sort, top);
   const columns =
     ranking === undefined || group !== undefined
@@ -108,9 +112,11 @@ export async function dump(
     table,
     attachment.direction,
   );
+  const named = (sources: SourceList) =>
+    (group === undefined ? owners?.describe(sources) : undefined) ?? sources;
   if (ranking === undefined) {
     const sources = columns?.list(sort) ?? [];
-    return { sources, totals, rest: selected };
+    return { sources: named(sources), totals, rest: selected };
   }
   for (const record of columns?.list('none') ?? []) select(record);
   const sources = ranking.result();
@@ -119,7 +125,7 @@ export async function dump(
     selected.packets -= record.packets;
     selected.bytes -= record.bytes;
   }
-  return { sources, totals, rest: selected };
+  return { sources: named(sources), totals, rest: selected };
 }
 
 /**

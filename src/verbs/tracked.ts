@@ -181,8 +181,14 @@ export interface Detached {
 /** A line for the user about one interface. */
 export interface Note {
   readonly kind: 'note';
-  readonly interface: string;
+  /** Null: it is of no interface. */
+  readonly interface: string | null;
   readonly text: string;
+}
+
+/** A note in words. */
+export function noteLine({ interface: name, text }: Note): string {
+  return name === null ? text : `${name}: ${text}`;
 }
 
 /**

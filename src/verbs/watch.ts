@@ -5,8 +5,11 @@ import type { Look } from '../attachment/look.js';
 import { pause } from '../host/abort.js';
 import { receivedPackets } from '../host/devices.js';
 import { XdpwhoError } from '../model/errors.js';
+import type { Grouping } from '../model/grouping.js';
 import { type Order, Ranking } from '../model/ranking.js';
 import type { Direction, SourceList, SourceRecord, TotalsRecord } from '../model/records.js';
+import type { Owners } from '../owners/owners.js';
+import { SeenBefore } from '../table/seen-before.js';
 import { SourceColumns } from '../table/source-columns.js';
 import { completeTotals, SourceReader } from '../table/source-reader.js';
 import { type Counts, Tally } from '../table/tally.js';
@@ -39,6 +42,12 @@ export interface WatchOptions extends TrackOptions {
   readonly sort: Order;
   /** Whether a reading has all sources in `columns` too. Default: false. */
   readonly columns?: boolean | undefined;
+  /** Sums, instead of single sources. */
+  readonly group?: Grouping | undefined;
+  /** Tells who the sources belong to. */
+  readonly owners?: Owners | undefined;
+  /** Whether a reading has the sources in `fresh` that come for the first time. Default: false. */
+  readonly tellsNew?: boolean | undefined;
 }
 
 /** One reading of one interface. */
@@ -47,9 +56,16 @@ export interface Reading {
   readonly direction: Direction;
   /** In the order of `sort`, at most `top`. Of what is sent, `source` is the destination. */
   readonly sources: SourceList;
+  /** How many sources or groups there are besides. */
+  readonly hidden: number;
   readonly totals: TotalsRecord;
   /** All sources, if they were asked for. */
   readonly columns?: SourceColumns | undefined;
+  /**
+   * The sources that this run has not seen before, if they were asked for. What an attachment that was joined had
+   * counted before is not among them.
+   */
+  readonly fresh?: SourceList | undefined;
 }
 
 /** Each reading alone, or what an interface receives with what it sends. */
@@ -87,7 +103,7 @@ export async function* watch(
   const checks = new Schedule(performance.now(), CHECK_MS);
   const check = async function* () {
     const beganMs = performance.now();
-    const lost = yield* checkAll(context, watched, (one) => finish(watched, [one]));
+    const lost = yield* checkAll(context, watched, (one) => finish(watched, [one], options));
     checks.took(performance.now() - beganMs);
     failure = lost ?? failure;
     return lost;
@@ -109,6 +125,9 @@ export async function* watch(
       dueMs = nextDue(dueMs, options.intervalMs);
       // The last of `count` readings is the final one, after detaching.
       if (reading === options.count) break;
+      for (const text of options.owners?.refresh() ?? []) {
+        yield { kind: 'note', interface: null, text };
+      }
       let readings = await unlessDetached(readAll(watched));
       while (readings === undefined) {
         // Somebody detached an attachment that we had joined. The other ones are read on.
@@ -116,13 +135,14 @@ export async function* watch(
         readings = await unlessDetached(readAll(watched));
       }
       if (watched.length === 0) break;
+      options.owners?.lookUp(sourcesIn(readings));
       yield { kind: 'readings', readings, final: false };
       reading++;
     }
-    yield* finish(watched, [...watched]);
+    yield* finish(watched, [...watched], options);
   } catch (error) {
     if (!signal.aborted || error instanceof XdpwhoError) throw error;
-    yield* finish(watched, [...watched]);
+    yield* finish(watched, [...watched], options);
   } finally {
     // After an error, or when the caller leaves the loop, `finish` has not run.
     await closeAll(watched);
@@ -143,7 +163,11 @@ function goneWhileRead(): XdpwhoError {
 }
 
 /** Detaches, reads a last time, and closes. */
-async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGenerator<WatchEvent> {
+async function* finish(
+  watched: Watched[],
+  ending: readonly Watched[],
+  { owners, signal }: Pick<WatchOptions, 'owners' | 'signal'>,
+): AsyncGenerator<WatchEvent> {
   if (ending.length === 0) return;
   await detachAll(ending);
   const readings: Reading[] = [];
@@ -151,8 +175,18 @@ async function* finish(watched: Watched[], ending: readonly Watched[]): AsyncGen
     const reading = await unlessDetached(one.read());
     if (reading !== undefined) readings.push(reading);
   }
-  if (readings.length > 0) yield { kind: 'readings', readings, final: true };
+  if (readings.length > 0) {
+    owners?.lookUp(sourcesIn(readings));
+    // Nothing is counted any more, so nobody waits for a reading.
+    await owners?.settle(signal);
+    yield { kind: 'readings', readings, final: true };
+  }
   for (const one of ending) yield* dismiss(watched, one);
+}
+
+/** One interface after the other. */
+function* sourcesIn(readings: readonly Reading[]): Generator<SourceRecord> {
+  for (const { sources } of readings) yield* sources;
 }
 
 async function readAll(watched: readonly Watched[]): Promise<Reading[]> {
@@ -178,6 +212,9 @@ class Watched extends Tracked {
   #previousNs = process.hrtime.bigint();
   #receivedAtFirst: number | undefined;
   #isDeafTold = false;
+  readonly #seenBefore: SeenBefore | undefined;
+  /** Whether the next reading is the first one of an attachment that we joined. */
+  #isJoining: boolean;
 
   constructor(
     context: SessionContext,
@@ -189,6 +226,8 @@ class Watched extends Tracked {
     this.#previous = owned ? new Tally() : undefined;
     this.#reader = new SourceReader(context, attachment);
     this.#options = options;
+    this.#seenBefore = options.tellsNew ? new SeenBefore() : undefined;
+    this.#isJoining = !owned;
   }
 
   /** Also tells, once, of a device that receives packets of which none comes to the program. */
@@ -212,50 +251,63 @@ class Watched extends Tracked {
   }
 
   async read(): Promise<Reading> {
-    const { top, sort, columns: asked = false } = this.#options;
+    const { top, sort, columns: asked = false, group, owners } = this.#options;
     const { direction } = this.attachment;
     const current = this.#spare;
     current.clear();
     const nowNs = process.hrtime.bigint();
     const seconds = Number(nowNs - this.#previousNs) / 1e9;
     const previous = this.#previous;
-    const rated = (record: SourceRecord) =>
+    const ratesIn = (record: SourceRecord) =>
       previous === undefined
-        ? record
-        : { ...record, ...ratesOf(record, previous.find(record.source) ?? NOTHING, seconds) };
-    const columns = asked || top === 0 ? this.#emptyColumns(asked) : undefined;
-    const ranking = columns === undefined ? new Ranking(sort, top) : undefined;
+        ? undefined
+        : ratesOf(record, previous.find(record.source) ?? NOTHING, seconds);
+    const isSorted = top === 0 && group === undefined;
+    const columns = asked || isSorted ? this.#emptyColumns(asked) : undefined;
+    const groups = group === undefined ? undefined : new SourceColumns(this.name, group);
+    const ranking =
+      columns === undefined && groups === undefined ? new Ranking(sort, top) : undefined;
+    const fresh = new SourceColumns(this.name);
     let packets = 0n;
     const before = await this.#reader.totals();
     for await (const batch of this.#reader.sources(undefined, current.seen)) {
       for (const record of batch) {
         packets += record.packets;
         current.append(record);
-        if (columns === undefined) {
-          ranking?.add(sort === 'rate' ? rated(record) : record);
-        } else if (previous === undefined) {
-          columns.add(record);
-        } else {
-          const rates = ratesOf(record, previous.find(record.source) ?? NOTHING, seconds);
-          columns.add(record, rates.packets_per_second, rates.bytes_per_second);
+        if (this.#seenBefore?.add(record.source) === true && !this.#isJoining) fresh.add(record);
+        if (ranking !== undefined) {
+          ranking.add(sort === 'rate' ? { ...record, ...ratesIn(record) } : record);
+          continue;
         }
+        const rates = ratesIn(record);
+        const both = [rates?.packets_per_second, rates?.bytes_per_second] as const;
+        columns?.add(record, ...both);
+        groups?.addToGroup(record, ...both);
       }
     }
+    this.#isJoining = false;
     const table = { sources: current.size, packets };
     const totals = {
       ...completeTotals(this.name, before, await this.#reader.totals(), table, direction),
       time: new Date().toISOString(),
     };
     const ranked = ranking?.result() ?? [];
+    const listed: SourceList =
+      (groups ?? columns)?.list(sort, top) ??
+      (sort === 'rate' ? ranked : ranked.map((record) => ({ ...record, ...ratesIn(record) })));
+    const sources = groups === undefined ? (owners?.describe(listed) ?? listed) : listed;
+    const firsts = fresh.list('none');
     const reading = {
       interface: this.name,
       direction,
-      sources: columns?.list(sort, top) ?? (sort === 'rate' ? ranked : ranked.map(rated)),
+      sources,
+      hidden: (groups?.size ?? current.size) - sources.length,
       totals:
         previous === undefined
           ? totals
           : { ...totals, ...ratesOf(totals, this.#previousTotal, seconds) },
       ...(asked ? { columns } : {}),
+      ...(this.#seenBefore === undefined ? {} : { fresh: owners?.describe(firsts) ?? firsts }),
     };
     this.#spare = previous ?? new Tally();
     this.#previous = current;

@@ -47,6 +47,7 @@ export function reading(sources: readonly SourceRecord[], device = 'eth0'): Read
     interface: device,
     direction: 'received',
     sources: [],
+    hidden: 0,
     totals,
     columns,
   };

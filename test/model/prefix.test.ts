@@ -3,14 +3,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { addressKey, formatAddress } from '../../src/model/address.js';
 import { hasErrorCode } from '../../src/model/errors.js';
-import {
-  contains,
-  formatPrefix,
-  groupOf,
-  parseGrouping,
-  parsePrefix,
-  prefixMask,
-} from '../../src/model/prefix.js';
+import { contains, formatPrefix, parsePrefix, prefixMask } from '../../src/model/prefix.js';
 import { suite } from '../suite.js';
 
 /** IPv6 addresses without the v4-mapped ones, which are IPv4 in the table. */
@@ -96,33 +89,3 @@ membership('keeps the families apart, also at length 0', () => {
 });
 
 membership.run();
-
-const groups = suite('groupOf and parseGrouping');
-
-groups('give the prefix that an address belongs to', () => {
-  const grouping = parseGrouping('24,48');
-  assert.is(groupOf('198.51.100.7', grouping), '198.51.100.0/24');
-  assert.is(groupOf('2001:db8:1:2::7', grouping), '2001:db8:1::/48');
-  assert.is(groupOf('198.51.100.7', parseGrouping('0')), '0.0.0.0/0');
-  assert.is(groupOf('2001:db8::1', parseGrouping('24,0')), '::/0');
-  assert.is(groupOf('2001:db8::1', parseGrouping('24,128')), '2001:db8::1/128');
-});
-
-groups('take one length for IPv4 with 64 for IPv6, or both', () => {
-  assert.equal(parseGrouping('16'), { ipv4: 16, ipv6: 64 });
-  assert.equal(parseGrouping('32,128'), { ipv4: 32, ipv6: 128 });
-  for (const text of ['', '33', '24,129', '24,', ',64', '-1', 'x', '24,64,1', '1e1']) {
-    assert.throws(() => parseGrouping(text), isUsage, text);
-  }
-});
-
-groups('put every address into a group that contains it', () => {
-  fc.assert(
-    fc.property(fc.oneof(fc.ipV4(), ipv6), fc.nat(32), fc.nat(128), (address, bits4, bits6) => {
-      const group = groupOf(address, { ipv4: bits4, ipv6: bits6 });
-      assert.ok(contains(parsePrefix(group), address));
-    }),
-  );
-});
-
-groups.run();

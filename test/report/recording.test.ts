@@ -14,10 +14,12 @@ reading('sums sources, and has the rates over time', async () => {
     {
       ...{ source: '2001:db8::1', packets: 10, bytes: 9000, peakPacketsPerSecond: 10 },
       lastSeenMs: START_MS + 1600,
+      owner: {},
     },
     {
       ...{ source: '192.0.2.1', packets: 20, bytes: 2000, peakPacketsPerSecond: 10 },
       lastSeenMs: START_MS + 2000,
+      owner: {},
     },
   ]);
   assert.is(only?.mode, 'native');

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { PrefixGrouping } from '../../src/model/grouping.js';
 import { BothColumns, sumOfTotals } from '../../src/table/both.js';
 import { SourceColumns } from '../../src/table/source-columns.js';
 import { reading, source } from '../live/sample.js';
@@ -41,10 +42,10 @@ both('has what came from each address and what was sent to it', () => {
 
 both('sums by prefix keep the two apart, also in a copy and with a filter', () => {
   const columns = BothColumns.of(RECEIVED(), SENT()).copy();
-  const grouped = columns.grouped({ ipv4: 24, ipv6: 64 }, () => () => true);
+  const grouped = columns.grouped(new PrefixGrouping(24, 64), () => () => true);
   assert.equal(rows(grouped), { '192.0.2.0/24': [30n, 5n], '2001:db8::/64': [5n, 20n] });
   const without = (each: SourceColumns) => (at: number) => each.source(at) !== '192.0.2.1';
-  assert.equal(rows(columns.grouped({ ipv4: 24, ipv6: 64 }, without)), {
+  assert.equal(rows(columns.grouped(new PrefixGrouping(24, 64), without)), {
     '2001:db8::/64': [5n, 20n],
     '192.0.2.0/24': [0n, 4n],
   });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { contains, type Grouping, groupOf, parsePrefix } from '../../src/model/prefix.js';
+import { type Grouping, groupOf, PrefixGrouping } from '../../src/model/grouping.js';
+import { contains, parsePrefix } from '../../src/model/prefix.js';
 import { type Order, Ranking } from '../../src/model/ranking.js';
 import type { SourceRecord } from '../../src/model/records.js';
 import { SourceColumns } from '../../src/table/source-columns.js';
@@ -97,10 +98,10 @@ function sums(records: readonly SourceRecord[], grouping: Grouping): Map<string,
 
 columns('sum by prefix, as they come or afterwards, with the shortest idle time', () => {
   const groupings = [
-    { ipv4: 24, ipv6: 64 },
-    { ipv4: 0, ipv6: 0 },
-    { ipv4: 31, ipv6: 127 },
-    { ipv4: 32, ipv6: 128 },
+    new PrefixGrouping(24, 64),
+    new PrefixGrouping(0, 0),
+    new PrefixGrouping(31, 127),
+    new PrefixGrouping(32, 128),
   ];
   const named = (list: Iterable<SourceRecord>) =>
     new Map([...list].map((each) => [each.source, each] as const));

@@ -10,7 +10,8 @@ import { pinsIn } from '../../src/attachment/pin-paths.js';
 import { Bpftool } from '../../src/host/bpftool.js';
 import { ownNetns } from '../../src/host/netns.js';
 import { hasErrorCode } from '../../src/model/errors.js';
-import { parseGrouping, parsePrefix } from '../../src/model/prefix.js';
+import { PrefixGrouping } from '../../src/model/grouping.js';
+import { parsePrefix } from '../../src/model/prefix.js';
 import { SourceSet } from '../../src/table/source-set.js';
 import { stringifyRecord } from '../../src/text/json.js';
 import { dump, dumpLines, examineLines } from '../../src/verbs/dump.js';
@@ -92,7 +93,11 @@ dumping('orders, cuts, and says what it cut', async () => {
 });
 
 dumping('a filter and sums by prefix leave the totals as they are', async () => {
-  const options = { ...ALL, source: parsePrefix('192.0.2.0/24'), group: parseGrouping('30') };
+  const options = {
+    ...ALL,
+    source: parsePrefix('192.0.2.0/24'),
+    group: new PrefixGrouping(30, 64),
+  };
   const { sources, totals } = await dump(context, attachmentWith(LINES, 330), options);
   assert.equal(
     [...sources].map((each) => [each.source, each.packets]),

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import * as assert from 'uvu/assert';
-import { ReverseNames } from '../../src/live/reverse-dns.js';
+import { ReverseNames } from '../../src/owners/names.js';
 import { suite } from '../suite.js';
 
 const names = suite('ReverseNames');
