@@ -1,9 +1,10 @@
-/** The ten commands of docs/tasks.md, run as they stand there by somebody who has just installed xdpwho. */
+/** The commands of docs/tasks.md, run as they stand there by somebody who has just installed xdpwho. */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { udpFrame } from '../../src/model/frames.js';
+import { writeMmdb } from '../owners/mmdb.js';
 import { suite } from '../suite.js';
 import { CLI, Lab, lastReading, recordsIn, WHY_NOT } from './lab.js';
 
@@ -38,6 +39,9 @@ class Host {
     this.directory = `${lab.scratch}/home`;
     mkdirSync(`${this.directory}/bin`, { recursive: true });
     const shim = `${this.directory}/bin/xdpwho`;
+    const owner = { autonomous_system_number: 64500, autonomous_system_organization: 'Example' };
+    writeFileSync(`${this.directory}/asn.mmdb`, writeMmdb([['192.0.2.0/24', owner]]));
+    writeFileSync(`${this.directory}/networks.txt`, '198.51.100.0/24 office\n');
     writeFileSync(shim, `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`);
     chmodSync(shim, 0o755);
   }
@@ -108,7 +112,32 @@ const CHECKS: readonly (readonly [command: RegExp, check: (ended: Ended, host: H
     },
   ],
   [
-    /log/,
+    /--group owner/,
+    ({ stdout }) => {
+      assert.match(stdout, /in all:\nSOURCE +OWNER .*\nAS64500 +Example .*\nunknown /);
+    },
+  ],
+  [
+    /--new only/,
+    (_, host) => {
+      const records = recordsIn(host.read('new.ndjson'));
+      assert.equal(records.map((each) => `${each.type} ${each['source']}`).sort(), [
+        'new 192.0.2.7',
+        'new 198.51.100.4',
+        'new 198.51.100.5',
+        'new 2001:db8::1',
+      ]);
+    },
+  ],
+  [
+    /--group network/,
+    ({ stdout }) => {
+      assert.match(stdout, /^office +office +\d+ /m);
+      assert.match(stdout, /^unknown +\d+ /m);
+    },
+  ],
+  [
+    / log /,
     ({ stdout }) => {
       const lines = stdout.split('\n').filter((line) => /198\.51\.100\.[45]/.test(line));
       assert.is(lines.length, 5);
@@ -154,7 +183,7 @@ const CHECKS: readonly (readonly [command: RegExp, check: (ended: Ended, host: H
   ],
 ];
 
-const test = suite<Context>('the ten first tasks', WHY_NOT);
+const test = suite<Context>('the thirteen first tasks', WHY_NOT);
 
 test.before(async (context) => {
   context.lab = await Lab.create({ bridged: true });
@@ -167,8 +196,8 @@ test.after(async ({ lab }) => {
   await lab.close();
 });
 
-test('are ten, and each has its check', () => {
-  assert.is(tasks.length, 10);
+test('are thirteen, and each has its check', () => {
+  assert.is(tasks.length, 13);
   for (const { title, command } of tasks) {
     assert.is(CHECKS.filter(([pattern]) => pattern.test(command)).length, 1, title);
   }
