@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { udpFrame } from '../src/model/frames.js';
 import { CLI, Lab } from '../test/kernel/lab.js';
 import { Tmux } from '../test/kernel/tmux.js';
+import { type Value, writeMmdb } from '../test/owners/mmdb.js';
 import { renderTerminalPicture } from './terminal-picture.js';
 
-const COLUMNS = 110;
+const COLUMNS = 132;
 const ROWS = 20;
 /** Long enough for a whole sparkline. */
 const RUN_MS = 66_000;
@@ -27,6 +28,14 @@ const FLOWS = [
 ] as const;
 const SCANNERS = 64;
 
+/** Numbers for documentation (RFC 5398), and names of nobody. */
+const OWNERS: readonly (readonly [string, Value])[] = [
+  ['198.51.100.0/24', { asn: 'AS64496', as_name: 'Example Video', country_code: 'DE' }],
+  ['203.0.113.0/24', { asn: 'AS64501', as_name: 'Sample Telecom', country_code: 'JP' }],
+  ['2001:db8:40::/48', { asn: 'AS64499', as_name: 'Mirror Networks', country_code: 'SE' }],
+];
+const NETWORKS = '192.0.2.0/24 office\n2001:db8::/48 resolvers\n';
+
 const lab = await Lab.create();
 const tmux = await Tmux.start({
   columns: COLUMNS,
@@ -34,8 +43,11 @@ const tmux = await Tmux.start({
   environment: { TERM: 'screen-256color' },
 });
 try {
+  writeFileSync(`${lab.scratch}/asn.mmdb`, writeMmdb(OWNERS));
+  writeFileSync(`${lab.scratch}/networks`, NETWORKS);
+  const files = `--geo ${lab.scratch}/asn.mmdb --networks ${lab.scratch}/networks`;
   await tmux.type(
-    `clear; ${process.execPath} ${CLI} eth0 --netns ${lab.netns} --bpffs ${lab.bpffs}`,
+    `clear; ${process.execPath} ${CLI} eth0 --netns ${lab.netns} --bpffs ${lab.bpffs} --mode native ${files}`,
   );
   await lab.until(async () => (await lab.attached()).length === 1, 'attached');
   const endMs = Date.now() + RUN_MS;
@@ -48,7 +60,11 @@ try {
     await sleep(PAUSE_MS);
   }
   const screen = await tmux.screen({ colors: true });
-  const picture = renderTerminalPicture(screen, COLUMNS, 'sudo xdpwho eth0');
+  const picture = renderTerminalPicture(
+    screen,
+    COLUMNS,
+    'sudo xdpwho eth0 --geo asn.mmdb --networks networks.txt',
+  );
   writeFileSync(fileURLToPath(new URL('../docs/live.svg', import.meta.url)), picture);
 } finally {
   await tmux.press('q');

@@ -327,9 +327,8 @@ function ownerColumns({ rows }: LiveFrame): Column[] {
   return OWNER_COLUMNS.filter(
     ({ title, cell }) => title !== 'NAME' && rows.some(({ owner }) => cell(owner) !== ''),
   ).map(({ title, maxWidth, rank, cell }) => ({
-    ...{ title, alignment: 'left', rank, maxWidth },
-    minWidth: Math.min(maxWidth, Math.max(title.length, 8)),
-    cell: ({ owner }) => [cell(owner)],
+    ...{ title, alignment: 'left', rank, minWidth: title.length },
+    cell: ({ owner }) => [cutLine(cell(owner), maxWidth)],
   }));
 }
 

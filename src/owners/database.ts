@@ -38,7 +38,8 @@ export class Database {
   readonly #version: string;
   /** By the position of a record in the file. */
   readonly #records = new Map<number | string, unknown>();
-  readonly #facts = new WeakMap<object, Facts>();
+  /** By the record as `#records` keeps it. */
+  readonly #facts = new Map<object, Facts>();
   #deadlineMs = 0;
 
   /** @throws XdpwhoError `bad-database`, with the path, for a file that cannot be read, is cut short or is none of owners. */
@@ -67,7 +68,10 @@ export class Database {
           return this.#records.get(position);
         },
         set: (position, record) => {
-          if (this.#records.size >= MAX_CACHED) this.#records.clear();
+          if (this.#records.size >= MAX_CACHED) {
+            this.#records.clear();
+            this.#facts.clear();
+          }
           this.#records.set(position, record);
         },
       },

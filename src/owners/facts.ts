@@ -31,9 +31,18 @@ export function factsIn(record: unknown): Facts {
     countryOf(stringIn(propertyOf(record, 'country'), 'iso_code')) ??
     countryOf(stringIn(record, 'country_code')) ??
     countryOf(stringIn(record, 'country'));
+  return factsOf(asn, name, country);
+}
+
+/** Without members that are undefined: they would be printed. */
+export function factsOf(asn?: number, as_name?: string, country?: string): Facts {
+  if (asn !== undefined && as_name !== undefined) {
+    return country === undefined ? { asn, as_name } : { asn, as_name, country };
+  }
+  if (asn === undefined && as_name === undefined) return country === undefined ? {} : { country };
   return {
     ...(asn === undefined ? {} : { asn }),
-    ...(name === undefined ? {} : { as_name: name }),
+    ...(as_name === undefined ? {} : { as_name }),
     ...(country === undefined ? {} : { country }),
   };
 }

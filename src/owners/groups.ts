@@ -1,18 +1,19 @@
 /** Sums of sources by their owner, their country or the user's own network. */
 import { formatAddressAt } from '../model/address.js';
 import type { Grouping, GroupName, OwnerGroup } from '../model/grouping.js';
+import type { Facts } from './facts.js';
 import type { Owners } from './owners.js';
 
-const KEY_BYTES = 16;
 /** What belongs to no group. */
-export const UNKNOWN = 'unknown';
-/** Sorts behind all others. */
-const UNKNOWN_KEY = new Uint8Array(KEY_BYTES).fill(0xff);
-/** The last bytes of a key are a number: two labels may begin alike. */
+const UNKNOWN = 'unknown';
+/** A key is what the group sorts by, and behind that its number: two labels may begin alike. */
 const NUMBER_AT = 12;
+const KEY_BYTES = 16;
+/** Facts are objects that stay the same until a database is read anew. */
+const MAX_FACTS = 200_000;
 
 interface Group {
-  readonly key: Uint8Array;
+  readonly number: number;
   name: GroupName;
 }
 
@@ -20,58 +21,75 @@ interface Group {
 export class OwnerGrouping implements Grouping {
   readonly text: OwnerGroup;
   readonly #owners: Owners;
+  /** By number. The first one is of what is unknown. */
+  readonly #groups: Group[] = [];
   readonly #byLabel = new Map<string, Group>();
-  /** By the key as 16 latin-1 characters. */
-  readonly #byKey = new Map<string, Group>();
+  readonly #byFacts = new Map<Facts, Group>();
 
   constructor(owners: Owners, group: OwnerGroup) {
     this.text = group;
     this.#owners = owners;
-    this.#keep({ key: UNKNOWN_KEY, name: { source: UNKNOWN } });
+    this.#groupOf({ source: UNKNOWN });
   }
 
   toGroup(keys: Uint8Array, at: number): void {
-    const name = this.#nameOf(keys, at);
-    const group = this.#byLabel.get(name.source) ?? this.#keep({ key: this.#keyOf(name), name });
-    // A database that was replaced may call the same system otherwise.
-    if (group.name.as_name !== name.as_name) group.name = name;
-    keys.set(group.key, at);
+    const { number, name } =
+      this.text === 'network'
+        ? this.#groupOf(networkName(this.#owners.networkAt(keys, at)))
+        : this.#groupOfFacts(this.#owners.factsOf(formatAddressAt(keys, at)));
+    const sortBytes = keys.subarray(at, at + NUMBER_AT).fill(number === 0 ? 0xff : 0);
+    // Systems sort by their number, and countries and networks by their label.
+    if (name.asn !== undefined) writeNumber(keys, at, name.asn);
+    else if (number > 0) ENCODER.encodeInto(name.source, sortBytes);
+    writeNumber(keys, at + NUMBER_AT, number);
   }
 
   nameAt(keys: Uint8Array, at: number): GroupName {
-    const key = String.fromCharCode(...keys.subarray(at, at + KEY_BYTES));
-    return this.#byKey.get(key)?.name ?? { source: UNKNOWN };
+    const number = new DataView(keys.buffer, keys.byteOffset + at, KEY_BYTES).getUint32(NUMBER_AT);
+    return this.#groups[number]?.name ?? { source: UNKNOWN };
   }
 
-  #nameOf(keys: Uint8Array, at: number): GroupName {
-    if (this.text === 'network') {
-      const network = this.#owners.networkAt(keys, at);
-      return network === undefined ? { source: UNKNOWN } : { source: network, network };
-    }
-    const { asn, as_name, country } = this.#owners.factsOf(formatAddressAt(keys, at));
-    if (this.text === 'country') {
-      return country === undefined ? { source: UNKNOWN } : { source: country, country };
-    }
-    if (asn !== undefined) {
-      const source = `AS${asn}`;
-      return as_name === undefined ? { source, asn } : { source, asn, as_name };
-    }
-    return as_name === undefined ? { source: UNKNOWN } : { source: as_name, as_name };
-  }
-
-  /** Systems sort by their number, and countries and networks by their label. */
-  #keyOf({ source, asn }: GroupName): Uint8Array {
-    const key = new Uint8Array(KEY_BYTES);
-    const view = new DataView(key.buffer);
-    if (asn !== undefined) view.setUint32(0, asn);
-    else key.set(Buffer.from(source).subarray(0, NUMBER_AT));
-    view.setUint32(NUMBER_AT, this.#byLabel.size);
-    return key;
-  }
-
-  #keep(group: Group): Group {
-    this.#byLabel.set(group.name.source, group);
-    this.#byKey.set(String.fromCharCode(...group.key), group);
+  #groupOfFacts(facts: Facts): Group {
+    const known = this.#byFacts.get(facts);
+    if (known !== undefined) return known;
+    const { asn, as_name, country } = facts;
+    const name = this.text === 'owner' ? systemGroup(asn, as_name) : countryName(country);
+    const group = this.#groupOf(name);
+    if (this.#byFacts.size >= MAX_FACTS) this.#byFacts.clear();
+    this.#byFacts.set(facts, group);
     return group;
   }
+
+  #groupOf(name: GroupName): Group {
+    const known = this.#byLabel.get(name.source);
+    if (known !== undefined) {
+      // A database that was replaced may call the same system otherwise.
+      if (known.name.as_name !== name.as_name) known.name = name;
+      return known;
+    }
+    const group = { number: this.#groups.length, name };
+    this.#groups.push(group);
+    this.#byLabel.set(name.source, group);
+    return group;
+  }
+}
+
+const ENCODER = new TextEncoder();
+
+function writeNumber(keys: Uint8Array, at: number, number: number): void {
+  for (let byte = 0; byte < 4; byte++) keys[at + byte] = number >>> (24 - 8 * byte);
+}
+
+function networkName(network: string | undefined): GroupName {
+  return network === undefined ? { source: UNKNOWN } : { source: network, network };
+}
+
+function countryName(country: string | undefined): GroupName {
+  return country === undefined ? { source: UNKNOWN } : { source: country, country };
+}
+
+function systemGroup(asn: number | undefined, as_name: string | undefined): GroupName {
+  if (asn === undefined)
+    return as_name === undefined ? { source: UNKNOWN } : { source: as_name, as_name };
+  return as_name === undefined ? { source: `AS${asn}`, asn } : { source: `AS${asn}`, asn, as_name };
 }

@@ -8,7 +8,7 @@ import type { Owner, SourceList, SourceRecord } from '../model/records.js';
 import { quoteWord } from '../text/shell-words.js';
 import { printable } from '../text/text.js';
 import { Database, versionOf } from './database.js';
-import type { Facts } from './facts.js';
+import { type Facts, factsOf } from './facts.js';
 import { OwnerGrouping } from './groups.js';
 import { ReverseNames } from './names.js';
 import { Networks } from './networks.js';
@@ -32,7 +32,10 @@ const MAX_NAMES = 1000;
 /** What is printed once, and not again, waits so long for names. */
 const NAMES_LIMIT_MS = 3000;
 
-const NOBODY: Owner = {};
+/** There are fewer pairs of a system and a country. */
+const MAX_MERGES = 200_000;
+
+const NOBODY: Facts = {};
 
 export class Owners {
   /** Undefined where names are not looked up. */
@@ -44,6 +47,9 @@ export class Owners {
   /** By file: what was wrong with the one that came to its place. */
   readonly #complaints = new Map<string, string>();
   #checkedMs = performance.now();
+  /** What two databases say together. */
+  readonly #merges = new Map<Facts, Map<Facts, Facts>>();
+  #mergeCount = 0;
 
   /**
    * Undefined where there is nothing to learn from. `onNote` is told of a database in GEO_DIRECTORIES that
@@ -97,15 +103,27 @@ export class Owners {
 
   /** What the databases say. The number and the name of a system are of the same database. */
   factsOf(address: string): Facts {
-    const [first, ...others] = this.#databases;
-    let facts: Facts = first?.lookUp(address) ?? NOBODY;
-    for (const database of others) {
-      if (facts.asn !== undefined && facts.country !== undefined) break;
-      const { country, ...system } = database.lookUp(address);
-      if (facts.asn === undefined && facts.as_name === undefined) facts = { ...system, ...facts };
-      if (country !== undefined && facts.country === undefined) facts = { ...facts, country };
+    let facts: Facts = NOBODY;
+    for (const [index, database] of this.#databases.entries()) {
+      const more = database.lookUp(address);
+      facts = index === 0 ? more : this.#merged(facts, more);
     }
     return facts;
+  }
+
+  /** The same object for the same two. */
+  #merged(facts: Facts, more: Facts): Facts {
+    const known = this.#merges.get(facts)?.get(more);
+    if (known !== undefined) return known;
+    const system = facts.asn === undefined && facts.as_name === undefined ? more : facts;
+    const merged = factsOf(system.asn, system.as_name, facts.country ?? more.country);
+    if (this.#mergeCount++ >= MAX_MERGES) {
+      this.#merges.clear();
+      this.#mergeCount = 0;
+    }
+    const merges = this.#merges.get(facts) ?? new Map<Facts, Facts>();
+    this.#merges.set(facts, merges.set(more, merged));
+    return merged;
   }
 
   /** The label of the user's network with the address whose key begins at `at`. */
