@@ -25,6 +25,9 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CLI = join(ROOT, 'dist', `cli-under-test-${process.pid}.mjs`);
 const VERBS = /^ {2}xdpwho (\w+)/gm;
 
+/** In a network namespace with nothing in it: without a word, a command takes the interface of the default route. */
+const ALONE = process.getuid?.() === 0 ? ['unshare', '--net'] : [];
+
 interface Ended {
   readonly exitCode: number | null;
   readonly stdout: string;
@@ -44,7 +47,8 @@ function start(words: readonly string[], options: StartOptions = {}): ChildProce
     options.preload === undefined
       ? []
       : ['--import', `data:text/javascript,${encodeURIComponent(options.preload)}`];
-  return spawn(process.execPath, [...preload, CLI, ...words], {
+  const [file = '', ...before] = [...ALONE, process.execPath, ...preload, CLI];
+  return spawn(file, [...before, ...words], {
     cwd: ROOT,
     env: options.environment ?? process.env,
     stdio: [options.stdin ?? 'ignore', options.stdout ?? 'pipe', 'pipe'],
@@ -153,9 +157,14 @@ help.run();
 const usage = suite('usage errors');
 
 /** Words, and the message and the hint that they lead to. */
-const WRONG: readonly (readonly [words: string[], message: string, hint: string])[] = [
-  [[], 'no interface named', 'xdpwho --help'],
-  [['watch'], 'no interface named', 'xdpwho watch --help'],
+const NONE_NAMED = 'no interface named, and no default route; no interface is up';
+const WRONG: readonly (readonly [words: readonly string[], message: string, hint: string])[] = [
+  ...(ALONE.length === 0
+    ? []
+    : ([
+        [[], NONE_NAMED, 'xdpwho --help'],
+        [['watch'], NONE_NAMED, 'xdpwho watch --help'],
+      ] as const)),
   [
     ['eth0', '--intervall', '5'],
     'unknown option: --intervall',
@@ -379,7 +388,12 @@ function hasEnded(pid: string): boolean {
 running('-v prints each command before it runs, on standard error', async ({ directory }) => {
   const path = slowTool(directory);
   const { stdout, stderr } = await xdpwho(['doctor', '-v', '--bpftool', path]);
-  assert.is(stderr, `+ ${path} -j version\n`);
+  const lines = stderr.trimEnd().split('\n');
+  assert.ok(lines.includes(`+ ${path} -j version`), stderr);
+  assert.ok(
+    lines.every((line) => line.startsWith('+ ')),
+    stderr,
+  );
   assert.match(stdout, /^FAIL {2}bpftool/m);
 });
 

@@ -16,7 +16,7 @@ export function renderHelp(
   verbs: readonly Pick<CommandDescription, 'verb' | 'describe'>[],
 ): string {
   return textOf([
-    'Usage: xdpwho [watch] interface..., or xdpwho command ...',
+    'Usage: xdpwho [watch] [interface...], or xdpwho command ...',
     'Shows who is sending packets to this host, by an XDP program that only counts.',
     '',
     'Commands:',

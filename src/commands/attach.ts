@@ -5,7 +5,6 @@ import type { CommandContext } from '../cli/context.js';
 import {
   chooseOptions,
   INTERFACES,
-  interfacesOf,
   logRequest,
   OPTIONS,
   outputOption,
@@ -35,6 +34,7 @@ import {
   type StayRequest,
 } from '../verbs/attach.js';
 import { describeForJson, fileNote } from '../verbs/status.js';
+import { chosenInterfaces } from './chosen-interfaces.js';
 import { describeAttachment } from './describe-attachment.js';
 import { sessionContext } from './session-context.js';
 
@@ -45,6 +45,7 @@ export const attachCommand = defineCommand({
   options: {
     ...chooseOptions('iface'),
     ...outputOption('table', 'json', 'ndjson'),
+    all: { ...OPTIONS.all, describe: 'every interface that is up, but for lo and ports of a bond' },
     ...chooseOptions('netns', 'mode', 'reader', 'max-sources', 'file-mode'),
     ...chooseOptions('log', 'source', 'sample', 'buffer'),
     ...chooseOptions('bpffs', 'replace', 'keep-going', 'dry-run'),
@@ -57,7 +58,7 @@ export const attachCommand = defineCommand({
   ],
   changesHost: true,
   handler: async (options, context) => {
-    const names = interfacesOf(options);
+    const names = await chosenInterfaces(options, context);
     const session = await sessionContext(context);
     const { mode, reader, maxSources, netns, bpffs, fileMode, replace } = options;
     refuseTcx(options);

@@ -1,6 +1,6 @@
 /** `doctor`: prints what this host has and lacks, and the commands that mend it. */
 
-import { chooseOptions, INTERFACES, interfacesIn, outputOption } from '../cli/options.js';
+import { chooseOptions, INTERFACES, outputOption } from '../cli/options.js';
 import { writeDocument, writeLines } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { checkHost } from '../doctor/checks.js';
@@ -8,6 +8,8 @@ import { checkInterface } from '../doctor/interface.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { asCalled } from '../host/called-as.js';
+import { hasErrorCode } from '../model/errors.js';
+import { chosenInterfaces } from './chosen-interfaces.js';
 import { sessionContext } from './session-context.js';
 
 const DEFAULT_COLUMNS = 80;
@@ -27,14 +29,18 @@ export const doctorCommand = defineCommand({
     ...chooseOptions('netns', 'bpffs'),
   },
   examples: [
-    ['xdpwho doctor', 'the host'],
+    ['xdpwho doctor', 'the host, and the interface of its default route'],
     ['xdpwho doctor eth0 --json', 'and an interface, for scripts'],
   ],
   handler: async (options, context) => {
     const { objectsDirectory } = context;
     const { netns, bpffs = DEFAULT_BPFFS } = options;
     const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
-    const names = interfacesIn(options);
+    const names = await chosenInterfaces(options, context).catch((error) => {
+      // Without a default route the host is checked alone.
+      if (hasErrorCode(error, 'usage')) return [];
+      throw error;
+    });
     // The checks of the host have reported why bpftool cannot be had. Interfaces are checked without it.
     const session =
       names.length === 0 ? undefined : await sessionContext(context).catch(() => undefined);

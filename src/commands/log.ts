@@ -5,7 +5,6 @@ import {
   chooseOptions,
   hookRequest,
   INTERFACES,
-  interfacesOf,
   logRequest,
   OPTIONS,
   outputOption,
@@ -26,6 +25,7 @@ import { PacketLines } from '../packet-log/lines.js';
 import { planLog } from '../verbs/dry-run.js';
 import { findLogged, type LogEvent, log, logHistory } from '../verbs/log.js';
 import { noteLine, targetsOf } from '../verbs/tracked.js';
+import { chosenInterfaces } from './chosen-interfaces.js';
 import { describeAttachment, describeLog } from './describe-attachment.js';
 import { ownersOf } from './owners-of.js';
 import { sessionContext } from './session-context.js';
@@ -43,6 +43,7 @@ export const logCommand = defineCommand({
     ...chooseOptions('source', 'sample', 'buffer'),
     count: { ...OPTIONS.count, describe: 'end after N packets' },
     ...chooseOptions('duration', 'last', 'totals', 'owners', 'geo', 'networks', 'resolve', 'netns'),
+    all: { ...OPTIONS.all, describe: 'every interface that is up, but for lo and ports of a bond' },
     ...chooseOptions('sent', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
@@ -50,7 +51,7 @@ export const logCommand = defineCommand({
     ['xdpwho log eth0 --last 50', 'after attach --log: the last ones'],
   ],
   handler: async (options, context) => {
-    const interfaces = interfacesOf(options);
+    const interfaces = await chosenInterfaces(options, context);
     if (options.last !== undefined) refuseBesideLast(options);
     const session = await sessionContext(context);
     const { reader, maxSources, netns, bpffs } = options;

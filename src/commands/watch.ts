@@ -1,12 +1,6 @@
 /** `watch`: attach, show sources live, detach. */
 import { type CommandContext, endingExitCode, isOutputClosed } from '../cli/context.js';
-import {
-  chooseOptions,
-  hookRequest,
-  INTERFACES,
-  interfacesOf,
-  outputOption,
-} from '../cli/options.js';
+import { chooseOptions, hookRequest, INTERFACES, OPTIONS, outputOption } from '../cli/options.js';
 import { endingOutput, writeCommands } from '../cli/output.js';
 import { defineCommand } from '../cli/parser.js';
 import { endingOf } from '../host/abort.js';
@@ -18,6 +12,7 @@ import { takesEscapes } from '../text/color.js';
 import { planWatch } from '../verbs/dry-run.js';
 import { targetsOf } from '../verbs/tracked.js';
 import { type WatchEvent, type WatchOptions, watch } from '../verbs/watch.js';
+import { chosenInterfaces } from './chosen-interfaces.js';
 import { ownersOf } from './owners-of.js';
 import { sessionContext } from './session-context.js';
 import { type NewChoice, printMessages, viewOf } from './watch-views.js';
@@ -38,6 +33,7 @@ export const watchCommand = defineCommand({
     ...outputOption('table', 'ndjson', 'json'),
     ...chooseOptions('interval', 'duration', 'count', 'top', 'sort', 'group', 'new'),
     ...chooseOptions('geo', 'networks', 'resolve', 'netns'),
+    all: { ...OPTIONS.all, describe: 'every interface that is up, but for lo and ports of a bond' },
     ...chooseOptions('sent', 'both', 'beside', 'mode', 'reader', 'max-sources', 'bpffs', 'dry-run'),
   },
   examples: [
@@ -45,7 +41,7 @@ export const watchCommand = defineCommand({
     ['xdpwho watch eth0 eth1 -o ndjson --duration 1m', 'two interfaces, for jq'],
   ],
   handler: async (options, context) => {
-    const interfaces = interfacesOf(options);
+    const interfaces = await chosenInterfaces(options, context);
     const session = await sessionContext(context);
     const { reader, maxSources, netns, bpffs } = options;
     const hook = hookRequest(options);

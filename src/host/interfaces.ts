@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { nearNames } from '../model/did-you-mean.js';
 import { XdpwhoError } from '../model/errors.js';
-import { numberIn, parseToolJson, propertyOf } from '../model/json-values.js';
+import { numberIn, parseToolJson, propertyOf, stringIn } from '../model/json-values.js';
 import type { Mode } from '../model/records.js';
 import { printable } from '../text/text.js';
 import { inNetns } from './bpftool-arguments.js';
@@ -24,28 +24,44 @@ export async function listInterfaces(netns: Netns): Promise<string[]> {
 }
 
 /** An interface, from iproute2. */
-interface Link {
+export interface Link {
   readonly name: string;
   readonly ifindex: number;
   readonly mtu: number;
+  readonly isUp: boolean;
+  readonly isLoopback: boolean;
+  /** By iproute2's words: `ether`. */
+  readonly linkType: string;
   /** The bond, bridge or team that it is a port of. */
   readonly master: string | undefined;
+  /** What it is a port of: `bond`, `bridge`, `team`. Only where details were asked for. */
+  readonly portOf: string | undefined;
   /** The device that it is made upon: of a vlan or a macvlan. */
   readonly lower: string | undefined;
   readonly alternativeNames: readonly string[];
 }
 
+/** Every interface of a namespace, with details, in the order of their indexes. Needs iproute2. */
+export async function showLinksInDetail(netns: Netns): Promise<Link[]> {
+  return (await askForLinks(netns, ['-d', '-j', 'link', 'show'])).sort(
+    (a, b) => a.ifindex - b.ifindex,
+  );
+}
+
 /** Every interface of a namespace, or only the one with this name or alternative name. Needs iproute2. */
 export async function showLinks(netns: Netns, name?: string): Promise<Link[]> {
+  return askForLinks(netns, ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])]);
+}
+
+async function askForLinks(netns: Netns, args: readonly string[]): Promise<Link[]> {
   const ip = findTool('ip');
   if (ip === undefined) {
     throw new XdpwhoError('tool-missing', 'ip: not found', { hint: installCommand('iproute2') });
   }
-  const args = ['-j', 'link', 'show', ...(name === undefined ? [] : ['dev', name])];
   const command = inNetns(netns.path, { file: ip, args });
   const result = await run(command.file, command.args);
   if (!result.failed) {
-    const links = linksIn(result.stdout);
+    const links = jsonListIn(result.stdout);
     if (links !== undefined) return links.flatMap(linkOf);
     throw new XdpwhoError('bad-output', `ip ${args.join(' ')}: it has printed no list in JSON`, {
       hint: installCommand('iproute2'),
@@ -89,7 +105,7 @@ const ATTACHED_MODES: Readonly<Record<number, Mode>> = { 1: 'native', 2: 'generi
 
 /** What `ip -d -j link` prints of XDP programs; with several on one interface, each. */
 export function xdpProgramsIn(json: string): XdpAttachment[] {
-  return (linksIn(json) ?? []).flatMap((value) => {
+  return (jsonListIn(json) ?? []).flatMap((value) => {
     const [link] = linkOf(value);
     const xdp = propertyOf(value, 'xdp');
     const several = propertyOf(xdp, 'attached');
@@ -159,8 +175,8 @@ function ownInterfaces(): string[] {
   return parseProcNetDev(readFileSync('/proc/self/net/dev', 'utf8'));
 }
 
-/** Undefined for what is no list. */
-function linksIn(json: string): readonly unknown[] | undefined {
+/** The list in what `ip -j` prints. Undefined for what is no list. */
+export function jsonListIn(json: string): readonly unknown[] | undefined {
   try {
     const value: unknown = parseToolJson(json);
     return Array.isArray(value) ? value : undefined;
@@ -176,13 +192,19 @@ function linkOf(value: unknown): Link[] {
   const master = propertyOf(value, 'master');
   const lower = propertyOf(value, 'link');
   const alternatives = propertyOf(value, 'altnames');
+  const given = propertyOf(value, 'flags');
+  const flags: readonly unknown[] = Array.isArray(given) ? given : [];
   if (typeof name !== 'string' || typeof ifindex !== 'number') return [];
   return [
     {
       name,
       ifindex,
       mtu: typeof mtu === 'number' ? mtu : 0,
+      isUp: flags.includes('UP'),
+      isLoopback: flags.includes('LOOPBACK'),
+      linkType: stringIn(value, 'link_type') ?? 'ether',
       master: typeof master === 'string' ? master : undefined,
+      portOf: stringIn(propertyOf(value, 'linkinfo'), 'info_slave_kind'),
       lower: typeof lower === 'string' ? lower : undefined,
       alternativeNames: Array.isArray(alternatives)
         ? alternatives.filter((text) => typeof text === 'string')

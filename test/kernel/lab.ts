@@ -15,6 +15,7 @@ import type { SessionContext } from '../../src/attachment/context.js';
 import { VERBS } from '../../src/commands/verbs.js';
 import { type SendOptions, Stage } from '../../src/demo/stage.js';
 import { AtOurEnd } from '../../src/host/at-our-end.js';
+import { DEFAULT_BPFFS, prepareBpffs } from '../../src/host/bpffs.js';
 import { Bpftool } from '../../src/host/bpftool.js';
 import { isOlder } from '../../src/host/find-bpftool.js';
 import { resolveNetns } from '../../src/host/netns.js';
@@ -132,6 +133,8 @@ export class Lab {
     });
     try {
       await execa('mount', ['-t', 'bpf', 'bpf', bpffs]);
+      // libbpf finds the front table by a link there; a run without --bpffs mounts it too.
+      await prepareBpffs(DEFAULT_BPFFS);
       const name = `xw${process.pid}-${++labs}`;
       const pins = `${bpffs}/stage`;
       const options = { name, device, mtu, pins, scratch: `${scratch}/stage`, bridged };
