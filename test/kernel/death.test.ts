@@ -34,6 +34,7 @@ import {
   listIn,
   recordsIn,
   type Started,
+  WHY_NO_TCX,
   WHY_NOT,
 } from './lab.js';
 
@@ -76,13 +77,22 @@ async function share<T>(items: readonly T[], work: (lab: Lab, item: T) => Promis
 /** Starts `watch` and waits until it is attached. */
 async function watching(lab: Lab, ...args: string[]): Promise<Started> {
   const run = lab.start(['watch', 'eth0', '--interval', '200ms', ...args]);
-  await run.says(/attached in native mode/);
+  await run.says(/attached (in native mode|at TCX)/);
   return run;
 }
 
 /** For a command that a test starts by itself. */
-function ownArguments(lab: Lab): string[] {
-  return ['--netns', lab.netns, '--bpffs', lab.bpffs, '--mode', 'generic'];
+function ownArguments(lab: Lab, args: readonly string[] = []): string[] {
+  const mode = args.includes('--sent') ? [] : ['--mode', 'generic'];
+  return ['--netns', lab.netns, '--bpffs', lab.bpffs, ...mode];
+}
+
+/** The two hooks of a run: XDP, and TCX, which is held in the same way. */
+const HOOKS: readonly (readonly string[])[] = WHY_NO_TCX === undefined ? [[], ['--sent']] : [[]];
+
+/** For the table: `watch`, or `watch --sent`. */
+function hookWords(hook: readonly string[]): string {
+  return hook.length === 0 ? '' : ` (\`watch ${hook.join(' ')}\`, at TCX)`;
 }
 
 /** What holds a run's program: a link, or, with a bpftool of which none can be had, the guard. */
@@ -180,7 +190,13 @@ done`;
 type Fault = keyof typeof FAULTS;
 
 /** A bpftool that does that at the nth command that has this verb, once: the guard uses it too. */
-function faultyBpftool(lab: Lab, verb: string, nth: number, fault: Fault): string {
+function faultyBpftool(
+  lab: Lab,
+  verb: string,
+  nth: number,
+  fault: Fault,
+  { keepsOpen = false } = {},
+): string {
   const name = `faulty${++wrappers}`;
   const fired = `${lab.scratch}/${name}-fired`;
   const seen = `${lab.scratch}/${name}-seen`;
@@ -193,6 +209,7 @@ function faultyBpftool(lab: Lab, verb: string, nth: number, fault: Fault): strin
     ${FAULTS[fault]}
   fi
 esac`,
+    { keepsOpen },
   );
 }
 
@@ -229,13 +246,26 @@ const STAGES: readonly Stage[] = [
   ...MAKING.map((stage) => ({ args: ['attach', 'eth0'], ...stage })),
 ];
 
+/** At TCX there is always a link; `batch file` is what holds it. */
+const STAGES_AT_TCX: readonly Stage[] = [
+  ...MAKING.filter(({ verb }) => verb !== 'net attach'),
+  { verb: 'batch file', nth: 1 },
+].map((stage) => ({
+  args: ['watch', 'eth0', '--sent', '--interval', '100ms', '--count', '2'],
+  ...stage,
+}));
+
 death('SIGKILL at each of the commands of watch, log and attach leaves nothing', async () => {
   const faults = Object.keys(FAULTS) as readonly string[];
-  const cases = someOf(STAGES.flatMap((stage) => faults.map((fault) => ({ stage, fault }))));
+  const at = (stages: readonly Stage[]) =>
+    someOf(stages.flatMap((stage) => faults.map((fault) => ({ stage, fault }))));
+  const cases = [...at(STAGES), ...(HOOKS.length > 1 ? at(STAGES_AT_TCX) : [])];
   let fired = 0;
   await share(cases, async (lab, { stage, fault }) => {
     const name = `${stage.args[0]}, ${stage.nth}. ${stage.verb}, ${fault}`;
-    const bpftool = faultyBpftool(lab, stage.verb, stage.nth, faultNamed(fault));
+    const keepsOpen = stage.args.includes('--sent');
+    const how = faultNamed(fault);
+    const bpftool = faultyBpftool(lab, stage.verb, stage.nth, how, { keepsOpen });
     const run = lab.start([...stage.args, '--bpftool', bpftool]);
     const { signal } = await run.ended();
     assert.is(signal, 'SIGKILL', `${name}: ${run.stderr}`);
@@ -245,7 +275,7 @@ death('SIGKILL at each of the commands of watch, log and attach leaves nothing',
   });
   assert.is(fired, cases.length);
   tried(PROMISE, {
-    what: `SIGKILL of \`watch\`, \`log\` and \`attach\` at each bpftool command: before it, in it, after it, and with it going on alone`,
+    what: `SIGKILL of \`watch\`, \`watch --sent\`, \`log\` and \`attach\` at each bpftool command: before it, in it, after it, and with it going on alone`,
     times: fired,
     result: 'nothing attached, pinned or running afterwards',
   });
@@ -466,7 +496,7 @@ function cgroupOf(guard: number): string | undefined {
 death('SIGKILL of the whole process group leaves nothing', async () => {
   const lab = first();
   const run = lab.start(['watch', 'eth0', '--interval', '200ms'], { ownGroup: true });
-  await run.says(/attached in native mode/);
+  await run.says(/attached (in native mode|at TCX)/);
   process.kill(-run.pid, 'SIGKILL');
   await lab.untilNothingLeft();
   tried(PROMISE, { what: 'SIGKILL of the process group', times: 1, result: 'nothing left' });
@@ -506,47 +536,50 @@ death('a terminal that is closed leaves nothing', async () => {
   });
 });
 
-death(
-  'a cgroup that is killed with all that is in it leaves nothing where the guard can have its own',
-  async () => {
-    const lab = first();
-    const group = makeCgroup();
-    if (group === undefined) {
-      // Without a place of its own, the guard dies with its run: like the two killed at once.
-      const run = await watching(lab);
-      assert.is((await lab.guards()).length, 1);
-      run.child.kill('SIGKILL');
-      await lab.untilNothingLeft();
+for (const hook of HOOKS) {
+  death(
+    `a cgroup that is killed with all that is in it leaves nothing where the guard can have its own${hookWords(hook)}`,
+    async () => {
+      const lab = first();
+      const group = makeCgroup();
+      if (group === undefined) {
+        // Without a place of its own, the guard dies with its run: like the two killed at once.
+        const run = await watching(lab, ...hook);
+        assert.is((await lab.guards()).length, 1);
+        run.child.kill('SIGKILL');
+        await lab.untilNothingLeft();
+        tried(PROMISE, {
+          what: `a killed cgroup${hookWords(hook)}`,
+          times: 0,
+          result: 'no cgroup can be made on this host: see "killed at once"',
+        });
+        return;
+      }
+      try {
+        const own = [...hook, ...ownArguments(lab, hook)];
+        const script = `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`;
+        const args = ['-c', script, 'sh', group, process.execPath, CLI, 'watch', 'eth0', ...own];
+        const run = execa('sh', args, { reject: false });
+        const isHeld = async () => (await statusOf(lab)).held_by === 'link';
+        await lab.until(isHeld, 'attached');
+        await lab.until(() => lab.pins().length === 1, 'pinned');
+        const guardGroup = cgroupOf(await guardPid(lab));
+        assert.ok(guardGroup !== undefined && guardGroup !== group);
+        writeFileSync(`${group}/cgroup.kill`, '1');
+        assert.is((await run).signal, 'SIGKILL');
+        await lab.untilNothingLeft();
+        assert.not(existsSync(guardGroup), 'the cgroup of the guard went too');
+      } finally {
+        await endCgroup(group);
+      }
       tried(PROMISE, {
-        what: 'a killed cgroup',
-        times: 0,
-        result: 'no cgroup can be made on this host: see "killed at once"',
+        what: `its cgroup killed (\`cgroup.kill\`, what a service manager does)${hookWords(hook)}`,
+        times: 1,
+        result: 'nothing left, the cgroup of the guard neither',
       });
-      return;
-    }
-    try {
-      const own = ownArguments(lab);
-      const script = `echo $$ >"$1/cgroup.procs"; shift; exec "$@"`;
-      const args = ['-c', script, 'sh', group, process.execPath, CLI, 'watch', 'eth0', ...own];
-      const run = execa('sh', args, { reject: false });
-      await lab.until(async () => (await lab.attached()).length === 1, 'attached');
-      await lab.until(() => lab.pins().length === 1, 'pinned');
-      const guardGroup = cgroupOf(await guardPid(lab));
-      assert.ok(guardGroup !== undefined && guardGroup !== group);
-      writeFileSync(`${group}/cgroup.kill`, '1');
-      assert.is((await run).signal, 'SIGKILL');
-      await lab.untilNothingLeft();
-      assert.not(existsSync(guardGroup), 'the cgroup of the guard went too');
-    } finally {
-      await endCgroup(group);
-    }
-    tried(PROMISE, {
-      what: 'its cgroup killed (`cgroup.kill`, what a service manager does)',
-      times: 1,
-      result: 'nothing left, the cgroup of the guard neither',
-    });
-  },
-);
+    },
+  );
+}
 
 for (const hold of HOLDS) {
   death(
@@ -653,7 +686,7 @@ async function endCgroup(group: string): Promise<void> {
 
 /** Runs the command from a shell that does something first. */
 function runFrom(lab: Lab, prepare: string, args: readonly string[], env = {}) {
-  const own = ownArguments(lab);
+  const own = ownArguments(lab, args);
   const words = [process.execPath, CLI, ...args, ...own];
   return execa('sh', ['-c', `${prepare}\nexec "$@"`, 'sh', ...words], {
     reject: false,
@@ -664,25 +697,28 @@ function runFrom(lab: Lab, prepare: string, args: readonly string[], env = {}) {
 
 const ONE_READING = ['watch', 'eth0', '--interval', '100ms', '--count', '1'];
 
-death(
-  'too few file descriptors end it with an error or not at all, and leave nothing',
-  async () => {
-    const limits = [8, 12, 16, 20, 22, 24, 26, 28, 30, 32, 36, 40, 48, 64];
-    let worked = 0;
-    await share(limits, async (lab, limit) => {
-      const { exitCode, stderr } = await runFrom(lab, `ulimit -n ${limit}`, ONE_READING);
-      if (exitCode === 0) worked++;
-      assert.not.match(stderr, /internal error/, `${limit} descriptors`);
-      await lab.untilNothingLeft();
-    });
-    assert.ok(worked > 0 && worked < limits.length, `${worked} of ${limits.length} worked`);
-    tried(PROMISE, {
-      what: 'too few file descriptors (`ulimit -n` from 8 to 64)',
-      times: limits.length,
-      result: `${worked} runs had enough; nothing left of the others`,
-    });
-  },
-);
+for (const hook of HOOKS) {
+  death(
+    `too few file descriptors end it with an error or not at all, and leave nothing${hookWords(hook)}`,
+    async () => {
+      const limits = [8, 12, 16, 20, 22, 24, 26, 28, 30, 32, 36, 40, 48, 64];
+      let worked = 0;
+      await share(limits, async (lab, limit) => {
+        const args = [...ONE_READING, ...hook];
+        const { exitCode, stderr } = await runFrom(lab, `ulimit -n ${limit}`, args);
+        if (exitCode === 0) worked++;
+        assert.not.match(stderr, /internal error/, `${limit} descriptors`);
+        await lab.untilNothingLeft();
+      });
+      assert.ok(worked > 0 && worked < limits.length, `${worked} of ${limits.length} worked`);
+      tried(PROMISE, {
+        what: `too few file descriptors (\`ulimit -n\` from 8 to 64)${hookWords(hook)}`,
+        times: limits.length,
+        result: `${worked} runs had enough; nothing left of the others`,
+      });
+    },
+  );
+}
 
 death(
   'a full or closed /run and /tmp end it with an error that says so, and leave nothing',
@@ -945,7 +981,7 @@ death(
   async () => {
     const lab = first();
     const run = lab.start(['watch', 'eth0', '--interval', '100ms', '-o', 'ndjson']);
-    await run.says(/attached in native mode/);
+    await run.says(/attached (in native mode|at TCX)/);
     const rounds = 5;
     const told = /the process that held the program was ended; attached again/g;
     for (let round = 1; round <= rounds; round++) {

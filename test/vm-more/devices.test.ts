@@ -23,7 +23,7 @@ devices.before(async () => {
   results = findings.flatMap((each) => (each.type === 'device' ? [each] : []));
 });
 
-for (const { name, counted, only } of DEVICE_KINDS) {
+for (const { name, counted, only, on } of DEVICE_KINDS) {
   devices(name, () => {
     const result = results.find((each) => each.name === name);
     assert.ok(result, 'the guest has not tried it');
@@ -33,6 +33,11 @@ for (const { name, counted, only } of DEVICE_KINDS) {
     const all = counted === 'none' ? '0 of 5' : '5 of 5';
     const expected = [only === 'ipv6' ? '-' : all, only === 'ipv4' ? '-' : all];
     assert.equal([result.ipv4, result.ipv6], expected);
+    // A bond or a team gets what its ports receive; a bridge, a vlan or a tunnel is counted beside them.
+    const isMaster = /^(bond|team)/.test(on);
+    assert.is(result.all.includes(on), true, `--all: ${result.all.join(' ')}`);
+    assert.is(result.all.includes('under'), !isMaster, `--all: ${result.all.join(' ')}`);
+    assert.is(result.all.includes('lo'), false);
   });
 }
 

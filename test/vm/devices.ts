@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { attach, dump } from '../../src/api.js';
+import { Messages } from '../../src/cli/messages.js';
+import { chosenInterfaces } from '../../src/commands/chosen-interfaces.js';
 import { describeDevice } from '../../src/host/devices.js';
 import { resolveNetns } from '../../src/host/netns.js';
 import { messageOf } from '../../src/model/errors.js';
@@ -117,7 +119,7 @@ function send(family: 'ipv4' | 'ipv6'): void {
 
 async function measure(kind: DeviceKind): Promise<DeviceResult> {
   const about = { type: 'device', name: kind.name } as const;
-  const nothing = { linkType: '', ipv4: '-', ipv6: '-' };
+  const nothing = { linkType: '', ipv4: '-', ipv6: '-', all: [] };
   try {
     build(kind);
   } catch (error) {
@@ -138,10 +140,25 @@ async function measure(kind: DeviceKind): Promise<DeviceResult> {
       const found = sources.find(({ source }) => source === SOURCES[family]);
       return `${found?.packets ?? 0} of ${PACKETS}`;
     };
-    return { ...about, mode: attachment.mode, linkType, ipv4: of('ipv4'), ipv6: of('ipv6') };
+    const { mode } = attachment;
+    return {
+      ...about,
+      mode,
+      linkType,
+      ipv4: of('ipv4'),
+      ipv6: of('ipv6'),
+      all: await everything(),
+    };
   } catch (error) {
     return { ...about, ...nothing, linkType, mode: messageOf(error) };
   }
+}
+
+/** The interfaces that `--all` takes in the namespace that receives. */
+function everything(): Promise<string[]> {
+  const options = { words: [], iface: undefined, netns: 'devices-b', all: true };
+  const silent = new Messages(() => {}, {});
+  return chosenInterfaces(options, { messages: silent });
 }
 
 loadModules();

@@ -44,6 +44,8 @@ export interface DeviceResult {
   /** The packets of the known source, of those that were sent: IPv4, IPv6. */
   readonly ipv4: string;
   readonly ipv6: string;
+  /** What `--all` takes beside it. */
+  readonly all: readonly string[];
 }
 
 export type Finding = CheckResult | Fact | DeviceResult;
@@ -78,6 +80,7 @@ export function parseFinding(line: string): Finding | undefined {
   }
   if (propertyOf(value, 'type') === 'device') {
     const text = (key: string) => stringIn(value, key) ?? '';
+    const all = propertyOf(value, 'all');
     const [mode, linkType, ipv4, ipv6] = ['mode', 'linkType', 'ipv4', 'ipv6'].map(text);
     return {
       type: 'device',
@@ -86,6 +89,7 @@ export function parseFinding(line: string): Finding | undefined {
       linkType: linkType ?? '',
       ipv4: ipv4 ?? '',
       ipv6: ipv6 ?? '',
+      all: Array.isArray(all) ? all.map(String) : [],
     };
   }
   const seconds = numberIn(value, 'seconds');
