@@ -49,15 +49,15 @@ const ADDRESS_COLUMN: Omit<Column, 'title'> = {
 };
 /** What is known of an address besides its packets. The live view has the same columns. */
 export const OWNER_COLUMNS = [
-  { title: 'NAME', maxWidth: 40, rank: 5, cell: ({ name = '' }: Owner) => printable(name) },
+  { title: 'NAME', maxWidth: 40, rank: 3, cell: ({ name = '' }: Owner) => printable(name) },
   {
     title: 'NETWORK',
     maxWidth: 20,
     rank: 1,
     cell: ({ network = '' }: Owner) => printable(network),
   },
-  { title: 'OWNER', maxWidth: 28, rank: 2, cell: systemName },
-  { title: 'CC', maxWidth: 2, rank: 3, cell: ({ country = '' }: Owner) => country },
+  { title: 'OWNER', maxWidth: 28, rank: 1, cell: systemName },
+  { title: 'CC', maxWidth: 2, rank: 2, cell: ({ country = '' }: Owner) => country },
 ] as const;
 const PACKETS_COLUMN: Column = {
   title: 'PACKETS',

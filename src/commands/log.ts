@@ -79,7 +79,10 @@ export const logCommand = defineCommand({
             signal: context.signal,
           })
         : logHistory(session, { ...shared, interfaces }, last);
-    const printer = new LogPrinter(context, options.output, owners);
+    const printer = new LogPrinter(context, options.output, {
+      owners,
+      isHistory: last !== undefined,
+    });
     try {
       for await (const event of events) {
         // The reader of our output has gone. Leaving the loop detaches.
@@ -120,9 +123,15 @@ class LogPrinter {
   readonly #format: Format;
   readonly #lines = new Map<string, PacketLines>();
   readonly #owners: Owners | undefined;
+  readonly #isHistory: boolean;
 
-  constructor(context: CommandContext, format: Format, owners: Owners | undefined) {
+  constructor(
+    context: CommandContext,
+    format: Format,
+    { owners, isHistory }: { readonly owners: Owners | undefined; readonly isHistory: boolean },
+  ) {
     this.#owners = owners;
+    this.#isHistory = isHistory;
     this.#messages = context.messages;
     this.#output = endingOutput(context);
     this.#format = format;
@@ -149,6 +158,8 @@ class LogPrinter {
       case 'packets':
         for (const note of this.#owners?.refresh() ?? []) messages.info(note);
         this.#owners?.lookUp(event.packets.sources(MAX_NAMES));
+        // What is printed once has no later line for a name that comes in late.
+        if (this.#isHistory) await this.#owners?.settle(this.#output.signal);
         for (const piece of this.#linesOf(event).render(event.packets)) {
           await write(output, piece);
         }

@@ -36,7 +36,7 @@ const help = suite('help');
 
 help('is one text, however it is asked for', async () => {
   const text = await textOf('--help');
-  assert.match(text, /^Usage: xdpwho \[watch\] interface/);
+  assert.match(text, /^Usage: xdpwho \[watch\] \[interface/);
   for (const words of [['-h'], ['help'], ['-v', '--help'], ['help', '--help'], ['-q', 'help']]) {
     assert.is(await textOf(...words), text, words.join(' '));
   }

@@ -61,4 +61,49 @@ names('prefixes have none', () => {
   reverse.close();
 });
 
+names(
+  'the hosts file comes first, is asked nobody for, and knows an address in any writing',
+  () => {
+    const slow = new SlowNames();
+    const hosts = [
+      '# comment',
+      '192.0.2.1\tone.example alias',
+      '2001:0DB8::0:1 six.example # comment',
+      '192.0.2.1 second.example',
+      'fe80::1%eth0 scoped.example',
+      '192.0.2.2',
+      'nonsense line',
+    ].join('\n');
+    const reverse = new ReverseNames({ resolve: slow.resolve, hosts });
+    reverse.lookUp(['192.0.2.1', '2001:db8::1', '192.0.2.2', 'AS64500', 'unknown']);
+    assert.equal(slow.asked, ['192.0.2.2']);
+    assert.is(reverse.get('192.0.2.1'), 'one.example');
+    assert.is(reverse.get('2001:db8::1'), 'six.example');
+    reverse.close();
+  },
+);
+
+names('to settle waits for the last answer, for a limit, or for a signal', async () => {
+  const slow = new SlowNames();
+  const reverse = new ReverseNames({ resolve: slow.resolve, hosts: '' });
+  await reverse.settle(60_000);
+  reverse.lookUp(['192.0.2.1', '192.0.2.2']);
+  let settled = false;
+  const settling = reverse.settle(60_000).then(() => {
+    settled = true;
+  });
+  await slow.answer('192.0.2.1', 'one.example');
+  assert.not(settled);
+  await slow.answer('192.0.2.2');
+  await settling;
+  reverse.lookUp(['192.0.2.3']);
+  await reverse.settle(10);
+  const ending = new AbortController();
+  const aborted = reverse.settle(60_000, ending.signal);
+  ending.abort();
+  await aborted;
+  await reverse.settle(60_000, ending.signal);
+  reverse.close();
+});
+
 names.run();
