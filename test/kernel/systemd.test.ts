@@ -126,7 +126,11 @@ test('put a file of metrics in its place in one step, and keep it when a reading
     failed = true;
   });
   assert.ok(failed);
+  // Exit code 3 is no failure of the unit (SuccessExitStatus=), so this runs, too.
+  const before = readFileSync(file, 'utf8');
+  await units.run(lab, METRICS, 'ExecStartPost', variables);
   assert.equal(readdirSync(directory), [`xdpwho-${lab.device}.prom`]);
+  assert.is(readFileSync(file, 'utf8'), before);
 });
 
 test.run();

@@ -76,7 +76,7 @@ let kvmFails = false;
  * Runs the command in "$@", and kills it at the end of its own input: whose other end we hold, so that
  * QEMU does not outlive us, however we end.
  */
-const WITH_US = `
+export const WITH_US = `
 exec 6<&0 </dev/null
 "$@" 6<&- &
 machine=$!

@@ -1,0 +1,56 @@
+/** The units of the package on Debians that systemd has booted, over a reboot, with cards that go and come. */
+import * as assert from 'uvu/assert';
+import { findTool } from '../../src/host/tools.js';
+import { WHY_NOT } from '../kernel/lab.js';
+import { suite } from '../suite.js';
+import { runBooted } from '../vm/booted.js';
+
+const TOOLS = ['mmdebstrap', 'mke2fs', 'qemu-system-x86_64', 'apt-get'];
+const missing = TOOLS.find((tool) => findTool(tool) === undefined);
+const why = WHY_NOT ?? (missing === undefined ? undefined : `needs ${missing}`);
+
+/** What the script tells, and what it must be. */
+const EXPECTED: readonly (readonly [name: string, value: string | RegExp, means: string])[] = [
+  ['enabled', '0', 'systemctl enable --now of the unit and its timer'],
+  ['first boot', 'active 1', 'attached'],
+  ['status', 'ours', 'as status says, too'],
+  ['first boot counts', '20', 'every packet of a peer'],
+  ['node_exporter has', '1', 'the metrics, by its textfile collector'],
+  ['security', /^[01]\.\d$|^2\.0$/, 'systemd-analyze security, as docs/fleet.md says'],
+  ['stopped', 'inactive 0 0', 'detached, and no pins'],
+  ['started again', 'active 1', 'attached'],
+  ['restarted', 'active 1', 'attached'],
+  ['killed', 'active 1', 'there is no process that could be killed'],
+  ['systemd-run', '1', 'a run in the foreground'],
+  ['systemd-run stopped', '0 0', 'nothing left when its manager ends it'],
+  ['systemd-run killed', '0 0', 'nor when it kills it'],
+  ['third card', 'active 1', 'attached'],
+  ['taken out', 'inactive 0', 'the unit has ended with its card, and left no pins'],
+  ['put back', 'active 1', 'and has come back with it'],
+  ['renamed', 'inactive', 'the unit of the old name has ended'],
+  ['second boot', 'active 1', 'attached again after a reboot'],
+  ['third card, second boot', 'active 1', 'likewise'],
+  ['second boot counts', '20', 'from 0 on'],
+  ['metrics are new', '0', 'written since the reboot'],
+  ['failed units', /^ *$/, 'none'],
+];
+
+for (const release of ['trixie', 'bookworm']) {
+  const test = suite(`Debian ${release}, booted by systemd`, why);
+  let told = new Map<string, string>();
+
+  test.before(async () => {
+    told = await runBooted(release, (line) => console.log(`  ${line}`));
+  });
+
+  for (const [name, value, means] of EXPECTED) {
+    test(`${name}: ${means}`, () => {
+      const found = told.get(name);
+      assert.ok(found !== undefined, `it has told: ${[...told.keys()].join(', ')}`);
+      if (typeof value === 'string') assert.is(found, value);
+      else assert.match(found, value);
+    });
+  }
+
+  test.run();
+}
