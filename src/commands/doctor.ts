@@ -8,7 +8,7 @@ import { checkInterface } from '../doctor/interface.js';
 import { renderChecks } from '../doctor/table.js';
 import { DEFAULT_BPFFS } from '../host/bpffs.js';
 import { asCalled } from '../host/called-as.js';
-import { hasErrorCode } from '../model/errors.js';
+import { XdpwhoError } from '../model/errors.js';
 import { chosenInterfaces } from './chosen-interfaces.js';
 import { sessionContext } from './session-context.js';
 
@@ -37,8 +37,8 @@ export const doctorCommand = defineCommand({
     const { netns, bpffs = DEFAULT_BPFFS } = options;
     const checks = await checkHost({ path: options.bpftool, bpffs, objectsDirectory });
     const names = await chosenInterfaces(options, context).catch((error) => {
-      // Without a default route the host is checked alone.
-      if (hasErrorCode(error, 'usage')) return [];
+      // Without a default route, or where nobody can tell, the host is checked alone: that says what is missing.
+      if (error instanceof XdpwhoError) return [];
       throw error;
     });
     // The checks of the host have reported why bpftool cannot be had. Interfaces are checked without it.
