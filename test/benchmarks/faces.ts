@@ -5,10 +5,10 @@
  *
  * Usage: npm run bench:faces [-- ROUNDS]. Needs root.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { CLI, Lab } from '../kernel/lab.js';
+import { replaceTable } from './page.js';
 import {
   attachFilled,
   middle,
@@ -17,8 +17,6 @@ import {
   runWhole,
 } from './whole-process.js';
 
-const PAGE = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
-const [BEGIN, END] = ['<!-- faces: begin -->', '<!-- faces: end -->'];
 const TABLES = [65_536, 1_000_000];
 const ROUNDS = Number(process.argv[2] ?? 3);
 const LIVE_MS = 30_000;
@@ -68,15 +66,7 @@ try {
     add(sources, 'report of two readings', await report(), base);
     rows.push([String(sources), ...(await live())]);
   }
-  const lines = rows.map((cells) => `| ${cells.join(' | ')} |`);
-  const titles = [
-    '| sources | face | ms | times `dump -o ndjson` | MB at most |',
-    '| --- | --- | --- | --- | --- |',
-  ];
-  const page = readFileSync(PAGE, 'utf8');
-  const [before = '', rest = ''] = page.split(BEGIN);
-  const after = rest.split(END)[1] ?? '';
-  writeFileSync(PAGE, `${before}${BEGIN}\n${[...titles, ...lines].join('\n')}\n${END}${after}`);
+  replaceTable('faces', ['sources', 'face', 'ms', 'times `dump -o ndjson`', 'MB at most'], rows);
 } finally {
   await lab.close();
 }

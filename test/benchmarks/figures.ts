@@ -4,7 +4,7 @@
  *
  * Usage: npm run bench [-- ROUNDS]
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { ExecaError, execa } from 'execa';
@@ -14,11 +14,10 @@ import { CLI, Lab } from '../kernel/lab.js';
 import { fillTable } from '../kernel/table.js';
 import { benchContext } from './baseline.js';
 import { Field, type Flood, type Traffic } from './flood-field.js';
+import { replacePart } from './page.js';
 import { barChart, type Line, lineChart } from './svg.js';
 
 const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url));
-const PAGE = `${DOCS}benchmarks.md`;
-const [BEGIN, END] = ['<!-- figures: begin -->', '<!-- figures: end -->'];
 
 const TRAFFIC: readonly Traffic[] = [
   { sources: 1000 },
@@ -67,11 +66,8 @@ try {
     ...describeTakeUp(taken),
     ...describeReading(reading),
     ...describeTimes(times),
-  ].join('\n');
-  const page = readFileSync(PAGE, 'utf8');
-  const [before = '', rest = ''] = page.split(BEGIN);
-  const after = rest.split(END)[1] ?? '';
-  writeFileSync(PAGE, `${before}${BEGIN}\n${text}\n${END}${after}`);
+  ];
+  replacePart('figures', text);
 } finally {
   await lab.close();
 }

@@ -7,9 +7,9 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { CLI, Lab } from '../kernel/lab.js';
 import { type Value, writeMmdb } from '../owners/mmdb.js';
+import { replaceTable } from './page.js';
 import {
   attachFilled,
   middle,
@@ -18,8 +18,6 @@ import {
   runWhole,
 } from './whole-process.js';
 
-const PAGE = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
-const [BEGIN, END] = ['<!-- owners: begin -->', '<!-- owners: end -->'];
 const TABLES = [65_536, 1_000_000];
 const ROUNDS = Number(process.argv[2] ?? 5);
 const LIVE_MS = 20_000;
@@ -66,15 +64,7 @@ try {
       add(sources, face, `${((100 * cpuMs) / LIVE_MS).toFixed(0)} % of a CPU`, megabytes, '');
     }
   }
-  const lines = rows.map((cells) => `| ${cells.join(' | ')} |`);
-  const titles = [
-    '| sources | face | ms | MB at most | lines |',
-    '| --- | --- | --- | --- | --- |',
-  ];
-  const page = readFileSync(PAGE, 'utf8');
-  const [before = '', rest = ''] = page.split(BEGIN);
-  const after = rest.split(END)[1] ?? '';
-  writeFileSync(PAGE, `${before}${BEGIN}\n${[...titles, ...lines].join('\n')}\n${END}${after}`);
+  replaceTable('owners', ['sources', 'face', 'ms', 'MB at most', 'lines'], rows);
 } finally {
   await lab.close();
 }
