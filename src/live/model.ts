@@ -128,7 +128,9 @@ export class LiveModel {
   #markNew(readings: readonly Reading[], timeMs: number): void {
     for (const { fresh } of readings) {
       for (const source of fresh ?? []) {
-        if (this.#new.size < MAX_NEW) this.#new.set(sourceId(source), timeMs);
+        // Of a flood of them no more are read, either.
+        if (this.#new.size >= MAX_NEW) break;
+        this.#new.set(sourceId(source), timeMs);
       }
     }
     for (const [id, sinceMs] of this.#new) {
