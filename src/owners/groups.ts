@@ -14,6 +14,8 @@ const MAX_FACTS = 200_000;
 
 interface Group {
   readonly number: number;
+  /** Of a label; that of a system is made from its number, since there may be many. */
+  readonly key: Uint8Array | undefined;
   name: GroupName;
 }
 
@@ -33,19 +35,24 @@ export class OwnerGrouping implements Grouping {
   }
 
   toGroup(keys: Uint8Array, at: number): void {
-    const { number, name } =
+    const { number, name, key } =
       this.text === 'network'
         ? this.#groupOf(networkName(this.#owners.networkAt(keys, at)))
         : this.#groupOfFacts(this.#owners.factsOf(formatAddressAt(keys, at)));
-    const sortBytes = keys.subarray(at, at + NUMBER_AT).fill(number === 0 ? 0xff : 0);
     // Systems sort by their number, and countries and networks by their label.
-    if (name.asn !== undefined) writeNumber(keys, at, name.asn);
-    else if (number > 0) ENCODER.encodeInto(name.source, sortBytes);
+    if (key !== undefined) {
+      keys.set(key, at);
+      return;
+    }
+    writeNumber(keys, at, name.asn ?? 0);
+    keys.fill(0, at + 4, at + NUMBER_AT);
     writeNumber(keys, at + NUMBER_AT, number);
   }
 
   nameAt(keys: Uint8Array, at: number): GroupName {
-    const number = new DataView(keys.buffer, keys.byteOffset + at, KEY_BYTES).getUint32(NUMBER_AT);
+    let number = 0;
+    for (let byte = NUMBER_AT; byte < KEY_BYTES; byte++)
+      number = number * 256 + (keys[at + byte] ?? 0);
     return this.#groups[number]?.name ?? { source: UNKNOWN };
   }
 
@@ -67,14 +74,26 @@ export class OwnerGrouping implements Grouping {
       if (known.name.as_name !== name.as_name) known.name = name;
       return known;
     }
-    const group = { number: this.#groups.length, name };
+    const number = this.#groups.length;
+    const group = {
+      number,
+      name,
+      key: name.asn === undefined ? labelKey(name, number) : undefined,
+    };
     this.#groups.push(group);
     this.#byLabel.set(name.source, group);
     return group;
   }
 }
 
-const ENCODER = new TextEncoder();
+/** What is unknown sorts behind all others. */
+function labelKey({ source }: GroupName, number: number): Uint8Array {
+  const key = new Uint8Array(KEY_BYTES);
+  if (number === 0) key.fill(0xff, 0, NUMBER_AT);
+  else new TextEncoder().encodeInto(source, key.subarray(0, NUMBER_AT));
+  writeNumber(key, NUMBER_AT, number);
+  return key;
+}
 
 function writeNumber(keys: Uint8Array, at: number, number: number): void {
   for (let byte = 0; byte < 4; byte++) keys[at + byte] = number >>> (24 - 8 * byte);

@@ -24,7 +24,7 @@ export class SourceColumns {
   readonly #grouping: Grouping;
   /** Of sums: which are there. */
   readonly #groups = new SourceSet();
-  readonly #groupKey = new Uint8Array(KEY_BYTES);
+  readonly #groupKey = Buffer.alloc(KEY_BYTES);
   #size = 0;
   #keys = new Uint8Array(0);
   #packets = new BigUint64Array(0);
@@ -62,7 +62,7 @@ export class SourceColumns {
   addToGroup(record: SourceRecord, packetRate?: number, byteRate?: number): void {
     writeAddressKey(record.source, this.#groupKey, 0);
     this.#grouping.toGroup(this.#groupKey, 0);
-    const number = this.#groups.add(keyText(this.#groupKey));
+    const number = this.#groups.add(this.#groupKey.toString('latin1'));
     const rates = [
       packetRate ?? record.packets_per_second,
       byteRate ?? record.bytes_per_second,
@@ -98,11 +98,11 @@ export class SourceColumns {
   }
 
   record(at: number): SourceRecord {
-    const { source, ...owner } = this.#grouping.nameAt(this.#keys, at * KEY_BYTES);
+    const name = this.#grouping.nameAt(this.#keys, at * KEY_BYTES);
     const record = {
       type: 'source',
       interface: this.interface,
-      source,
+      source: name.source,
       packets: this.#packets[at] ?? 0n,
       bytes: this.#bytes[at] ?? 0n,
       idle_ms: this.#idleMs[at] ?? 0,
@@ -110,8 +110,11 @@ export class SourceColumns {
     const packetRate = this.#packetRates[at] ?? Number.NaN;
     const byteRate = this.#byteRates[at] ?? Number.NaN;
     // A source has both rates or none.
-    if (Number.isNaN(packetRate)) return { ...record, ...owner };
-    return { ...record, packets_per_second: packetRate, bytes_per_second: byteRate, ...owner };
+    const rated = Number.isNaN(packetRate)
+      ? record
+      : { ...record, packets_per_second: packetRate, bytes_per_second: byteRate };
+    const { asn, as_name, country, network } = name;
+    return (asn ?? as_name ?? country ?? network) === undefined ? rated : { ...rated, ...name };
   }
 
   /** All in order, or with a `limit` the first of them, each made when it is read: for as long as nothing is added or cleared. */
@@ -193,7 +196,7 @@ export class SourceColumns {
       if (!accepts(at)) continue;
       this.#groupKey.set(from.#keys.subarray(at * KEY_BYTES, (at + 1) * KEY_BYTES));
       this.#grouping.toGroup(this.#groupKey, 0);
-      const number = this.#groups.add(keyText(this.#groupKey));
+      const number = this.#groups.add(this.#groupKey.toString('latin1'));
       if (number < 0) this.#sum(~number, from, at);
       else this.#copy(from, at);
     }
@@ -264,11 +267,6 @@ export class SourceColumns {
     }
     return 0;
   }
-}
-
-/** A key as 16 latin-1 characters. */
-function keyText(key: Uint8Array): string {
-  return String.fromCharCode(...key);
 }
 
 /** One byte of each element, flipped for a falling order. */

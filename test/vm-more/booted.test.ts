@@ -31,6 +31,13 @@ const EXPECTED: readonly (readonly [name: string, value: string | RegExp, means:
   ['second boot', 'active 1', 'attached again after a reboot'],
   ['third card, second boot', 'active 1', 'likewise'],
   ['second boot counts', '20', 'from 0 on'],
+  ['slept', /^([6-9]|\d\d+)$/, 'seconds of a suspend to memory'],
+  [
+    'packets before and after',
+    '3 1 0',
+    'in the log have times from before it and from after it, and no others',
+  ],
+  ['after suspend', 'active 1', 'still attached'],
   ['metrics are new', '0', 'written since the reboot'],
   ['failed units', /^ *$/, 'none'],
 ];

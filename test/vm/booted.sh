@@ -21,13 +21,14 @@ lacks_device() { ! has_device "$1"; }
 packets() { xdpwho dump --bpffs /run/xdpwho -o ndjson "$1" | sed -n 's/.*"source":"192.0.2.2","packets":\([0-9]*\),.*/\1/p'; }
 state() { echo "$(systemctl is-active "xdpwho@$1") $(programs "$1")"; }
 
-# A link of two cards: eth0, and eth1 in a namespace of its own.
+# A link of two cards: eth0, and eth2 in a namespace of its own. A card that is put back gets the lowest free
+# name: eth1 again.
 connect() {
-  for device in eth0 eth1 eth2; do until_true has_device "$device"; done
+  for device in eth0 eth2 eth1; do until_true has_device "$device"; done
   ip netns add peer
-  ip link set eth1 netns peer
-  ip -n peer addr add 192.0.2.2/24 dev eth1
-  ip -n peer link set eth1 up
+  ip link set eth2 netns peer
+  ip -n peer addr add 192.0.2.2/24 dev eth2
+  ip -n peer link set eth2 up
   ip addr add 192.0.2.1/24 dev eth0
   ip link set eth0 up
   until_true ip netns exec peer ping -c 1 -W 1 192.0.2.1
@@ -67,44 +68,71 @@ first() {
   say killed "$(state eth0)"
 
   # A run in the foreground that its manager ends.
-  ip link set eth2 up
-  systemd-run -q --unit=watching -p StandardOutput=null -E NODE_OPTIONS=--jitless xdpwho watch eth2 --mode generic -o ndjson
-  until_true is_attached eth2
-  say 'systemd-run' "$(programs eth2)"
+  ip link set eth1 up
+  systemd-run -q --unit=watching -p StandardOutput=null -E NODE_OPTIONS=--jitless xdpwho watch eth1 --mode generic -o ndjson
+  until_true is_attached eth1
+  say 'systemd-run' "$(programs eth1)"
   systemctl stop watching
-  say 'systemd-run stopped' "$(programs eth2) $(ls /sys/fs/bpf/xdpwho 2>/dev/null | wc -l)"
-  systemd-run -q --unit=killed -p StandardOutput=null -E NODE_OPTIONS=--jitless xdpwho watch eth2 --mode generic -o ndjson
-  until_true is_attached eth2
+  say 'systemd-run stopped' "$(programs eth1) $(ls /sys/fs/bpf/xdpwho 2>/dev/null | wc -l)"
+  systemd-run -q --unit=killed -p StandardOutput=null -E NODE_OPTIONS=--jitless xdpwho watch eth1 --mode generic -o ndjson
+  until_true is_attached eth1
   systemctl kill -s KILL killed
-  until_true is_free eth2
-  say 'systemd-run killed' "$(programs eth2) $(ls /sys/fs/bpf/xdpwho 2>/dev/null | wc -l)"
+  until_true is_free eth1
+  say 'systemd-run killed' "$(programs eth1) $(ls /sys/fs/bpf/xdpwho 2>/dev/null | wc -l)"
 
   # A card that is taken out while its unit is enabled, and put back.
-  systemctl enable --now xdpwho@eth2
-  say 'third card' "$(state eth2)"
-  say host 'device_del card2'
-  until_true lacks_device eth2
-  until_true is_state xdpwho@eth2 inactive
-  say 'taken out' "$(systemctl is-active xdpwho@eth2) $(ls /run/xdpwho/xdpwho | grep -c eth2)"
-  say host 'device_add card2'
-  until_true has_device eth2
-  until_true is_state xdpwho@eth2 active
-  until_true is_attached eth2
-  say 'put back' "$(state eth2)"
+  systemctl enable --now xdpwho@eth1
+  say 'third card' "$(state eth1)"
+  say host 'take out'
+  until_true lacks_device eth1
+  until_true is_state xdpwho@eth1 inactive
+  say 'taken out' "$(systemctl is-active xdpwho@eth1) $(ls /run/xdpwho/xdpwho | grep -c eth1)"
+  say host 'put back'
+  until_true has_device eth1
+  until_true is_state xdpwho@eth1 active
+  until_true is_attached eth1
+  say 'put back' "$(state eth1)"
   # It is renamed: the unit of the old name ends, since its interface is not there.
-  ip link set eth2 down
-  ip link set eth2 name card0
-  until_true is_state xdpwho@eth2 inactive
-  say 'renamed' "$(systemctl is-active xdpwho@eth2)"
+  ip link set eth1 down
+  ip link set eth1 name card0
+  until_true is_state xdpwho@eth1 inactive
+  say 'renamed' "$(systemctl is-active xdpwho@eth1)"
   systemctl reboot
+}
+
+# The log of eth2, over a suspend: the times of packets from before and from after it.
+suspend() {
+  in_peer="nsenter --net=/run/netns/peer"
+  export NODE_OPTIONS=--jitless
+  $in_peer xdpwho attach eth2 --mode generic --log -q
+  ping -q -c 3 -i 0.2 192.0.2.2 >/dev/null
+  before=$(date +%s)
+  say host wake
+  echo mem >/sys/power/state
+  after=$(date +%s)
+  say slept $((after - before))
+  until_true ping -c 1 -W 1 192.0.2.2
+  ping -q -c 3 -i 0.2 192.0.2.2 >/dev/null
+  end=$(date +%s)
+  old=0 new=0 odd=0
+  for time in $($in_peer xdpwho log eth2 -q --last 1000 -o ndjson | sed -n 's/.*"time":"\([^"]*\)","source":"192.0.2.1".*/\1/p'); do
+    at=$(date -d "$time" +%s)
+    if [ "$at" -le $((before + 1)) ] && [ "$at" -ge $((before - 10)) ]; then old=$((old + 1))
+    elif [ "$at" -ge $((after - 1)) ] && [ "$at" -le $((end + 1)) ]; then new=$((new + 1))
+    else odd=$((odd + 1)); fi
+  done
+  say 'packets before and after' "$old $((new >= 4)) $odd"
+  $in_peer xdpwho detach eth2 -q
+  say 'after suspend' "$(state eth0)"
 }
 
 second() {
   ip netns list | grep -q peer || connect
   until_true is_state xdpwho@eth0 active
   say 'second boot' "$(state eth0)"
-  say 'third card, second boot' "$(state eth2)"
+  say 'third card, second boot' "$(state eth1)"
   counts 'second boot counts'
+  suspend
   until_true test /var/lib/prometheus/node-exporter/xdpwho-eth0.prom -nt /proc/1
   say 'metrics are new' $?
   say 'failed units' "$(systemctl --failed --no-legend --plain | tr '\n' ' ')"

@@ -54,6 +54,8 @@ ExecStart=/root/booted.sh
 `;
 const DISK = '1500M';
 const LIMIT_MS = 15 * 60_000;
+/** Longer than a second, which the times are compared by. */
+const ASLEEP_MS = 6000;
 
 /** What it has told, by name. Rejects with VmError when it came to no end. */
 export async function runBooted(suite: string, progress: Progress): Promise<Map<string, string>> {
@@ -119,19 +121,49 @@ async function install(root: string, scratch: string): Promise<void> {
   writeFileSync(join(root, 'etc/fstab'), '/dev/vda / ext4 defaults 0 1\n');
 }
 
-/** Two cards of one link, and a third one alone, which can be taken out. No network of the host's. */
+/**
+ * Two cards of one link, and between them one alone, which can be taken out; what is put back in its place has a plug of
+ * its own. No network of the host's.
+ */
 function cards(): string[] {
-  return ['0', '0', '1'].flatMap((hub, index) => [
-    ...['-netdev', `hubport,id=net${index},hubid=${hub}`],
-    ...['-device', `virtio-net-pci,netdev=net${index},id=card${index}`],
-  ]);
+  return [
+    ...['0', '1', '0', '1'].flatMap((hub, index) => [
+      '-netdev',
+      `hubport,id=net${index},hubid=${hub}`,
+    ]),
+    ...[0, 1, 2].flatMap((index) => [
+      '-device',
+      `virtio-net-pci,netdev=net${index},id=card${index}`,
+    ]),
+  ];
 }
 
-/** QEMU's monitor for what the script asks its host. */
-const MONITOR: Readonly<Record<string, string>> = {
-  'device_del card2': 'device_del card2',
-  'device_add card2': 'device_add virtio-net-pci,netdev=net2,id=card2',
-};
+/** What the script asks its host, by QEMU's monitor at `path`. */
+async function serve(path: string, request: string, isRunning: () => boolean): Promise<void> {
+  if (request === 'take out') await ask(path, 'device_del card1');
+  else if (request === 'put back')
+    await ask(path, 'device_add virtio-net-pci,netdev=net3,id=card3');
+  else if (request === 'wake') {
+    while (isRunning() && !(await ask(path, 'info status')).includes('suspended')) await sleep(500);
+    await sleep(ASLEEP_MS);
+    await ask(path, 'system_wakeup');
+  }
+}
+
+/** What the monitor answers. Empty where there is none any more. */
+async function ask(path: string, command: string): Promise<string> {
+  const socket = createConnection(path);
+  let answer = '';
+  socket.on('error', () => {});
+  socket.on('data', (chunk) => {
+    answer += chunk.toString('latin1');
+  });
+  socket.write(`${command}\n`);
+  // It ends no answer but by its next prompt.
+  await sleep(500);
+  socket.destroy();
+  return answer;
+}
 
 async function boots(
   files: { readonly kernel: string; readonly initrd: string; readonly disk: string },
@@ -168,7 +200,7 @@ async function boots(
       const line = lines[heard] ?? '';
       progress(line);
       const [, name = '', value = ''] = /^([^:]+): (.*)$/.exec(line) ?? [];
-      if (name === 'host') tellMonitor(monitor ?? '', MONITOR[value] ?? '');
+      if (name === 'host') void serve(monitor ?? '', value, () => running);
       else if (name !== '') findings.set(name, value);
     }
     if (Date.now() > endMs) {
@@ -178,13 +210,6 @@ async function boots(
     }
   }
   return findings;
-}
-
-function tellMonitor(path: string, command: string): void {
-  const socket = createConnection(path);
-  socket.on('error', () => {});
-  socket.resume();
-  socket.end(`${command}\n`);
 }
 
 function textOf(path: string | undefined): string {
