@@ -53,7 +53,7 @@ Type=exec
 ExecStart=/root/booted.sh
 `;
 const DISK = '1500M';
-const LIMIT_MS = 15 * 60_000;
+const LIMIT_MS = 25 * 60_000;
 /** Longer than a second, which the times are compared by. */
 const ASLEEP_MS = 6000;
 

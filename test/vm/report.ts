@@ -108,6 +108,20 @@ export function renderDevices(results: readonly DeviceResult[]): string {
   return table(['device', 'link type', 'mode by `auto`', 'IPv4', 'IPv6'], rows);
 }
 
+/** The section of Debians that systemd has booted: what was tried, and what each has told, by release. */
+export function renderBooted(
+  tried: readonly (readonly [name: string, means: string])[],
+  told: ReadonlyMap<string, ReadonlyMap<string, string>>,
+): string {
+  const releases = [...told.keys()];
+  const rows = tried.map(([name, means]) => [
+    name,
+    means,
+    ...releases.map((release) => told.get(release)?.get(name)?.trim() || '-'),
+  ]);
+  return table(['tried', 'what it has to be', ...releases], rows);
+}
+
 export interface NodeReport {
   readonly version: string;
   /** The closing line of the unit tests. */
