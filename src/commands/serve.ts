@@ -7,8 +7,19 @@ import { Bpftool } from '../host/bpftool.js';
 import { findTool } from '../host/tools.js';
 import { METRICS_TOP } from '../metrics/metrics.js';
 import { readMetrics, serve } from '../metrics/serve.js';
+import { XdpwhoError } from '../model/errors.js';
 import { groupingOf } from '../owners/owners.js';
 import { ownersOf } from './owners-of.js';
+
+/** Each source is a label by its address alone. */
+function refuseFiles(options: Readonly<Record<'geo' | 'networks', unknown>>): void {
+  for (const name of ['geo', 'networks'] as const) {
+    if (options[name] === undefined) continue;
+    throw new XdpwhoError('usage', `--${name}: only with --group`, {
+      hint: 'xdpwho serve --group owner ...',
+    });
+  }
+}
 
 export const serveCommand = defineCommand({
   verb: 'serve',
@@ -41,6 +52,7 @@ export const serveCommand = defineCommand({
         ? new Bpftool({ path: findTool('bpftool') ?? 'bpftool' })
         : await context.bpftool();
     const session = { bpftool, objectsDirectory };
+    if (options.group === undefined) refuseFiles(options);
     const owners = options.group === undefined ? undefined : ownersOf(options, context);
     const group = groupingOf(options.group, owners);
     let lastFailure = '';

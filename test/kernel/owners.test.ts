@@ -324,6 +324,14 @@ test('a page of a recording has the columns', async () => {
   assert.match(page, /Käse &quot;Söhne&quot;/);
 });
 
+test('serve without sums takes no files of owners', async () => {
+  for (const option of ['--geo', '--networks']) {
+    const { exitCode, stderr } = await lab.run(['serve', 'eth0', option, networks]);
+    assert.is(exitCode, 2);
+    assert.match(stderr, new RegExp(`^xdpwho: ${option}: only with --group\n`));
+  }
+});
+
 test('serve by owner', async () => {
   await lab.ip(lab.netns, ['link', 'set', 'dev', 'lo', 'up']);
   const words = ['serve', 'eth0', '--bpffs', lab.bpffs, '--group', 'owner', ...all];
