@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/tools.js';
@@ -61,6 +61,18 @@ test.after.each(async () => {
   for (const lab of hosts) await lab.close();
 });
 
+/** An agentless host has none. The control node has its own. */
+function takePythonAway(): void {
+  const inventory = readFileSync(`${home}/hosts.ini`, 'utf8');
+  writeFileSync(
+    `${home}/hosts.ini`,
+    inventory.replace(
+      /^ansible_python_interpreter=.*$/m,
+      'ansible_python_interpreter=/nonexistent',
+    ),
+  );
+}
+
 function all(changed: number, failed = 0): string[] {
   return [0, 1, 2].map((index) => `host${index} changed ${changed} failed ${failed}`);
 }
@@ -77,36 +89,37 @@ async function fileModes(): Promise<unknown[]> {
 
 for (const way of ['package', 'agentless']) {
   const playbook = `${way}.yml`;
+  const run = (...args: string[]) => {
+    if (way === 'agentless') takePythonAway();
+    return play(home, playbook, ...args);
+  };
   test(`attaches once, tells the truth before it does, and leaves nothing (${way})`, async () => {
-    const foreseen = await play(home, playbook, '--check', '--diff');
+    const foreseen = await run('--check', '--diff');
     assert.equal(recap(foreseen.stdout), all(1), foreseen.all);
     assert.equal(await attached(), [0, 0, 0]);
     if (way === 'package')
       assert.match(foreseen.stdout, /-\s+"ownership": "none"[\s\S]*\+\s+"ownership": "ours"/);
-    const first = await play(home, playbook);
+    const first = await run();
     assert.equal(recap(first.stdout), all(1), first.all);
     assert.equal(await attached(), [1, 1, 1]);
-    const [second, checked] = [
-      await play(home, playbook),
-      await play(home, playbook, '--check', '--diff'),
-    ];
+    const [second, checked] = [await run(), await run('--check', '--diff')];
     assert.equal([recap(second.stdout), recap(checked.stdout)], [all(0), all(0)], second.all);
     const other = ['-e', JSON.stringify({ xdpwho_file_mode: '0444', replace: true })];
-    const differing = await play(home, playbook, '--check', '--diff', ...other);
+    const differing = await run('--check', '--diff', ...other);
     assert.equal(recap(differing.stdout), all(1), differing.all);
     if (way === 'package')
       assert.match(differing.stdout, /-\s+"file_mode": "0400"[\s\S]*\+\s+"file_mode": "0444"/);
-    const refused = await play(home, playbook, '--check', '-e', 'xdpwho_file_mode=0444');
+    const refused = await run('--check', '-e', 'xdpwho_file_mode=0444');
     assert.equal(recap(refused.stdout), all(0, 1), refused.all);
-    const replaced = await play(home, playbook, ...other);
+    const replaced = await run(...other);
     assert.equal(recap(replaced.stdout), all(1), replaced.all);
     assert.equal(await fileModes(), ['0444', '0444', '0444']);
     const absent = ['-e', 'xdpwho_state=absent'];
-    assert.equal(recap((await play(home, playbook, '--check', ...absent)).stdout), all(1));
+    assert.equal(recap((await run('--check', ...absent)).stdout), all(1));
     assert.equal(await attached(), [1, 1, 1]);
-    assert.equal(recap((await play(home, playbook, ...absent)).stdout), all(1));
+    assert.equal(recap((await run(...absent)).stdout), all(1));
     assert.equal([await attached(), hosts.flatMap((lab) => lab.pins())], [[0, 0, 0], []]);
-    assert.equal(recap((await play(home, playbook, ...absent)).stdout), all(0));
+    assert.equal(recap((await run(...absent)).stdout), all(0));
   });
 
   test(`leaves a host alone that holds a stranger's program, and does the others (${way})`, async () => {
@@ -114,7 +127,7 @@ for (const way of ['package', 'agentless']) {
     assert.ok(second);
     await second.attachStranger(DEVICE);
     const before = await second.attached();
-    const ran = await play(home, playbook);
+    const ran = await run();
     assert.is(ran.exitCode, 2);
     assert.equal(recap(ran.stdout), [
       'host0 changed 1 failed 0',
@@ -181,35 +194,39 @@ test('keeps link-local addresses of different hosts apart, and asks in the names
   });
 });
 
-test('takes the interface of the default route, of IPv6 where there is none of IPv4, or says what is missing', async () => {
-  writePlay(`${home}/default.yml`, {
-    xdpwho_executable: `${home}/xdpwho`,
-    xdpwho_options: '{bpffs: "{{ bpffs }}", max_sources: 500}',
+for (const way of ['package', 'agentless']) {
+  test(`takes the interface of the default route, of IPv6 where there is none of IPv4, or says what is missing (${way})`, async () => {
+    writePlay(`${home}/default.yml`, {
+      xdpwho_executable: `${home}/xdpwho`,
+      xdpwho_options: '{bpffs: "{{ bpffs }}", max_sources: 500}',
+      xdpwho_agentless: String(way === 'agentless'),
+    });
+    const [first, second] = hosts;
+    assert.ok(first !== undefined && second !== undefined);
+    await first.ip(first.netns, ['address', 'add', '192.0.2.10/24', 'dev', DEVICE]);
+    await first.ip(first.netns, ['route', 'add', 'default', 'via', '192.0.2.1']);
+    await second.ip(second.netns, ['address', 'add', '2001:db8::10/64', 'dev', DEVICE, 'nodad']);
+    await second.ip(second.netns, [
+      '-6',
+      'route',
+      'add',
+      'default',
+      'via',
+      '2001:db8::1',
+      'dev',
+      DEVICE,
+    ]);
+    if (way === 'agentless') takePythonAway();
+    const ran = await play(home, 'default.yml');
+    assert.equal(
+      recap(ran.stdout),
+      ['host0 changed 1 failed 0', 'host1 changed 1 failed 0', 'host2 changed 0 failed 1'],
+      ran.all,
+    );
+    assert.match(ran.stdout, /this host has no default route, neither of IPv4 nor of IPv6/);
+    assert.equal(await attached(), [1, 1, 0]);
   });
-  const [first, second] = hosts;
-  assert.ok(first !== undefined && second !== undefined);
-  await first.ip(first.netns, ['address', 'add', '192.0.2.10/24', 'dev', DEVICE]);
-  await first.ip(first.netns, ['route', 'add', 'default', 'via', '192.0.2.1']);
-  await second.ip(second.netns, ['address', 'add', '2001:db8::10/64', 'dev', DEVICE, 'nodad']);
-  await second.ip(second.netns, [
-    '-6',
-    'route',
-    'add',
-    'default',
-    'via',
-    '2001:db8::1',
-    'dev',
-    DEVICE,
-  ]);
-  const ran = await play(home, 'default.yml');
-  assert.equal(
-    recap(ran.stdout),
-    ['host0 changed 1 failed 0', 'host1 changed 1 failed 0', 'host2 changed 0 failed 1'],
-    ran.all,
-  );
-  assert.match(ran.stdout, /this host has no default route, neither of IPv4 nor of IPv6/);
-  assert.equal(await attached(), [1, 1, 0]);
-});
+}
 
 test('is clean to ansible-lint at the production profile, and documented', async () => {
   const env = { ANSIBLE_COLLECTIONS_PATH: COLLECTIONS, NO_COLOR: '1' };
