@@ -16,6 +16,7 @@ programs() { bpftool -j net show dev "$1" 2>/dev/null | grep -o '"id":[0-9]*' | 
 is_attached() { [ "$(programs "$1")" -ge 1 ]; }
 is_free() { [ "$(programs "$1")" -eq 0 ]; }
 is_state() { [ "$(systemctl is-active "$1")" = "$2" ]; }
+has_no_pins() { [ -z "$(ls /sys/fs/bpf/xdpwho 2>/dev/null)" ]; }
 has_device() { [ -e "/sys/class/net/$1" ]; }
 lacks_device() { ! has_device "$1"; }
 packets() { xdpwho dump --bpffs /run/xdpwho -o ndjson "$1" | sed -n 's/.*"source":"192.0.2.2","packets":\([0-9]*\),.*/\1/p'; }
@@ -78,6 +79,7 @@ first() {
   until_true is_attached eth1
   systemctl kill -s KILL killed
   until_true is_free eth1
+  until_true has_no_pins
   say 'systemd-run killed' "$(programs eth1) $(ls /sys/fs/bpf/xdpwho 2>/dev/null | wc -l)"
 
   # A card that is taken out while its unit is enabled, and put back.
