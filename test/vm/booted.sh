@@ -6,11 +6,11 @@ exec 3<>/dev/ttyS1 2>&3
 say() { echo "$1: $2" >&3; }
 # Waits until a command succeeds, for a minute and a half: everything is emulated here.
 until_true() {
-  for _ in $(seq 180); do
-    "$@" >/dev/null 2>&1 && return 0
+  local end=$((SECONDS + 90))
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
     sleep 0.5
   done
-  return 1
 }
 programs() { bpftool -j net show dev "$1" 2>/dev/null | grep -o '"id":[0-9]*' | wc -l; }
 is_attached() { [ "$(programs "$1")" -ge 1 ]; }

@@ -4,13 +4,17 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { bootedSection } from './booted-suite.js';
 import { CONFIGURATIONS } from './configurations.js';
 import { parseFinding } from './findings.js';
 import { PROJECT } from './image.js';
 import { type GuestReport, renderGuests, replaceSection } from './report.js';
+
+/** The files of test/vm-more that boot a Debian. */
+const BOOTED = ['trixie', 'bookworm'];
 
 const findings = mkdtempSync(join(tmpdir(), 'xdpwho-vm-findings-'));
 try {
@@ -26,7 +30,12 @@ try {
   if (exitCode === 0 && reports.length === Object.keys(CONFIGURATIONS).length) {
     const file = join(PROJECT, 'docs/compatibility.md');
     const text = readFileSync(file, 'utf8');
-    writeFileSync(file, replaceSection(text, 'test:vm', renderGuests(reports)));
+    // Without root none of them is made.
+    const isBooted = BOOTED.every((release) => existsSync(join(findings, `booted-${release}`)));
+    const booted = isBooted
+      ? replaceSection(text, 'booted', bootedSection(findings, BOOTED))
+      : text;
+    writeFileSync(file, replaceSection(booted, 'test:vm', renderGuests(reports)));
     console.error('wrote docs/compatibility.md');
   }
   process.exitCode = exitCode ?? 1;

@@ -1,4 +1,5 @@
 /** The parts of docs/compatibility.md that the runs write themselves; pure. */
+import { stringIn } from '../../src/model/json-values.js';
 import type { CheckResult, DeviceResult, FactName, Finding } from './findings.js';
 
 /** What one guest has found out. */
@@ -111,13 +112,13 @@ export function renderDevices(results: readonly DeviceResult[]): string {
 /** The section of Debians that systemd has booted: what was tried, and what each has told, by release. */
 export function renderBooted(
   tried: readonly (readonly [name: string, means: string])[],
-  told: ReadonlyMap<string, ReadonlyMap<string, string>>,
+  told: ReadonlyMap<string, unknown>,
 ): string {
   const releases = [...told.keys()];
   const rows = tried.map(([name, means]) => [
     name,
     means,
-    ...releases.map((release) => told.get(release)?.get(name)?.trim() || '-'),
+    ...releases.map((release) => stringIn(told.get(release), name)?.trim() || '-'),
   ]);
   return table(['tried', 'what it has to be', ...releases], rows);
 }

@@ -1,13 +1,12 @@
-/** The units of the package on Debians that systemd has booted, over a reboot, with cards that go and come. */
+/** The units of the package on a Debian that systemd has booted, over a reboot, with cards that go and come. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { findTool } from '../../src/host/tools.js';
 import { WHY_NOT } from '../kernel/lab.js';
 import { suite } from '../suite.js';
-import { runBooted } from '../vm/booted.js';
-import { PROJECT } from '../vm/image.js';
-import { renderBooted, replaceSection } from '../vm/report.js';
+import { runBooted } from './booted.js';
+import { renderBooted } from './report.js';
 
 const TOOLS = ['mmdebstrap', 'mke2fs', 'qemu-system-x86_64', 'apt-get'];
 const missing = TOOLS.find((tool) => findTool(tool) === undefined);
@@ -46,24 +45,13 @@ const EXPECTED: readonly (readonly [name: string, value: string | RegExp, means:
   ['failed units', /^ *$/, 'none'],
 ];
 
-const RELEASES = ['trixie', 'bookworm'];
-const all = new Map<string, ReadonlyMap<string, string>>();
-
-for (const release of RELEASES) {
+/** Makes the tests of a release, which boot it first. */
+export function bootedSuite(release: string): void {
   const test = suite(`Debian ${release}, booted by systemd`, why);
   let told = new Map<string, string>();
 
   test.before(async () => {
     told = await runBooted(release, (line) => console.log(`  ${line}`));
-    all.set(release, told);
-  });
-
-  test.after(() => {
-    if (process.env.XDPWHO_VM_FINDINGS === undefined || all.size < RELEASES.length) return;
-    const file = join(PROJECT, 'docs/compatibility.md');
-    const tried = EXPECTED.map(([name, , means]) => [name, means] as const);
-    const text = replaceSection(readFileSync(file, 'utf8'), 'booted', renderBooted(tried, all));
-    writeFileSync(file, text);
   });
 
   for (const [name, value, means] of EXPECTED) {
@@ -75,5 +63,25 @@ for (const release of RELEASES) {
     });
   }
 
+  test.after(() => {
+    const directory = process.env.XDPWHO_VM_FINDINGS;
+    if (directory === undefined) return;
+    writeFileSync(join(directory, `booted-${release}`), JSON.stringify(Object.fromEntries(told)));
+  });
+
   test.run();
+}
+
+/** The section of docs/compatibility.md, from what the suites have written into a directory. */
+export function bootedSection(directory: string, releases: readonly string[]): string {
+  const told = releases.map((release) => {
+    const findings: unknown = JSON.parse(
+      readFileSync(join(directory, `booted-${release}`), 'utf8'),
+    );
+    return [release, findings] as const;
+  });
+  return renderBooted(
+    EXPECTED.map(([name, , means]) => [name, means] as const),
+    new Map(told),
+  );
 }

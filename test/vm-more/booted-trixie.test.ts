@@ -1,0 +1,3 @@
+import { bootedSuite } from '../vm/booted-suite.js';
+
+bootedSuite('trixie');
