@@ -156,8 +156,10 @@ test('attach, with nobody to read what it says: its exit code is that of its wor
   // It has done its work, and waits for its reader.
   await sleep(1000);
   process.kill(Number(readFileSync(`${lab.scratch}/pid`, 'utf8')), 'SIGTERM');
-  await lab.until(() => existsSync(`${lab.scratch}/code`), 'its end');
-  assert.is(readFileSync(`${lab.scratch}/code`, 'utf8'), '0\n', run.stderr);
+  const code = `${lab.scratch}/code`;
+  // The shell makes the file before it writes to it.
+  await lab.until(() => existsSync(code) && readFileSync(code, 'utf8') !== '', 'its end');
+  assert.is(readFileSync(code, 'utf8'), '0\n', run.stderr);
   assert.is((await lab.attached()).length, 1);
   await run.ended();
   tried(PROMISE, {
