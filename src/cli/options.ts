@@ -181,14 +181,17 @@ export const OPTIONS = {
   top: valueOption('--top', 'show only the first N sources', 'text', parseWholeNumber),
   sort: { ...choice('--sort', SORT_CHOICES), defaultDescription: 'packets' },
   group: {
-    ...valueOption('--group', `sum by ${GROUP_VALUES.words.join(', ')}`, 'text', (_, text) =>
-      parseGrouping(text),
+    ...valueOption(
+      '--group',
+      'sum by prefix (24, or 24,64), owner, country or network',
+      'text',
+      (_, text) => parseGrouping(text),
     ),
     values: GROUP_VALUES,
   },
   new: {
     ...choice('--new', NEW_CHOICES),
-    describe: 'tell which are new in this run; `--new only`: nothing else',
+    describe: 'tell sources that are new in this run; `--new only`: only these',
   },
 
   // Who they belong to.
