@@ -191,7 +191,7 @@ export const OPTIONS = {
   },
   new: {
     ...choice('--new', NEW_CHOICES),
-    describe: 'tell sources that are new in this run; `--new only`: only these',
+    describe: 'tell sources that are new in this run; `--new only`: these',
   },
 
   // Who they belong to.
